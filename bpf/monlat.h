@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the kernel program and Python: every constant and every layout that both know
+ * stands here, once. monlat_ebpf/abi.py reads this text, so keep to what it understands: object-like
+ * #defines whose value is an integer expression, and structs of u8, u16, u32, u64, arrays of them, and
+ * structs named before. Members are naturally aligned, so that C and Python agree without padding.
+ *
+ * A target is one address of one peer. It owns PROBES_PER_TARGET neighbouring places in the table of
+ * probes: the probe in place `slot` belongs to target `slot / PROBES_PER_TARGET`.
+ */
+#ifndef MONLAT_H
+#define MONLAT_H
+
+#define PAYLOAD_MAGIC 0x746c6e6d /* "mnlt" on the wire, little-endian like all of the payload */
+#define PAYLOAD_VERSION 1        /* a payload of another version is an ordinary echo to us */
+
+#define PROBES_PER_TARGET 16 /* in flight at once: a 1 s timeout at 10 probes a second, and spare */
+
+/* Histogram: base 2, BUCKETS_PER_OCTAVE buckets to the octave, edges 2^(k/8) seconds (Prometheus native
+ * histogram schema 3). Bucket 0 holds all up to 2^LOWEST_OCTAVE s, the last one all above 2^HIGHEST_OCTAVE s;
+ * a bucket holds its upper edge. */
+#define BUCKETS_PER_OCTAVE 8
+#define LOWEST_OCTAVE -20 /* 2^-20 s = 0.95 us: under the fastest veth */
+#define HIGHEST_OCTAVE 3  /* 8 s: over any timeout that makes sense */
+#define BUCKETS ((HIGHEST_OCTAVE - LOWEST_OCTAVE) * BUCKETS_PER_OCTAVE + 2)
+
+/* What the sender's kernel saw of the receiver's last request; all zeros: nothing yet (DESIGN section 4). */
+struct feedback {
+	u64 nonce;    /* of the receiver's request */
+	u64 received; /* t2, wall time, ns */
+	u32 dwell;    /* t3 - t2, ns */
+	u32 flags;
+};
+
+/* The echo's payload, as it is on the wire. */
+struct payload {
+	u32 magic;
+	u8 version;
+	u8 flags;
+	u16 reserved;
+	u32 slot;
+	u32 sequence;
+	u64 nonce;
+	struct feedback feedback;
+	u8 padding[8];
+};
+
+/* One probe in flight. The agent writes it before it sends and clears it when the target leaves; the
+ * kernel program writes what stands below the line. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
+struct probe {
+	u64 nonce; /* 0: no probe in this place */
+	u64 sent;  /* t0 */
+	u64 deadline;
+	u8 address[16]; /* of the peer; IPv4 as ::ffff:a.b.c.d */
+	/* --- */
+	u64 transmitted; /* t1: the last transmit wins */
+	u64 received;    /* t4: the first receive wins, past the deadline as well */
+	u32 device;      /* interface index of that transmit */
+	u8 error_type;   /* ICMP error that ended the probe; 0: none */
+	u8 error_code;
+	u16 reserved;
+};
+
+/* What the kernel program adds up for one target. The agent only reads it, and zeroes it before reuse. */
+struct target {
+	u64 replies; /* in the histogram: t1 known, t4 before the deadline */
+	u64 rtt_sum; /* ns */
+	u64 late;
+	u64 duplicates;
+	u64 buckets[BUCKETS];
+};
+
+/* Packets that carry our magic, or quote it, and yet are no answer to a probe of ours, by reason. */
+#define FOREIGN_TRUNCATED_PAYLOAD 0
+#define FOREIGN_SLOT_OUT_OF_RANGE 1
+#define FOREIGN_NO_PROBE 2       /* the place is empty */
+#define FOREIGN_NONCE_MISMATCH 3 /* forged, of another program, or so late that the place is in use again */
+#define FOREIGN_WRONG_ADDRESS 4  /* right nonce, but not from the peer */
+#define FOREIGN_BAD_CHECKSUM 5
+#define FOREIGN_FRAGMENT 6
+#define FOREIGN_TRUNCATED_QUOTE 7  /* an ICMP error that quotes the magic, but not up to the nonce */
+#define FOREIGN_STALE_ERROR 8      /* an ICMP error for a probe that had ended */
+#define FOREIGN_NOT_TRANSMITTED 9  /* a reply to a probe whose transmit no hook saw: no RTT can be had */
+#define FOREIGN_REASONS 10
+
+struct foreign {
+	u64 packets[FOREIGN_REASONS];
+};
+
+#endif
