@@ -45,8 +45,8 @@ struct payload {
 	u8 padding[8];
 };
 
-/* One probe in flight. The agent writes it before it sends and clears it when the target leaves; the
- * kernel program writes what stands below the line. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
+/* One probe in flight. The agent writes what stands above the line before it sends, with zeros below, the
+ * nonce last; the kernel program writes what stands below. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
 struct probe {
 	u64 nonce; /* 0: no probe in this place */
 	u64 sent;  /* t0 */
@@ -58,7 +58,8 @@ struct probe {
 	u32 device;      /* interface index of that transmit */
 	u8 error_type;   /* ICMP error that ended the probe; 0: none */
 	u8 error_code;
-	u16 reserved;
+	u8 replies; /* packets, not hooks: a second one is a duplicate */
+	u8 errors;
 };
 
 /* What the kernel program adds up for one target. The agent only reads it, and zeroes it before reuse. */
@@ -71,7 +72,7 @@ struct target {
 };
 
 /* Packets that carry our magic, or quote it, and yet are no answer to a probe of ours, by reason. */
-#define FOREIGN_TRUNCATED_PAYLOAD 0
+#define FOREIGN_MALFORMED_PAYLOAD 0 /* not of a payload's length */
 #define FOREIGN_SLOT_OUT_OF_RANGE 1
 #define FOREIGN_NO_PROBE 2       /* the place is empty */
 #define FOREIGN_NONCE_MISMATCH 3 /* forged, of another program, or so late that the place is in use again */

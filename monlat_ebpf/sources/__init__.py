@@ -1,0 +1,28 @@
+"""Where the time stamps of a probe come from: one protocol, a package or file for each way to get them.
+
+Every source fills the same table (`monlat_ebpf.table`): whoever sends a probe writes it there first, the
+source completes it with the instants t1 and t4, and nobody downstream needs to know which source it was.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from monlat_ebpf.model import Address
+from monlat_ebpf.table import ProbeTable
+
+
+class Source(Protocol):
+    """Sends echo requests and stamps them and their answers."""
+
+    name: str
+    table: ProbeTable
+
+    def send(self, packet: bytes, address: Address) -> None:
+        """Send `packet`, an ICMP message without IP header, to `address` without ever waiting.
+
+        Raises OSError as the system call does.
+        """
+
+    def close(self) -> None:
+        """Give everything back to the kernel."""

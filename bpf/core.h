@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What a packet does to the tables. Two hooks' worth: a request on its way out, and anything on its way in.
+ *
+ * A received packet passes several hooks (the driver's, then the stack's, then those of upper devices). The
+ * earliest gives the stamp. What is counted by the packet is counted on its first pass through the stack:
+ * there every packet comes by exactly once with skb_iif still zero.
+ */
+
+/* 1 in the network namespace of the agent. Other namespaces pass through the same hooks. */
+static __always_inline int is_our_namespace(const char *device)
+{
+	char *net = 0;
+	u32 inode = 0;
+
+	bpf_probe_read_kernel(&net, sizeof(net), device + NET_DEVICE_ND_NET);
+	bpf_probe_read_kernel(&inode, sizeof(inode), net + NET_NS_INUM);
+	return inode == NETNS_INODE;
+}
+
+static __always_inline int is_our_payload(const struct payload *payload)
+{
+	return payload->magic == PAYLOAD_MAGIC && payload->version == PAYLOAD_VERSION;
+}
+
+/* Contract: the probe in `payload`'s slot, or 0 where it is another's and then its foreign reason. */
+static __always_inline struct probe *find_probe(const struct payload *payload, const u8 *address, u32 *reason)
+{
+	u32 slot = payload->slot;
+	struct probe *probe;
+
+	*reason = FOREIGN_SLOT_OUT_OF_RANGE;
+	if (slot >= SLOTS)
+		return 0;
+	probe = probes.lookup(&slot);
+	if (!probe)
+		return 0;
+	*reason = FOREIGN_NO_PROBE;
+	if (probe->nonce == 0)
+		return 0;
+	*reason = FOREIGN_NONCE_MISMATCH;
+	if (probe->nonce != payload->nonce)
+		return 0;
+	*reason = FOREIGN_WRONG_ADDRESS;
+	if (!same_address(probe->address, address))
+		return 0;
+	return probe;
+}
+
+static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
+{
+	u32 key = slot / PROBES_PER_TARGET;
+	struct target *target = targets.lookup(&key);
+	u64 rtt, bucket; /* 64 bits wide: the verifier loses a bound over a narrower register */
+
+	if (!target)
+		return;
+	if (now > probe->deadline) {
+		__sync_fetch_and_add(&target->late, 1);
+		return;
+	}
+	if (probe->transmitted == 0) {
+		count_foreign(FOREIGN_NOT_TRANSMITTED);
+		return;
+	}
+	rtt = now - probe->transmitted;
+	bucket = bucket_of(rtt);
+	asm volatile("" : "+r"(bucket)); /* clang proves the next line idle and drops it; the verifier needs it */
+	if (bucket > BUCKETS - 1)
+		bucket = BUCKETS - 1;
+	__sync_fetch_and_add(&target->buckets[bucket], 1);
+	__sync_fetch_and_add(&target->rtt_sum, rtt);
+	__sync_fetch_and_add(&target->replies, 1);
+}
+
+static __always_inline void receive_reply(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
+{
+	u32 slot = echo->payload.slot, reason, key;
+	struct probe *probe = find_probe(&echo->payload, ip->source, &reason);
+	struct target *target;
+
+	if (probe && !is_checksum_right(ip, echo)) {
+		reason = FOREIGN_BAD_CHECKSUM;
+		probe = 0;
+	}
+	if (!probe) {
+		if (first_pass)
+			count_foreign(reason);
+		return;
+	}
+
+	if (probe->received == 0 && probe->error_type == 0) {
+		probe->received = now;
+		record_reply(probe, slot, now);
+	}
+	if (!first_pass)
+		return;
+	if (probe->replies || probe->error_type) {
+		key = slot / PROBES_PER_TARGET;
+		target = targets.lookup(&key);
+		if (target)
+			__sync_fetch_and_add(&target->duplicates, 1);
+	}
+	if (probe->replies < 255)
+		probe->replies++;
+}
+
+/* An ICMP error may come from any router; what makes it ours is the nonce in what it quotes. */
+static __always_inline void receive_error(const struct ip_packet *ip, const struct icmp_header *icmp,
+					  const void *device, int first_pass, u64 now)
+{
+	struct ip_packet quoted;
+	struct echo echo;
+	struct probe *probe;
+	u32 reason;
+
+	if (!parse_ip(ip->icmp + ICMP_HEADER_BYTES, ip->icmp_bytes - ICMP_HEADER_BYTES, &quoted))
+		return;
+	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + sizeof(echo.payload.magic) + sizeof(echo.payload.version))
+		return;
+	if (bpf_probe_read_kernel(&echo, ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES, quoted.icmp))
+		return;
+	if (!is_echo_request(&quoted, echo.icmp.type) || !is_our_payload(&echo.payload) || !is_our_namespace(device))
+		return;
+	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES) {
+		if (first_pass)
+			count_foreign(FOREIGN_TRUNCATED_QUOTE);
+		return;
+	}
+
+	probe = find_probe(&echo.payload, quoted.destination, &reason);
+	if (!probe) {
+		if (first_pass)
+			count_foreign(reason);
+		return;
+	}
+	if (probe->received == 0 && probe->error_type == 0 && now <= probe->deadline) {
+		probe->error_code = icmp->code;
+		probe->error_type = icmp->type;
+	}
+	if (!first_pass)
+		return;
+	if (probe->errors || probe->error_type == 0)
+		count_foreign(FOREIGN_STALE_ERROR);
+	probe->errors = 1;
+}
+
+/* Anything received. `start` is the network header, `bytes` what of the buffer is linear from there. */
+static __always_inline void receive(char *start, u32 bytes, const void *skb, int first_pass)
+{
+	struct ip_packet ip;
+	struct echo echo;
+	char *device = 0;
+	u64 now;
+
+	if (!parse_ip(start, bytes, &ip) || bpf_probe_read_kernel(&echo, sizeof(echo), ip.icmp))
+		return;
+	now = bpf_ktime_get_ns();
+	if (is_error(&ip, echo.icmp.type)) {
+		bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
+		receive_error(&ip, &echo.icmp, device, first_pass, now);
+		return;
+	}
+	if (!is_echo_reply(&ip, echo.icmp.type))
+		return;
+	if (ip.icmp_bytes < ICMP_HEADER_BYTES + sizeof(echo.payload.magic) + sizeof(echo.payload.version))
+		return;
+	if (!is_our_payload(&echo.payload))
+		return;
+	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
+	if (!is_our_namespace(device))
+		return;
+	if (ip.fragment) {
+		if (first_pass)
+			count_foreign(FOREIGN_FRAGMENT);
+		return;
+	}
+	if (ip.icmp_bytes != ECHO_BYTES) {
+		if (first_pass)
+			count_foreign(FOREIGN_MALFORMED_PAYLOAD);
+		return;
+	}
+	receive_reply(&ip, &echo, first_pass, now);
+}
+
+/* A packet handed to a driver. Requests that are no probe of ours are other programs' affair: not counted. */
+static __always_inline void transmit(char *start, u32 bytes, const char *device)
+{
+	struct ip_packet ip;
+	struct echo echo;
+	struct probe *probe;
+	u32 reason;
+
+	if (!parse_ip(start, bytes, &ip) || ip.icmp_bytes != ECHO_BYTES)
+		return;
+	if (bpf_probe_read_kernel(&echo, sizeof(echo), ip.icmp))
+		return;
+	if (!is_echo_request(&ip, echo.icmp.type) || !is_our_payload(&echo.payload) || !is_our_namespace(device))
+		return;
+	probe = find_probe(&echo.payload, ip.destination, &reason);
+	if (!probe || probe->received)
+		return;
+	bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
+	probe->transmitted = bpf_ktime_get_ns();
+}

@@ -1,0 +1,57 @@
+"""The raw sockets that send probes: one a family, opened when first needed."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from monlat_ebpf.model import Address, Family
+
+_DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
+_SO_ATTACH_FILTER: Final = 26
+_BPF_RETURN: Final = 0x06
+
+
+class RawSockets:
+    """Sends ICMP messages without ever waiting. `prepare` is called with each socket that is opened."""
+
+    def __init__(self, prepare: Callable[[socket.socket, Family], None]) -> None:
+        self._prepare = prepare
+        self._sockets: dict[Family, socket.socket] = {}
+
+    def get(self, family: Family) -> socket.socket:
+        """Return the socket of `family`. Raises OSError where there can be none."""
+        opened = self._sockets.get(family)
+        if opened is None:
+            opened = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+            try:
+                self._prepare(opened, family)
+            except BaseException:
+                opened.close()
+                raise
+            self._sockets[family] = opened
+        return opened
+
+    def send(self, packet: bytes, address: Address) -> None:
+        """Send `packet` to `address`. Raises OSError as the system call does."""
+        sent = self.get(Family.of(address)).sendto(packet, (str(address), 0))
+        if sent != len(packet):
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+
+    def close(self) -> None:
+        """Close all of them."""
+        for opened in self._sockets.values():
+            opened.close()
+        self._sockets.clear()
+
+
+def receive_nothing(raw: socket.socket, _family: Family) -> None:
+    """Let `raw` receive nothing: the kernel would copy every ICMP packet of the host to it."""
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(drop_all)))

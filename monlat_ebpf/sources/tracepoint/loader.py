@@ -1,0 +1,83 @@
+"""Runs the child that loads the kernel program, and takes over what it hands over."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Final
+
+from monlat_ebpf.errors import SourceError
+from monlat_ebpf.sources.tracepoint.program import HOOKS, MAPS
+
+_LOG = logging.getLogger(__name__)
+
+LOAD_TIMEOUT_SECONDS: Final = 60.0
+"""Compiling takes half a second on an idle core; a node that boots with a hundred pods has none idle."""
+
+_LAST_WORDS: Final = 12
+CHILD: Final = (sys.executable, "-m", "monlat_ebpf.sources.tracepoint.child")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Descriptors of the loaded program: of the maps, in the order of MAPS, and of the attached hooks."""
+
+    maps: tuple[int, ...]
+    hooks: tuple[int, ...]
+
+    def close(self) -> None:
+        """Detach and free."""
+        for descriptor in (*self.hooks, *self.maps):
+            os.close(descriptor)
+
+
+def load(slots: int, *, child: Sequence[str] = CHILD, timeout_seconds: float = LOAD_TIMEOUT_SECONDS) -> Loaded:
+    """Load the program for `slots` places in this process's network namespace.
+
+    Raises SourceError with the child's last words when it fails, dies, or takes longer than
+    `timeout_seconds`. `child` is the command that loads; tests give others.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, tempfile.TemporaryFile() as words:
+        with theirs:
+            process = subprocess.Popen(
+                [*child, str(theirs.fileno()), str(slots), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                pass_fds=(theirs.fileno(),),
+            )
+        try:
+            ours.settimeout(timeout_seconds)
+            message, descriptors, _, _ = socket.recv_fds(ours, 16, len(MAPS) + len(HOOKS))
+            status = process.wait(timeout_seconds)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise SourceError(f"the loader did not finish within {timeout_seconds:g} s{_said(words)}") from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if status != 0 or not message or len(descriptors) != len(MAPS) + len(HOOKS):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise SourceError(f"the loader {_how_it_ended(status)}{_said(words)}")
+        return Loaded(tuple(descriptors[: len(MAPS)]), tuple(descriptors[len(MAPS) :]))
+
+
+def _how_it_ended(status: int) -> str:
+    return f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
+
+
+def _said(words: IO[bytes]) -> str:
+    """Return the end of what the child wrote; all of it goes to the debug log."""
+    words.seek(0)
+    text = words.read().decode(errors="replace").strip()
+    _LOG.debug("the loader wrote:\n%s", text)
+    lines = text.splitlines()[-_LAST_WORDS:]
+    return ": " + "\n".join(lines) if lines else " and said nothing"

@@ -1,0 +1,56 @@
+"""The text of the kernel program, and what the compiler must be told about this kernel."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from monlat_ebpf import abi
+from monlat_ebpf.sources.tracepoint.btf import KernelTypes
+
+HOOKS: Final[Mapping[str, str]] = {
+    "net_dev_start_xmit": "monlat_transmit",
+    "napi_gro_receive_entry": "monlat_napi",
+    "netif_rx": "monlat_rx",
+    "netif_receive_skb": "monlat_stack",
+}
+"""Raw tracepoint to function."""
+
+MAPS: Final = ("probes", "targets", "foreign")
+"""The maps, in the order in which their descriptors are handed over."""
+
+_WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")
+
+
+def text() -> str:
+    """Return the program as one text: BCC rewrites table access in the main file alone."""
+    return _inline(abi.program_directory(), "hooks.c")
+
+
+def _inline(directory: Path, name: str) -> str:
+    lines = [f'#line 1 "{name}"']
+    for number, line in enumerate((directory / name).read_text(encoding="ascii").splitlines(), start=1):
+        included = re.fullmatch(r'#include "(.+)"', line)
+        lines += [_inline(directory, included[1]), f'#line {number + 1} "{name}"'] if included else [line]
+    return "\n".join(lines)
+
+
+def defines(types: KernelTypes, slots: int) -> dict[str, int]:
+    """Return what the program needs to know of this kernel, this network namespace and the table."""
+    offsets = {member: types.offset("sk_buff", member) for member in _WINDOW}
+    start = min(offsets.values()) & ~7
+    end = max(offsets.values()) + 8
+    return {
+        "SLOTS": slots,
+        "NETNS_INODE": os.stat("/proc/self/ns/net").st_ino,
+        "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
+        "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),
+        "NET_NS_INUM": types.offset("net", "ns") + types.offset("ns_common", "inum"),
+        "SKB_DEV": types.offset("sk_buff", "dev"),
+        "SKB_WINDOW": start,
+        "SKB_WINDOW_BYTES": (end - start + 7) & ~7,
+        **{f"SKB_{member.upper()}": offset - start for member, offset in offsets.items()},
+    }

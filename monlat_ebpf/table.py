@@ -1,0 +1,123 @@
+"""The table of probes, sums and counters that a source fills: memory in the layout of `bpf/monlat.h`.
+
+With the tracepoint source this memory is the kernel's own, mapped; with the socket source it is plain
+memory that a thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds, 0 means not yet.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from mmap import mmap
+from typing import Final
+
+from monlat_ebpf import abi
+from monlat_ebpf.model import Address, Histogram
+
+Memory = bytearray | mmap
+
+_PROBE: Final = struct.Struct(abi.PROBE.format)
+_ARMED: Final = struct.Struct("<QQ16s")
+_COMPLETED_OFFSET: Final = abi.PROBE.offset("transmitted")
+_BLANK: Final = bytes(abi.PROBE.size - _COMPLETED_OFFSET)
+_NONCE: Final = struct.Struct("<Q")
+_SUMS: Final = struct.Struct("<QQQQ")
+_BUCKETS: Final = struct.Struct(f"<{abi.BUCKETS}Q")
+_BUCKETS_OFFSET: Final = abi.TARGET.offset("buckets")
+_FOREIGN: Final = struct.Struct(abi.FOREIGN.format)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How many targets (addresses of peers) a table has room for; bytes of each of its three parts."""
+
+    targets: int
+
+    @property
+    def slots(self) -> int:
+        """Places for probes in flight."""
+        return self.targets * abi.PROBES_PER_TARGET
+
+    @property
+    def probe_bytes(self) -> int:
+        """Size of the places for probes."""
+        return self.slots * abi.PROBE.size
+
+    @property
+    def target_bytes(self) -> int:
+        """Size of the sums."""
+        return self.targets * abi.TARGET.size
+
+    @property
+    def foreign_bytes(self) -> int:
+        """Size of the counters of foreign packets."""
+        return abi.FOREIGN.size
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the source has written into a probe's place so far."""
+
+    transmitted_ns: int
+    received_ns: int
+    device: int
+    error_type: int
+    error_code: int
+
+
+def mapped(address: Address) -> bytes:
+    """Return `address` in 16 bytes, IPv4 as ::ffff:a.b.c.d."""
+    if isinstance(address, IPv4Address):
+        return bytes(10) + b"\xff\xff" + address.packed
+    return address.packed
+
+
+class ProbeTable:
+    """Reads and writes the memory; holds no other state."""
+
+    def __init__(self, size: TableSize, probes: Memory, targets: Memory, foreign: Memory) -> None:
+        self.size = size
+        self._probes = probes
+        self._targets = targets
+        self._foreign = foreign
+
+    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
+        """Put a probe into place `slot`, before it is sent. `address` as `mapped` gives it.
+
+        The nonce comes last and is gone first: an answer to the place's former probe never meets half of
+        the new one.
+        """
+        at = slot * abi.PROBE.size
+        _NONCE.pack_into(self._probes, at, 0)
+        _ARMED.pack_into(self._probes, at + 8, sent_ns, deadline_ns, address)
+        self._probes[at + _COMPLETED_OFFSET : at + abi.PROBE.size] = _BLANK
+        _NONCE.pack_into(self._probes, at, nonce)
+
+    def completion(self, slot: int) -> Completion:
+        """Return what is known of the probe in place `slot`."""
+        fields = _PROBE.unpack_from(self._probes, slot * abi.PROBE.size)
+        return Completion(*fields[4:9])
+
+    def clear_target(self, target: int) -> None:
+        """Forget the target's probes and sums; later answers to them are foreign."""
+        for slot in range(target * abi.PROBES_PER_TARGET, (target + 1) * abi.PROBES_PER_TARGET):
+            _NONCE.pack_into(self._probes, slot * abi.PROBE.size, 0)
+        at = target * abi.TARGET.size
+        self._targets[at : at + abi.TARGET.size] = bytes(abi.TARGET.size)
+
+    def histogram(self, target: int) -> Histogram:
+        """Return the target's RTT histogram."""
+        at = target * abi.TARGET.size
+        _, total_ns, _, _ = _SUMS.unpack_from(self._targets, at)
+        return Histogram(_BUCKETS.unpack_from(self._targets, at + _BUCKETS_OFFSET), total_ns)
+
+    def late_and_duplicates(self, target: int) -> tuple[int, int]:
+        """Return how many replies came past their deadline, and how many more than once."""
+        _, _, late, duplicates = _SUMS.unpack_from(self._targets, target * abi.TARGET.size)
+        return late, duplicates
+
+    def foreign_packets(self) -> Mapping[str, int]:
+        """Return the packets that were no answer to a probe of ours, by reason."""
+        return dict(zip(abi.FOREIGN_REASONS, _FOREIGN.unpack_from(self._foreign), strict=True))
