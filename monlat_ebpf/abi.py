@@ -19,7 +19,6 @@ _OPERATORS: Mapping[type[ast.AST], Callable[..., int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
     ast.LShift: operator.lshift,
     ast.USub: operator.neg,
 }
@@ -69,7 +68,7 @@ def parse_structs(header: str, constants: Mapping[str, int]) -> dict[str, Layout
     layouts: dict[str, Layout] = {}
     for name, body in re.findall(r"^struct (\w+) \{(.*?)^\};", _without_comments(header), re.MULTILINE | re.DOTALL):
         members: dict[str, Member] = {}
-        size = 0
+        size, alignment = 0, 1
         for declaration in filter(None, (line.strip() for line in body.split(";"))):
             match = re.fullmatch(r"(?:struct )?(\w+) (\w+)(?:\[(.+)\])?", declaration)
             if match is None:
@@ -78,11 +77,14 @@ def parse_structs(header: str, constants: Mapping[str, int]) -> dict[str, Layout
             count = _evaluate(length, constants) if length else 1
             nested = layouts.get(kind)
             code, unit = (nested.format[1:], nested.size) if nested else _SIZES[kind]
+            alignment = max(alignment, min(unit, 8))
             if size % min(unit, 8):
                 raise ValueError(f"struct {name}: {member} at byte {size} is not aligned")
             text = f"{unit * count}s" if kind == "u8" and length else f"{count}{code}" if length else code
             members[member] = Member(size, text)
             size += unit * count
+        if size % alignment:
+            raise ValueError(f"struct {name}: C would pad its {size} bytes to a multiple of {alignment}")
         layouts[name] = Layout(size, members)
     return layouts
 
@@ -96,11 +98,11 @@ def _evaluate(expression: str, constants: Mapping[str, int]) -> int:
         match node:
             case ast.Constant(value=int() as number):
                 return number
-            case ast.Name(id=name):
+            case ast.Name(id=name) if name in constants:
                 return constants[name]
-            case ast.UnaryOp(op=op, operand=operand):
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
                 return _OPERATORS[type(op)](value(operand))
-            case ast.BinOp(left=left, op=op, right=right):
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _OPERATORS[type(op)](value(left), value(right))
         raise ValueError(f"cannot evaluate '{expression}'")
 

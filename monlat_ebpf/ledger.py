@@ -40,10 +40,13 @@ class InFlight:
 def outcome_of(probe: InFlight, completion: Completion, *, closed: bool) -> Outcome | None:
     """Return how `probe` ended, None while that is open.
 
-    `closed` says that its deadline has passed and the source has written all that it knows by then. An
-    error for a probe that never reached a driver comes from this host itself: the loss is the host's.
+    `closed` says that its deadline has passed and the source has written all that it knows by then. Until
+    then a probe without a transmit stamp stays open: what came for it may be written before the stamp is.
+    An error for a probe that never reached a driver comes from this host itself: the loss is the host's.
     """
     transmitted = completion.transmitted_ns
+    if not transmitted and not closed:
+        return None
     send_delay = transmitted - probe.sent_ns if transmitted else None
     if completion.error_type:
         result = Result.UNREACHABLE if transmitted else Result.LOST_HOST

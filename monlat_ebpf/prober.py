@@ -23,8 +23,12 @@ from monlat_ebpf.peers import TargetKey, Wanted, changes, phase
 from monlat_ebpf.schedule import Schedule
 from monlat_ebpf.sources import Source
 from monlat_ebpf.table import mapped
+from monlat_ebpf.wake import Wake
 
 _LOG = logging.getLogger(__name__)
+
+IDLE_TURN_SECONDS: Final = 5.0
+"""Without peers the loop turns all the same, so that /healthz can tell idle from dead."""
 
 SETTLE_DELAY_NS: Final = 10_000_000
 """Between a deadline and its reading: a processor that had the reply in hand may have been interrupted."""
@@ -78,8 +82,9 @@ class Prober:
         self._on_outcome = on_outcome
         self._identifier = secrets.randbelow(1 << 16)
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._stopping = False
+        self.last_turn_ns = time.monotonic_ns()
         self._targets: dict[TargetKey, Target] = {}
         self._free = deque(range(source.table.size.targets))  # the longest unused first
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random())
@@ -96,6 +101,7 @@ class Prober:
             change = changes(self._targets, peers, self._max_peers)
             for key in change.removed:
                 self._remove(key)
+            self._logged = {logged for logged in self._logged if logged[0] in self._targets}
             for key, want in change.kept.items():
                 target = self._targets[key]
                 target.address, target.mapped = want.address, mapped(want.address)
@@ -112,7 +118,7 @@ class Prober:
         self._wake.set()
 
     def stop(self) -> None:
-        """Make `run` return."""
+        """Make `run` return; safe in a signal handler."""
         self._stopping = True
         self._wake.set()
 
@@ -147,21 +153,19 @@ class Prober:
     def run(self) -> None:
         """Send and settle until `stop`."""
         while not self._stopping:
-            self._wake.clear()
-            now = time.monotonic_ns()
+            now = self.last_turn_ns = time.monotonic_ns()
             with self._lock:
                 self._settle_due(now)
                 due = list(self._schedule.due(now))
             for target, due_ns in due:
                 with self._lock:
-                    if not target.gone:
+                    if not target.gone and not self._stopping:
                         self._probe(target, due_ns)
             with self._lock:
                 moments = [moment for moment in (self._schedule.next_due_ns(), self._next_settling_ns()) if moment]
-            if self._stopping:
-                return
             wait_ns = min(moments) - time.monotonic_ns() if moments else None
-            self._wake.wait(None if wait_ns is None else max(wait_ns, 0) / NANOSECONDS_PER_SECOND)
+            self._wake.wait(IDLE_TURN_SECONDS if wait_ns is None else max(wait_ns, 0) / NANOSECONDS_PER_SECOND)
+            self._wake.clear()
 
     def _probe(self, target: Target, due_ns: int) -> None:
         ledger = target.ledger
@@ -240,7 +244,6 @@ class Prober:
         self._schedule.remove(target)
         self._source.table.clear_target(target.index)
         self._free.append(target.index)
-        self._logged = {(logged, number) for logged, number in self._logged if logged != key}
 
     def _snapshot(self, target: Target) -> PairSnapshot:
         ledger, table = target.ledger, self._source.table

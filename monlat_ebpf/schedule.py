@@ -22,10 +22,11 @@ class Schedule(Generic[Item]):
 
     def __init__(self, interval_ns: int, random: Random) -> None:
         self._interval_ns = interval_ns
+        self._spread_ns = int(JITTER * interval_ns)
         self._random = random
         self._heap: list[tuple[int, int, int, Item]] = []  # due, tie-breaker, grid point, item
         self._gone: set[int] = set()
-        self._tickets: dict[int, int] = {}  # id of item -> ticket of its entry
+        self._tickets: dict[Item, int] = {}  # of its entry in the heap
         self._next_ticket = 0
 
     def add(self, item: Item, now_ns: int, phase: float) -> None:
@@ -34,7 +35,7 @@ class Schedule(Generic[Item]):
 
     def remove(self, item: Item) -> None:
         """Make `item` due no more."""
-        self._gone.add(self._tickets.pop(id(item)))
+        self._gone.add(self._tickets.pop(item))
 
     def next_due_ns(self) -> int | None:
         """Return when the next item is due; None when there is none."""
@@ -42,21 +43,21 @@ class Schedule(Generic[Item]):
         return self._heap[0][0] if self._heap else None
 
     def due(self, now_ns: int) -> Iterator[tuple[Item, int]]:
-        """Yield the items that are due with the time at which they were, and schedule them anew."""
+        """Yield the items that are due, each once, with the time at which they were, and schedule them anew."""
         while True:
             self._drop_gone()
             if not self._heap or self._heap[0][0] > now_ns:
                 return
             due_ns, _, grid_ns, item = heapq.heappop(self._heap)
-            missed = max(0, (now_ns - grid_ns) // self._interval_ns)
+            # to the first point whose time, jitter included, is still to come
+            missed = (now_ns + self._spread_ns - grid_ns) // self._interval_ns
             self._push(item, grid_ns + (missed + 1) * self._interval_ns, jitter=True)
             yield item, due_ns
 
     def _push(self, item: Item, grid_ns: int, *, jitter: bool) -> None:
-        spread = int(JITTER * self._interval_ns) if jitter else 0
-        due_ns = grid_ns + (self._random.randint(-spread, spread) if spread else 0)
+        due_ns = grid_ns + (self._random.randint(-self._spread_ns, self._spread_ns) if jitter else 0)
         self._next_ticket += 1
-        self._tickets[id(item)] = self._next_ticket
+        self._tickets[item] = self._next_ticket
         heapq.heappush(self._heap, (due_ns, self._next_ticket, grid_ns, item))
 
     def _drop_gone(self) -> None:

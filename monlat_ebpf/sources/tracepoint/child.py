@@ -1,9 +1,10 @@
 """The child process that compiles, loads and attaches, hands the descriptors over and exits.
 
-    python3 -m monlat_ebpf.sources.tracepoint.child DESCRIPTOR SLOTS
+    python3 -m monlat_ebpf.sources.tracepoint.child DESCRIPTOR SLOTS PARENT
 
-DESCRIPTOR is a SOCK_SEQPACKET socket. The one message on it carries the descriptors of the maps (in the
-order of MAPS) and then of the attached hooks. What goes wrong is said on standard error, last line last.
+DESCRIPTOR is a SOCK_SEQPACKET socket, PARENT the process that waits at its other end. The one message on
+it carries the descriptors of the maps (in the order of MAPS) and then of the attached hooks. What goes
+wrong is said on standard error, last line last.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from monlat_ebpf import abi
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint import program
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
+from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
 
 _PR_SET_PDEATHSIG = 1
 
@@ -39,6 +42,12 @@ def main() -> None:
 
 def load(slots: int) -> list[int]:
     """Compile, load and attach; return the descriptors of maps and hooks. Raises SourceError."""
+    missing = missing_capabilities(effective_capabilities(Path("/proc/self/status").read_text(encoding="utf-8")))
+    if missing:
+        raise SourceError(
+            f"this process lacks {' and '.join(missing)}, without which no kernel program is loaded: "
+            "run it as root, or with CAP_BPF and CAP_PERFMON"
+        )
     defines = program.defines(KernelTypes(), slots)
     os.environ["BCC_KERNEL_SOURCE"] = str(abi.program_directory() / "headers")
     try:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -21,6 +21,7 @@ LOAD_TIMEOUT_SECONDS: Final = 60.0
 """Compiling takes half a second on an idle core; a node that boots with a hundred pods has none idle."""
 
 _LAST_WORDS: Final = 12
+_WANTED: Final = len(MAPS) + len(HOOKS)
 CHILD: Final = (sys.executable, "-m", "monlat_ebpf.sources.tracepoint.child")
 
 
@@ -33,8 +34,7 @@ class Loaded:
 
     def close(self) -> None:
         """Detach and free."""
-        for descriptor in (*self.hooks, *self.maps):
-            os.close(descriptor)
+        _close((*self.hooks, *self.maps))
 
 
 def load(slots: int, *, child: Sequence[str] = CHILD, timeout_seconds: float = LOAD_TIMEOUT_SECONDS) -> Loaded:
@@ -53,24 +53,32 @@ def load(slots: int, *, child: Sequence[str] = CHILD, timeout_seconds: float = L
                 stderr=words,
                 pass_fds=(theirs.fileno(),),
             )
+        descriptors: list[int] = []
         try:
             ours.settimeout(timeout_seconds)
-            message, descriptors, _, _ = socket.recv_fds(ours, 16, len(MAPS) + len(HOOKS))
+            _, descriptors, _, _ = socket.recv_fds(ours, 16, _WANTED, socket.MSG_CMSG_CLOEXEC)
             status = process.wait(timeout_seconds)
         except (TimeoutError, subprocess.TimeoutExpired):
+            _close(descriptors)
             raise SourceError(f"the loader did not finish within {timeout_seconds:g} s{_said(words)}") from None
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        if status != 0 or not message or len(descriptors) != len(MAPS) + len(HOOKS):
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise SourceError(f"the loader {_how_it_ended(status)}{_said(words)}")
+        if status != 0 or len(descriptors) != _WANTED:
+            _close(descriptors)
+            raise SourceError(f"the loader {_how_it_ended(status, len(descriptors))}{_said(words)}")
         return Loaded(tuple(descriptors[: len(MAPS)]), tuple(descriptors[len(MAPS) :]))
 
 
-def _how_it_ended(status: int) -> str:
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _how_it_ended(status: int, descriptors: int) -> str:
+    if status == 0:
+        return f"handed over {descriptors} descriptors instead of {_WANTED}"
     return f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
 
 

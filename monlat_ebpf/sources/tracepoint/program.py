@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +44,7 @@ def defines(types: KernelTypes, slots: int) -> dict[str, int]:
     end = max(offsets.values()) + 8
     return {
         "SLOTS": slots,
-        "NETNS_INODE": os.stat("/proc/self/ns/net").st_ino,
+        "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),
         "NET_NS_INUM": types.offset("net", "ns") + types.offset("ns_common", "inum"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import resource
+from contextlib import suppress
 
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
@@ -58,7 +59,6 @@ def _whole_pages(length: int) -> int:
 
 def _lift_locked_memory_limit() -> None:
     """Lift the limit that kernels before 5.11 put on the memory of maps, where we may."""
-    try:
+    # without the right to: newer kernels count maps by cgroup and do not look at it; on older ones loading says so
+    with suppress(ValueError, PermissionError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    except (ValueError, PermissionError):
-        pass  # newer kernels count maps by cgroup and do not look at it; on older ones loading says so

@@ -1,0 +1,136 @@
+"""The agent: the one place that picks concrete parts, starts them and stops them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
+
+from monlat_ebpf.config import AgentConfig, DiscoveryKind
+from monlat_ebpf.discovery import Discovery
+from monlat_ebpf.discovery.static import StaticDiscovery
+from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.exposition.http import MetricsServer
+from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.routes import agent_routes
+from monlat_ebpf.local_addresses import is_local
+from monlat_ebpf.model import AgentSnapshot, Family, Peer
+from monlat_ebpf.prober import Prober
+from monlat_ebpf.sources.choice import open_source
+from monlat_ebpf.table import TableSize
+
+_LOG = logging.getLogger(__name__)
+
+_STALLED_AFTER_SECONDS: Final = 30.0
+"""Without a turn of the prober's loop for so long, /healthz says so: far over any wait under a CPU limit."""
+
+
+def run(config: AgentConfig) -> int:
+    """Run an agent until SIGTERM or SIGINT; return its exit status. Raises MonlatError when it cannot start."""
+    agent = Agent(config)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        agent.stop()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    agent.run()
+    return 0
+
+
+class Agent:
+    """Everything that one node needs: discovery, prober, source and exposition."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Open the source and the port. Raises ConfigError or SourceError."""
+        self._config = config
+        self._own = OwnMetrics()
+        self._discovery = _discovery(config, self._own)
+        self._peers_known = False
+        self._skipped: frozenset[str] = frozenset()
+        self._server = MetricsServer(
+            config.listen_host,
+            config.listen_port,
+            agent_routes(self.snapshot, self._healthy, self._ready, self._own),
+            count_error=self._own.count_http_error,
+        )
+        try:
+            self._source, self._source_reason = open_source(config.source, TableSize(config.max_peers * len(Family)))
+        except BaseException:
+            self._server.close()
+            raise
+        self._prober = Prober(
+            self._source,
+            node=config.node_name,
+            interval_seconds=config.interval_seconds,
+            timeout_seconds=config.timeout_seconds,
+            max_peers=config.max_peers,
+            send_delay=self._own.send_delay,
+            schedule_lag=self._own.schedule_lag,
+        )
+
+    def run(self) -> None:
+        """Probe and serve until `stop`."""
+        try:
+            self._discovery.start(self._set_peers)
+            self._server.start()
+            _LOG.info(
+                "node %s: source %s, port %d, process %d",
+                self._config.node_name, self._source.name, self._server.port, os.getpid(),
+            )
+            self._prober.run()
+        finally:
+            self._server.close()
+            self._discovery.stop()
+            self._source.close()
+        _LOG.info("ended")
+
+    def stop(self) -> None:
+        """Make `run` return; safe in a signal handler."""
+        self._prober.stop()
+
+    def snapshot(self) -> AgentSnapshot:
+        """Return what is known now, every reply so far included."""
+        return AgentSnapshot(
+            node=self._config.node_name,
+            zone=self._config.zone,
+            source=self._source.name,
+            source_reason=self._source_reason,
+            interval_seconds=self._config.interval_seconds,
+            timeout_seconds=self._config.timeout_seconds,
+            pairs=list(self._prober.pairs()),
+            probe_errors=self._prober.errors(),
+            foreign_packets=self._source.table.foreign_packets(),
+        )
+
+    def _set_peers(self, peers: Sequence[Peer]) -> None:
+        """Take a list from discovery, without this node: a probe to oneself measures the loopback device."""
+        others = [peer for peer in peers if peer.name != self._config.node_name]
+        own = frozenset(peer.name for peer in others if any(map(is_local, peer.addresses)))
+        for name in sorted(own - self._skipped):
+            _LOG.warning("peer %s has an address of this node (%s): not probed", name, self._config.node_name)
+        self._skipped = own
+        self._prober.set_peers([peer for peer in others if peer.name not in own])
+        self._peers_known = True
+
+    def _healthy(self) -> str | None:
+        silent = (time.monotonic_ns() - self._prober.last_turn_ns) / 1e9
+        allowed = _STALLED_AFTER_SECONDS + self._config.interval_seconds
+        return f"the prober has not turned for {silent:.0f} s" if silent > allowed else None
+
+    def _ready(self) -> str | None:
+        return None if self._peers_known else "no list of peers yet"
+
+
+def _discovery(config: AgentConfig, own: OwnMetrics) -> Discovery:
+    if config.discovery is DiscoveryKind.STATIC:
+        if config.peers_file is None:
+            raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
+        return StaticDiscovery(
+            config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
+        )
+    raise ConfigError(f"--discovery {config.discovery} is not known")

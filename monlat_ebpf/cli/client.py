@@ -1,0 +1,114 @@
+"""Asks an agent over HTTP: the commands' one way to what was measured. Used by `peers` and `demo`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from monlat_ebpf.errors import AgentUnreachable, ConfigError
+from monlat_ebpf.exposition.api import PairDocument, PeersDocument, RttDocument
+
+DEFAULT_URLS: Final = ("http://[::1]:10045", "http://127.0.0.1:10045")
+"""This node's agent; the second for a host without IPv6."""
+
+_PATH: Final = "/api/v1/peers"
+_LARGEST_ANSWER: Final = 64 * 1024 * 1024  # bytes; 5,000 peers of two addresses need 5 MB
+
+
+def ask_this_node(timeout_seconds: float = 5.0) -> PeersDocument:
+    """Return the answer of the agent on this node. Raises AgentUnreachable."""
+    failures = []
+    for url in DEFAULT_URLS:
+        try:
+            return ask(url, timeout_seconds)
+        except AgentUnreachable as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def ask(url: str, timeout_seconds: float = 5.0) -> PeersDocument:
+    """Return the answer of the agent at `url`, waiting at most `timeout_seconds` for each part of it.
+
+    No proxy is used, whatever the environment says: it would ask about its own node. Raises ConfigError when `url`
+    is none, AgentUnreachable when no agent answers.
+    """
+    base = _checked(url)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(base + _PATH, timeout=timeout_seconds) as response:
+            body = response.read(_LARGEST_ANSWER + 1)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _unreachable(base, f"it answers {error.code} {error.reason} to {_PATH}") from error
+    except urllib.error.URLError as error:
+        raise _unreachable(base, _reason(error.reason)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(base, _reason(error)) from error
+    if len(body) > _LARGEST_ANSWER:
+        raise _unreachable(base, f"its answer to {_PATH} is over {_LARGEST_ANSWER >> 20} MiB long")
+    return parse_answer(body, base)
+
+
+def parse_answer(body: bytes, url: str) -> PeersDocument:
+    """Return the answer that `body` says. Raises AgentUnreachable when it is not an agent's."""
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise _unreachable(url, f"its answer to {_PATH} is no JSON") from error
+    if problem := _problem(answer):
+        raise _unreachable(url, f"its answer to {_PATH} {problem}")
+    return cast(PeersDocument, answer)
+
+
+def _problem(answer: Any) -> str:
+    """Say what `answer` lacks to be a PeersDocument, "" for nothing. More than that it may have."""
+    if not isinstance(answer, dict):
+        return "is no JSON object"
+    missing = _missing(answer, PeersDocument.__required_keys__, "")
+    if not missing and not isinstance(answer["pairs"], list):
+        missing = "a list in pairs"
+    for index, pair in enumerate([] if missing else answer["pairs"]):
+        place = f"pairs[{index}]."
+        missing = _missing(pair, PairDocument.__required_keys__, place) or _missing(
+            pair["rtt_ms"], RttDocument.__required_keys__, place + "rtt_ms."
+        )
+        if missing:
+            break
+    return f"lacks {missing} (is it a monlat of another version?)" if missing else ""
+
+
+def _missing(value: Any, keys: frozenset[str], place: str) -> str:
+    """Return the names of the `keys` that `value`, found at `place`, lacks; "" for none."""
+    present = value.keys() if isinstance(value, dict) else set()
+    return ", ".join(place + key for key in sorted(keys - present))
+
+
+def _checked(url: str) -> str:
+    """Return `url` without a slash at its end."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"--url (MONLAT_URL): {url!r} is no URL of an agent; write for example {DEFAULT_URLS[0]}")
+    return url.rstrip("/")
+
+
+def _reason(error: object) -> str:
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _unreachable(url: str, reason: str) -> AgentUnreachable:
+    return AgentUnreachable(
+        f"no agent answers at {url}: {reason}. Start one with `monlat agent --peers FILE`, "
+        "or say where it listens with --url (MONLAT_URL)"
+    )

@@ -1,0 +1,103 @@
+"""`monlat demo`: virtual nodes on this machine, and the latency between each two of them, live."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.rendering import Table, matrix
+from monlat_ebpf.cli.screen import as_rich, show
+from monlat_ebpf.demo import Demo, VirtualAgent
+from monlat_ebpf.exposition.api import PeersDocument
+
+MOST_NODES: Final = 16
+"""Each agent compiles its own kernel program and runs on this machine's cores."""
+
+_REFRESH_SECONDS: Final = 0.5
+
+
+@click.command("demo")
+@setting("--nodes", type=click.IntRange(2, MOST_NODES), default=3, show_default=True, help="Virtual nodes.")
+@setting(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="How long to measure; 0: until Ctrl-C.",
+)
+@setting("--json", "as_json", is_flag=True, help="Print the final matrix as JSON, and nothing else.")
+def command(nodes: int, seconds: float, as_json: bool) -> None:
+    """Run a cluster of virtual nodes with an agent each; leave nothing behind."""
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    click.echo(f"starting {nodes} virtual nodes", err=True)
+    with Demo(nodes) as demo:
+        _measure(demo, seconds, stop, live=sys.stdout.isatty() and not as_json)
+        answers = demo.settled_answers()
+        hints = _hints(demo.agents)
+    if as_json:
+        click.echo(json.dumps(summary(answers), indent=2))
+    else:
+        show(_matrix(answers))
+        click.echo("\nEach node's /metrics, from another terminal while a demo runs (--seconds 0: until Ctrl-C):")
+        click.echo("\n".join(hints))
+
+
+def summary(answers: Sequence[PeersDocument]) -> dict[str, Any]:
+    """Return the matrix of all agents' answers, in the form that --json prints."""
+    sources = sorted({answer["source"] for answer in answers})
+    wanted = ("from", "to", "family", "sent", "replies", "lost", "rtt_ms")
+    return {
+        "source": ", ".join(sources),
+        "nodes": [answer["node"] for answer in answers],
+        "pairs": [{key: pair[key] for key in wanted} for answer in answers for pair in answer["pairs"]],  # type: ignore[literal-required]  # keys of PairDocument, all
+    }
+
+
+def _measure(demo: Demo, seconds: float, stop: threading.Event, *, live: bool) -> None:
+    if not live:
+        click.echo(
+            "\n".join(("each node's /metrics, from another terminal while this runs:", *_hints(demo.agents))), err=True
+        )
+        for _ in _turns(seconds, stop):
+            for agent in demo.agents:
+                agent.check()
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    hints = Text("\n".join(("Each node's /metrics, from another terminal:", *_hints(demo.agents))), style="dim")
+    with Live(auto_refresh=False, screen=False, transient=True) as screen:
+        for _ in _turns(seconds, stop):
+            screen.update(Group(as_rich(_matrix(demo.answers())), hints), refresh=True)
+
+
+def _turns(seconds: float, stop: threading.Event) -> Iterator[None]:
+    """Yield now and then until `seconds` (0: no limit) are over or `stop` is set."""
+    end = time.monotonic() + seconds if seconds else float("inf")
+    while not stop.is_set() and (left := end - time.monotonic()) > 0:
+        yield
+        stop.wait(min(_REFRESH_SECONDS, left))
+
+
+def _matrix(answers: Sequence[PeersDocument]) -> Table:
+    return matrix([pair for answer in answers for pair in answer["pairs"]])
+
+
+def _hints(agents: Sequence[VirtualAgent]) -> list[str]:
+    return [f"  {agent.node.name}:  sudo {agent.metrics_command}" for agent in agents]

@@ -1,0 +1,76 @@
+"""The program `monlat`: picks the command, and turns an error into one line and an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from monlat_ebpf import __version__
+from monlat_ebpf.errors import MonlatError
+
+COMMANDS = ("agent", "peers", "demo")
+"""In the order of the help. Each is the `command` of the module of its name in this package."""
+
+_NO_COMMAND = 2  # as for any other usage that cannot be
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is used, so that the agent carries no other command's libraries."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, imported now, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"monlat_ebpf.cli.{cmd_name}").command
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(__version__, prog_name="monlat")
+@click.pass_context
+def monlat(context: click.Context) -> None:
+    """Latency between the nodes of a cluster, stamped by the kernel where the driver takes the packet.
+
+    Every flag can be an environment variable: --node-name is MONLAT_NODE_NAME.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(_NO_COMMAND)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 it failed, 2 it was asked for what cannot be, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; return its exit status. An error is one line on standard error."""
+    try:
+        status = monlat.main(arguments, prog_name="monlat", standalone_mode=False)
+    except MonlatError as error:
+        return _report(str(error), error.exit_status)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "monlat"
+        return _report(f"{error.format_message().rstrip('.')}; see {command} --help", error.exit_code)
+    except click.ClickException as error:
+        return _report(error.format_message(), error.exit_code)
+    except click.Abort:
+        return _INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _report(message: str, exit_status: int) -> int:
+    click.echo("monlat: " + message.replace("\n", "\nmonlat: "), err=True)
+    return exit_status

@@ -1,0 +1,26 @@
+"""`monlat peers`: what the agent on this node knows of its peers."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from monlat_ebpf.cli.client import DEFAULT_URLS, ask, ask_this_node
+from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.rendering import peers_table
+from monlat_ebpf.cli.screen import show
+
+
+@click.command("peers")
+@setting(
+    "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
+)
+@setting("--json", "as_json", is_flag=True, help="Print the agent's answer, as /api/v1/peers gives it.")
+def command(url: str | None, as_json: bool) -> None:
+    """Show the latency to each peer, as the agent on this node measures it."""
+    answer = ask(url) if url else ask_this_node()
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        show(peers_table(answer))

@@ -1,0 +1,79 @@
+"""Puts tables on a screen: with rich in a terminal, as plain aligned text in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from monlat_ebpf.cli.rendering import Cell, Table, Tone, narrowed
+
+if TYPE_CHECKING:
+    import rich.table
+
+_GUTTER = "  "
+_WIDEST = 10_000  # columns: no table is wider
+_STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.BAD: "bold red"}
+
+
+def show(table: Table) -> None:
+    """Write `table` to standard output, as fits a terminal or a pipe."""
+    if sys.stdout.isatty():
+        _show_in_terminal(table)
+    else:
+        sys.stdout.write(as_text(table))
+
+
+def _show_in_terminal(table: Table) -> None:
+    """Write as many columns as fit; where even the fewest do not, the terminal breaks the lines and nothing is cut."""
+    # Imported here: a pipe needs no rich.
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    unlimited = console.options.update(width=_WIDEST)
+    for candidate in narrowed(table):
+        drawn = as_rich(candidate)
+        width = console.measure(drawn, options=unlimited).maximum
+        if width <= console.width:
+            break
+    console.width = max(console.width, width)
+    console.print(drawn)
+
+
+def as_text(table: Table) -> str:
+    """Return title, head and rows as aligned lines, as wide as they need to be, without colours or frames."""
+    lines = [tuple(column.head for column in table.columns), *(tuple(cell.text for cell in row) for row in table.rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
+    aligned = (
+        _GUTTER.join(
+            text.rjust(width) if column.right else text.ljust(width)
+            for text, width, column in zip(line, widths, table.columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return "\n".join((table.title, *aligned)) + "\n"
+
+
+def as_rich(table: Table) -> rich.table.Table:
+    """Return the table as rich draws it; `demo` shows it live."""
+    import rich.box
+    import rich.table
+    from rich.text import Text
+
+    drawn = rich.table.Table(
+        title=Text(table.title),
+        title_justify="left",
+        caption=Text(table.note) if table.note else None,
+        caption_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for column in table.columns:
+        drawn.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
+
+    def text_of(cell: Cell) -> Text:
+        return Text(cell.text, style=_STYLES[cell.tone])
+
+    for row in table.rows:
+        drawn.add_row(*map(text_of, row))
+    return drawn

@@ -1,0 +1,70 @@
+"""From the bytes of a watch to its events: pure.
+
+A watch is a stream of JSON objects, one a line, each with a `type` and an `object`:
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monlat_ebpf.discovery.trouble import ApiTrouble, Reason, trouble_of_status
+
+_LONGEST_LINE: Final = 16 * 2**20
+"""Bytes; the API server stores no object of more than some 3 MB, and a slice of 1000 endpoints has 0.5 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event. `kind` is ADDED, MODIFIED, DELETED, BOOKMARK, or one that is not known yet; `object` is JSON."""
+
+    kind: str
+    object: dict[str, Any]
+
+
+def events_of(chunks: Iterable[bytes]) -> Iterator[WatchEvent]:
+    """Yield each event as soon as its line is whole. `chunks` may cut lines anywhere.
+
+    Raises ApiTrouble when the stream ends within a line, a line is no event, or the event is an ERROR.
+    """
+    for line in _lines_of(chunks):
+        yield _event_of(line)
+
+
+def _lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    buffer = bytearray()
+    for chunk in chunks:
+        searched = len(buffer)
+        buffer += chunk
+        while (end := buffer.find(b"\n", searched)) >= 0:
+            line = bytes(buffer[:end])
+            del buffer[: end + 1]
+            searched = 0
+            if line.strip():
+                yield line
+        if len(buffer) > _LONGEST_LINE:
+            raise ApiTrouble(Reason.STREAM, f"an event is longer than {_LONGEST_LINE} bytes")
+    if buffer.strip():
+        raise ApiTrouble(Reason.STREAM, f"the watch broke off within an event, after {len(buffer)} bytes of it")
+
+
+def _event_of(line: bytes) -> WatchEvent:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise ApiTrouble(Reason.STREAM, f"the watch sent what is not JSON: {error}") from error
+    kind = event.get("type") if isinstance(event, dict) else None
+    told = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(kind, str) or not isinstance(told, dict):
+        raise ApiTrouble(Reason.STREAM, f"the watch sent what is no event: {line[:80]!r}")
+    if kind == "ERROR":
+        code = told.get("code")
+        raise trouble_of_status(code if isinstance(code, int) else 500, f"within the watch: {_message_of(told)}")
+    return WatchEvent(kind, told)
+
+
+def _message_of(status: dict[str, Any]) -> str:
+    return f"{status.get('code')} {status.get('message') or status.get('reason') or 'no message'}"[:200]

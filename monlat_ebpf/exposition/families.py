@@ -1,0 +1,54 @@
+"""The metric families that an AgentSnapshot becomes (DESIGN section 6): name, type and help text of each.
+
+Every format names them from here, so that no two of them can differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFamily:
+    """What a scraper reads above the samples; `kind` is `counter`, `gauge` or `histogram`."""
+
+    name: str
+    kind: str
+    help: str
+
+
+LATENCY_BETWEEN_NODES: Final = MetricFamily(
+    "latency_between_nodes",
+    "gauge",
+    "The last round-trip time between two nodes, in milliseconds; absent while the peer does not answer.",
+)
+RTT: Final = MetricFamily(
+    "monlat_rtt_seconds", "histogram", "Round-trip time from this node's driver to the peer and back to the driver."
+)
+PROBES_SENT: Final = MetricFamily("monlat_probes_sent_total", "counter", "Probes that the agent began to send.")
+PROBE_RESULTS: Final = MetricFamily("monlat_probe_results_total", "counter", "Probes that ended, by how they ended.")
+LATE_REPLIES: Final = MetricFamily(
+    "monlat_late_replies_total", "counter", "Replies that came after their probe's deadline."
+)
+DUPLICATE_REPLIES: Final = MetricFamily(
+    "monlat_duplicate_replies_total", "counter", "Replies to a probe that had one already."
+)
+PROBE_ERRORS: Final = MetricFamily(
+    "monlat_probe_errors_total", "counter", "Probes that an error ended, by ICMP error or errno."
+)
+FOREIGN_PACKETS: Final = MetricFamily(
+    "monlat_foreign_packets_total",
+    "counter",
+    "Packets that look like a probe's and answer none of this agent's, by reason.",
+)
+PEER_INFO: Final = MetricFamily(
+    "monlat_peer_info", "gauge", "Always 1: the address, the zones and the interface of a measured pair."
+)
+TIMESTAMP_SOURCE_INFO: Final = MetricFamily(
+    "monlat_timestamp_source_info",
+    "gauge",
+    "Always 1: where the time stamps come from, and why it is not the first choice; an empty reason: it is.",
+)
+PEERS: Final = MetricFamily("monlat_peers", "gauge", "Peers that this node measures.")
+IN_FLIGHT_PROBES: Final = MetricFamily("monlat_in_flight_probes", "gauge", "Probes sent and not decided yet.")

@@ -1,0 +1,62 @@
+"""Which format a scraper asked for.
+
+A format joins by being in the list that `routes.py` hands to `choose`; nothing else knows how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from monlat_ebpf.model import AgentSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way to write metrics: the Content-Type, which also says what to ask for, and how it is made."""
+
+    content_type: str
+    render: Callable[[AgentSnapshot], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One entry of an Accept header, or a Content-Type (RFC 9110, sections 8.3.1 and 12.5.1)."""
+
+    type: str
+    subtype: str
+    parameters: Mapping[str, str]
+    weight: float
+
+    def covers(self, other: MediaRange) -> bool:
+        """Tell whether `other` is of this range; parameters that `other` does not have do not matter."""
+        return (
+            self.type in ("*", other.type)
+            and self.subtype in ("*", other.subtype)
+            and all(other.parameters.get(name, value) == value for name, value in self.parameters.items())
+        )
+
+
+def parse_media_range(text: str) -> MediaRange:
+    """Return what `text` says; a weight that is no number counts as 0, so that the range is not chosen."""
+    name, *rest = (part.strip().lower() for part in text.split(";"))
+    kind, _, subtype = name.partition("/")
+    parameters = {key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)}
+    try:
+        weight = float(parameters.pop("q", "1"))
+    except ValueError:
+        weight = 0.0
+    return MediaRange(kind, subtype, parameters, weight)
+
+
+def choose(accept: str, formats: Sequence[Format]) -> Format:
+    """Return the format that `accept` prefers; the first of `formats` where it names none of them.
+
+    An answer in the default format serves a scraper better than a refusal, as in Prometheus' own libraries.
+    """
+    ranges = sorted(map(parse_media_range, accept.split(",")), key=lambda media_range: -media_range.weight)
+    for media_range in ranges:
+        for candidate in formats:
+            if media_range.weight > 0 and media_range.covers(parse_media_range(candidate.content_type)):
+                return candidate
+    return formats[0]

@@ -1,0 +1,71 @@
+"""What the agent tells about itself: delays of its own making, its build, its process.
+
+These have no labels, or few, and change by single observations, so prometheus-client keeps and prints them,
+in a registry of this object's own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+
+import monlat_ebpf
+from monlat_ebpf.histogram import OCTAVE_EDGES
+
+SEND_DELAY_BUCKETS: Final = OCTAVE_EDGES
+"""0.95 us to 8 s: the edges of monlat_rtt_seconds, so that the two can be compared bucket by bucket."""
+
+SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
+"""7.6 us to 8 s: no timer of the kernel wakes a thread more punctually."""
+
+
+class OwnMetrics:
+    """The agent's own metrics. Others may register theirs in `registry`.
+
+    `send_delay` and `schedule_lag` observe seconds; `http_errors` counts by `kind`, a name of an exception.
+    """
+
+    def __init__(self) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation
+        self.registry = CollectorRegistry()
+        self.send_delay = Histogram(
+            "monlat_send_delay_seconds",
+            "Time from handing a probe to this node's kernel until its driver had it.",
+            buckets=SEND_DELAY_BUCKETS,
+            registry=self.registry,
+        )
+        self.schedule_lag = Histogram(
+            "monlat_schedule_lag_seconds",
+            "How late probes were sent, against their schedule.",
+            buckets=SCHEDULE_LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self.http_errors = Counter(
+            "monlat_http_errors_total",
+            "Requests that the agent failed to answer, by exception.",
+            labelnames=("kind",),
+            registry=self.registry,
+        )
+        build = Info("monlat_build", "Always 1: the agent's version and what it runs on.", registry=self.registry)
+        build.info(
+            {
+                "version": monlat_ebpf.__version__,
+                "python": platform.python_version(),
+                "kernel": os.uname().release,
+            }
+        )
+        prometheus_client.ProcessCollector(registry=self.registry)
+        prometheus_client.PlatformCollector(registry=self.registry)
+        prometheus_client.GCCollector(registry=self.registry)
+
+    def count_http_error(self, kind: str) -> None:
+        """Count a request that failed with the exception of that name."""
+        self.http_errors.labels(kind=kind).inc()
+
+    def render(self) -> bytes:
+        """Return all of `registry` in the text format 0.0.4."""
+        return prometheus_client.generate_latest(self.registry)

@@ -1,0 +1,67 @@
+"""What each path of the agent's HTTP server answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from html import escape
+from http import HTTPStatus
+from typing import Final
+
+from monlat_ebpf.exposition import api, negotiation, text
+from monlat_ebpf.exposition.http import Request, Response, Route
+from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.model import AgentSnapshot
+
+Check = Callable[[], str | None]
+"""Returns None when all is well, else the reason why not."""
+
+_INDEX: Final = {
+    "/metrics": "the measurements, for Prometheus",
+    "/api/v1/peers": "the same by peer, as JSON",
+    "/healthz": "does the process work",
+    "/readyz": "is it loaded, and does it know its peers",
+}
+
+
+def agent_routes(
+    snapshot: Callable[[], AgentSnapshot], healthy: Check, ready: Check, own: OwnMetrics
+) -> Mapping[str, Route]:
+    """Return the routes of an agent. `snapshot` is called once a request, so an answer is of one instant."""
+    exposition = text.TextExposition()
+
+    def render_text(agent: AgentSnapshot) -> Iterator[bytes]:
+        yield from exposition.render(agent)
+        yield own.render()
+
+    formats = (negotiation.Format(text.CONTENT_TYPE, render_text),)
+
+    def metrics(request: Request) -> Response:
+        chosen = negotiation.choose(request.accept, formats)
+        return Response(chosen.render(snapshot()), chosen.content_type)
+
+    def peers(_: Request) -> Response:
+        return Response(api.render_peers(snapshot()), api.CONTENT_TYPE)
+
+    return {
+        "/": _index,
+        "/metrics": metrics,
+        "/api/v1/peers": peers,
+        "/healthz": _check_route(healthy),
+        "/readyz": _check_route(ready),
+    }
+
+
+def _check_route(check: Check) -> Route:
+    def route(_: Request) -> Response:
+        reason = check()
+        if reason is None:
+            return Response(b"ok\n")
+        return Response(f"{reason}\n".encode(errors="replace"), status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return route
+
+
+def _index(_: Request) -> Response:
+    items = "".join(f'<li><a href="{path}">{path}</a>: {escape(says)}\n' for path, says in _INDEX.items())
+    page = f"<!doctype html>\n<title>monlat agent</title>\n<h1>monlat agent</h1>\n<ul>\n{items}</ul>\n"
+    return Response(page.encode(), "text/html; charset=utf-8")

@@ -1,0 +1,45 @@
+"""Which source: the first that this machine allows, and loudly so when it is not the first choice."""
+
+from __future__ import annotations
+
+import logging
+
+from monlat_ebpf.config import SourceChoice
+from monlat_ebpf.errors import SourceError
+from monlat_ebpf.sources import Source
+from monlat_ebpf.table import TableSize
+
+_LOG = logging.getLogger(__name__)
+
+
+def open_source(choice: SourceChoice, size: TableSize) -> tuple[Source, str]:
+    """Return the source, and why it is not the first choice, in one line ("" when it is).
+
+    Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
+    """
+    if choice is SourceChoice.SOCKET:
+        return _socket(size), ""
+    try:
+        return _tracepoint(size), ""
+    except SourceError as error:
+        if choice is SourceChoice.TRACEPOINT:
+            raise
+        _LOG.warning("no tracepoint source, falling back to socket time stamps: %s", error)
+        return _socket(size), _one_line(error)
+
+
+def _tracepoint(size: TableSize) -> Source:
+    from monlat_ebpf.sources.tracepoint.source import TracepointSource
+
+    return TracepointSource(size)
+
+
+def _socket(size: TableSize) -> Source:
+    from monlat_ebpf.sources.socket.source import SocketSource
+
+    return SocketSource(size)
+
+
+def _one_line(error: SourceError) -> str:
+    """Return what fits a label: the summary, without what the compiler or the verifier said before it."""
+    return " ".join(str(error).split())[:200]

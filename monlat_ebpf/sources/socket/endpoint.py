@@ -1,0 +1,125 @@
+"""The two sockets of a family: one sends and has the transmit stamps in its error queue, one receives.
+
+Were they one, stamps and replies would share one buffer, and every stamp would wake the receiver.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from monlat_ebpf.model import Family
+from monlat_ebpf.sources.raw_sockets import receive_nothing
+from monlat_ebpf.sources.socket import ancillary
+from monlat_ebpf.sources.socket.filters import let_only_ours_through
+from monlat_ebpf.sources.socket.messages import Message, find_probe_in, parse_ipv4, parse_ipv6
+
+_DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
+_SOL_RAW: Final = 255
+_IPV6_CHECKSUM: Final = 7
+_PACKET_BYTES: Final = 2048
+"""More than the filter lets through, and than our own requests have with any link's headers before them."""
+
+_RECEIVE_BUFFER_BYTES: Final = 1 << 20
+"""Asked for; the kernel gives as much as net.core.rmem_max allows."""
+
+
+class Transmitted(NamedTuple):
+    """A driver's stamp for the request of `slot`, CLOCK_REALTIME in ns, and the interface's index."""
+
+    slot: int
+    nonce: int
+    stamp_ns: int
+    interface: int
+
+
+class Received(NamedTuple):
+    """A message and the stamp of its entry into the stack, CLOCK_REALTIME in ns; 0: it has none."""
+
+    message: Message
+    stamp_ns: int
+
+
+class Endpoint:
+    """Reads the stamps of `sending`, which is its owner's to close, and messages from a socket of its own."""
+
+    def __init__(self, sending: socket.socket, family: Family) -> None:
+        """Set both up. Raises OSError."""
+        self.overflow = 0  # packets that the receiving socket had no room for
+        self._family = family
+        self._sending = sending
+        receive_nothing(sending, family)  # its error queue is not affected
+        _ask_for_packet_information(sending, family)
+        flags = ancillary.TX_SOFTWARE | ancillary.REPORT_SOFTWARE | ancillary.OPT_CMSG
+        sending.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
+        self.receiving = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+        try:
+            self._set_up_receiving()
+        except BaseException:
+            self.receiving.close()
+            raise
+
+    def _set_up_receiving(self) -> None:
+        raw = self.receiving
+        let_only_ours_through(raw, self._family)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        raw.setsockopt(socket.SOL_SOCKET, ancillary.SO_RXQ_OVFL, 1)
+        if self._family is Family.IPV6:
+            _ask_for_packet_information(raw, self._family)  # the checksum covers the destination
+            raw.setsockopt(_SOL_RAW, _IPV6_CHECKSUM, -1)  # else the kernel drops wrong ones without telling us
+        flags = ancillary.RX_SOFTWARE | ancillary.REPORT_SOFTWARE
+        raw.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
+
+    def read_transmitted(self, most: int) -> Iterator[Transmitted]:
+        """Yield the stamps that are there, up to `most` reports.
+
+        The kernel returns each request with its stamp, so its slot and nonce need no bookkeeping that a
+        failed system call could upset (the keys of SOF_TIMESTAMPING_OPT_ID count some of those, on some
+        kernels).
+        """
+        for _ in range(most):
+            try:
+                packet, control, _flags, _ = self._sending.recvmsg(
+                    _PACKET_BYTES, ancillary.BUFFER_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:
+                return
+            probe = find_probe_in(packet)
+            about = ancillary.read(control)
+            if probe is not None and about.stamp_ns:
+                yield Transmitted(*probe, about.stamp_ns, about.interface)
+
+    def read_received(self, most: int) -> Iterator[Received]:
+        """Yield the messages that are there, up to `most` packets."""
+        for _ in range(most):
+            try:
+                packet, control, _flags, sender = self.receiving.recvmsg(
+                    _PACKET_BYTES, ancillary.BUFFER_BYTES, socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:
+                return
+            about = ancillary.read(control)
+            if about.overflow is not None:
+                self.overflow = about.overflow
+            message = self._parse(packet, sender[0], about.destination)
+            if message is not None:
+                yield Received(message, about.stamp_ns)
+
+    def _parse(self, packet: bytes, sender: str, destination: bytes) -> Message | None:
+        if self._family is Family.IPV4:
+            return parse_ipv4(packet)
+        source = socket.inet_pton(socket.AF_INET6, sender.partition("%")[0])
+        return parse_ipv6(packet, source, destination)
+
+    def close(self) -> None:
+        """Close the receiving socket."""
+        self.receiving.close()
+
+
+def _ask_for_packet_information(raw: socket.socket, family: Family) -> None:
+    if family is Family.IPV4:
+        raw.setsockopt(socket.IPPROTO_IP, ancillary.IP_PKTINFO, 1)
+    else:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

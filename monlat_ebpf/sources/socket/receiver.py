@@ -1,0 +1,150 @@
+"""Reads stamps and messages into the table: in a thread of its own, and whenever somebody must know now."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
+from monlat_ebpf.sources.socket.recorder import Recorder
+from monlat_ebpf.sources.socket.table import SocketTable
+from monlat_ebpf.table import TableSize
+
+_LOG = logging.getLogger(__name__)
+
+MOST_MESSAGES: Final = 64
+"""A family, in one pass: half a millisecond's work, so that nobody waits long for the table in a flood."""
+
+MOST_STAMPS: Final = 512
+"""A family, in one pass: more than an error queue holds."""
+
+_WAITING_SECONDS: Final = 0.01
+"""Between passes while a reply waits for its request's stamp, which wakes nobody."""
+
+_TROUBLE_PAUSE_SECONDS: Final = 0.1
+_STOP_SECONDS: Final = 0.4
+_MISSING_STAMP: Final = "missing_stamp"
+_REFUSED_STAMP: Final = "refused_stamp"
+_OVERFLOW: Final = "receive_buffer_overflow"
+_FAILURE: Final = "receiver_error"
+
+_SAYS: Final = {
+    _MISSING_STAMP: "a reply came without the kernel's stamp and is not used",
+    _REFUSED_STAMP: "a stamp is not between the probe's sending and now, by any known setting of the clock; not used",
+    _OVERFLOW: "packets were dropped because the receiving socket's buffer was full; raise net.core.rmem_max",
+}
+
+
+class StampedSockets(Protocol):
+    """What is read from: `endpoint.Endpoint`."""
+
+    receiving: socket.socket
+    overflow: int
+
+    def read_received(self, most: int) -> Iterable[Received]:
+        """Return the messages that are there, up to `most`, without waiting."""
+
+    def read_transmitted(self, most: int) -> Iterable[Transmitted]:
+        """Return the stamps that are there, up to `most`, without waiting."""
+
+    def close(self) -> None:
+        """Close `receiving`."""
+
+
+class Receiver:
+    """Fills `table` from the sockets that are added to it. `clock` is for tests that step it."""
+
+    def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
+        self.table = SocketTable(size, self.catch_up)
+        self._clock = clock or WallClock()
+        self._recorder = Recorder(self.table, self._clock)
+        self._endpoints: list[StampedSockets] = []
+        self._trouble: Counter[str] = Counter()
+        self._logged: set[str] = set()
+        self._poll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monlat-stamps", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def add(self, endpoint: StampedSockets) -> None:
+        """Read from `endpoint` too; it is closed with the receiver."""
+        with self.table.lock:
+            self._endpoints.append(endpoint)
+            self._poll.register(endpoint.receiving, select.EPOLLIN)
+
+    def trouble(self) -> Mapping[str, int]:
+        """Return how often something went wrong in reading, by kind."""
+        with self.table.lock:
+            return dict(self._trouble)
+
+    def catch_up(self) -> bool:
+        """Read what waits in the sockets, within bounds, into the table. False: it failed, and that was counted."""
+        with self.table.lock:
+            try:
+                self._pass()
+            except Exception as error:  # noqa: BLE001 -- whatever it is: no reader of the table fails by it, nor the thread
+                self._count(_FAILURE, 1)
+                if _FAILURE not in self._logged:
+                    self._logged.add(_FAILURE)
+                    _LOG.exception("reading stamps failed: %s; tried again, counted from now on, not logged", error)
+                return False
+            return True
+
+    def _pass(self) -> None:
+        """One pass. What has arrived is read first: the stamps of its requests are older, and there by then."""
+        recorder = self._recorder
+        received = [each for endpoint in self._endpoints for each in endpoint.read_received(MOST_MESSAGES)]
+        transmitted = [each for endpoint in self._endpoints for each in endpoint.read_transmitted(MOST_STAMPS)]
+        now = self._clock.look()
+        for slot, nonce, stamp_ns, interface in transmitted:
+            recorder.transmitted(slot, nonce, stamp_ns, interface, now)
+        for message, stamp_ns in received:
+            if stamp_ns:
+                recorder.received(message, stamp_ns, now)
+            else:
+                self._count(_MISSING_STAMP, 1)
+        recorder.settle(now)
+        self._raise_to(_REFUSED_STAMP, recorder.refused_stamps)
+        self._raise_to(_OVERFLOW, sum(endpoint.overflow for endpoint in self._endpoints))
+
+    def _raise_to(self, kind: str, total: int) -> None:
+        if total > self._trouble[kind]:
+            self._count(kind, total - self._trouble[kind])
+
+    def _count(self, kind: str, times: int) -> None:
+        self._trouble[kind] += times
+        if kind in _SAYS and kind not in self._logged:
+            self._logged.add(kind)
+            _LOG.warning("%s; counted from now on, not logged", _SAYS[kind])
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._poll.poll(_WAITING_SECONDS if self._recorder.is_waiting else None)
+            if not self._stopping.is_set() and not self.catch_up():
+                self._stopping.wait(_TROUBLE_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """End the thread and close the endpoints."""
+        self._stopping.set()
+        os.eventfd_write(self._wake, 1)
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        with self.table.lock:
+            for endpoint in self._endpoints:
+                endpoint.close()
+            self._endpoints.clear()
+        if not self._thread.is_alive():
+            self._poll.close()
+            os.close(self._wake)

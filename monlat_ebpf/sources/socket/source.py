@@ -1,0 +1,113 @@
+"""The source that the kernel's SO_TIMESTAMPING stamps feed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from monlat_ebpf.errors import SourceError
+from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources.raw_sockets import RawSockets
+from monlat_ebpf.sources.socket import ancillary
+from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.sources.socket.endpoint import Endpoint
+from monlat_ebpf.sources.socket.receiver import Receiver
+from monlat_ebpf.table import ProbeTable, TableSize
+
+_LOG = logging.getLogger(__name__)
+
+_SENT_BETWEEN_READS: Final = 64
+"""An error queue of Debian's default size holds some 160 stamps, and those of lost probes wake nobody."""
+
+_STAMPS_ON_SECONDS: Final = 1.0
+_STAMPS_ON_TRY_SECONDS: Final = 0.02
+
+
+class SocketSource:
+    """Sends through raw sockets whose stamps a thread reads; the table is plain memory of this process."""
+
+    name = "socket"
+
+    def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
+        """Open the sockets in this thread's network namespace. Raises SourceError."""
+        self._since_read = 0
+        self._receiver = Receiver(size, clock)
+        self.table: ProbeTable = self._receiver.table
+        self._sockets = RawSockets(self._stamp)
+        try:
+            self._sockets.get(Family.IPV4)
+            self._open_ipv6()
+        except PermissionError as error:
+            self.close()
+            raise SourceError(f"no raw socket ({error}): the agent needs CAP_NET_RAW, or root") from error
+        except OSError as error:
+            self.close()
+            raise SourceError(
+                f"this kernel gives no socket with time stamps ({error}): it needs SO_TIMESTAMPING with "
+                "software stamps; --source tracepoint does without"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+        if not _wait_for_receive_stamps():
+            _LOG.warning(
+                "the kernel's receive stamps could not be seen on the loopback interface (is lo down?); "
+                "the first replies may come without"
+            )
+        self._receiver.start()
+
+    def _open_ipv6(self) -> None:
+        try:
+            self._sockets.get(Family.IPV6)
+        except PermissionError:
+            raise
+        except OSError as error:  # no IPv6 in this kernel; `send` says it again to whoever needs it
+            _LOG.debug("no IPv6 socket: %s", error)
+
+    def _stamp(self, raw: socket.socket, family: Family) -> None:
+        endpoint = Endpoint(raw, family)
+        self._receiver.add(endpoint)
+
+    def send(self, packet: bytes, address: Address) -> None:
+        """Send `packet` to `address`."""
+        self._since_read += 1
+        if self._since_read >= _SENT_BETWEEN_READS:
+            self._since_read = 0
+            self._receiver.catch_up()
+        self._sockets.send(packet, address)
+
+    def trouble(self) -> Mapping[str, int]:
+        """Return how often reading went wrong: missing and refused stamps, overflows of a buffer, failures."""
+        return self._receiver.trouble()
+
+    def close(self) -> None:
+        """End the thread and close the sockets, within half a second."""
+        self._receiver.close()
+        self._sockets.close()
+
+
+def _wait_for_receive_stamps() -> bool:
+    """Wait until packets are stamped as they arrive: the kernel begins that some time after it was asked to.
+
+    A datagram to ourselves over the loopback interface tells. False: none came with a stamp in time.
+    """
+    give_up = time.monotonic() + _STAMPS_ON_SECONDS
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        flags = ancillary.RX_SOFTWARE | ancillary.REPORT_SOFTWARE
+        probe.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
+        probe.bind(("127.0.0.1", 0))
+        probe.settimeout(_STAMPS_ON_TRY_SECONDS)
+        while time.monotonic() < give_up:
+            try:
+                probe.sendto(b"monlat", probe.getsockname())
+                _, control, _, _ = probe.recvmsg(16, ancillary.BUFFER_BYTES)
+            except TimeoutError:
+                continue
+            except OSError:
+                return False
+            if ancillary.read(control).stamp_ns:
+                return True
+    return False

@@ -1,0 +1,148 @@
+"""YAML read item by item, each value with its line: pure, and safe with hostile text.
+
+The document is a list, and its items are built one at a time from the parser's events: memory is that of one item,
+depth and size are bounded (PyYAML's composer in C overruns its stack on 100,000 brackets), and an alias, which could
+make a few lines into a million, is an error. Scalars are kept as written: `name: 1e3` is the name 1e3, not a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import yaml
+
+from monlat_ebpf.errors import ConfigError
+
+_DEEPEST: Final = 8
+"""Levels of lists and mappings; the peers file has three."""
+
+_MOST_VALUES: Final = 64
+"""In one item, keys and lists included; an entry of the peers file has ten."""
+
+_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_NOT_IN_YAML: Final = yaml.reader.Reader.NON_PRINTABLE
+
+# libyaml is ten times as fast; every wheel and Debian have it.
+_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text; None when it is null, as in `zone:`."""
+
+    line: int
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    line: int
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A mapping, as it stands in the file: keys may come twice."""
+
+    line: int
+    pairs: tuple[tuple[Node, Node], ...]
+
+
+Node = Scalar | Items | Pairs
+
+
+def kind_of(node: Node) -> str:
+    """Return what `node` is, for a message."""
+    match node:
+        case Scalar(text=None):
+            return "nothing"
+        case Scalar(text=text):
+            return f"the text {text[:40]!r}" if text else "an empty text"
+        case Items():
+            return "a list"
+        case Pairs():
+            return "a mapping"
+
+
+def read_items(text: str, *, file: str) -> Iterator[Node]:
+    """Yield the items of the list that `text` is; an empty text is an empty list.
+
+    Raises ConfigError with `file` and line where the text is no YAML, no list, or more than one document.
+    """
+    if bad := _NOT_IN_YAML.search(text):
+        line = text.count("\n", 0, bad.start()) + 1
+        raise ConfigError(f"{file}:{line}: the character U+{ord(bad.group()):04X} cannot stand in YAML; take it out")
+    try:
+        yield from _Reader(text, file).items()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{file}:{line}: this is no YAML: {problem}; {_hint(text, line)}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}:1: this is no YAML: {error}") from error
+
+
+def _hint(text: str, line: int) -> str:
+    """Return what most likely mends the syntax of `line`."""
+    lines = text.split("\n")
+    there = lines[line - 1] if line <= len(lines) else ""
+    if "::" in there:
+        return 'an IPv6 address stands in quotes, as in "fd00::2"'
+    if "\t" in there:
+        return "YAML indents with spaces, not with tabs"
+    return "look for a missing quote, bracket, colon or space here or just above"
+
+
+class _Reader:
+    """Builds nodes from the parser's events."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+        self._file = file
+        self._values = 0
+
+    def items(self) -> Iterator[Node]:
+        next(self._events)  # the stream begins
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return
+        first = next(self._events)
+        if isinstance(first, yaml.SequenceStartEvent):
+            while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+                self._values = 0
+                yield self._node(event, depth=2)
+        else:
+            found = self._node(first, depth=1)
+            if not (isinstance(found, Scalar) and found.text is None):
+                self._refuse(first, f"a list is expected, and here is {kind_of(found)}; begin each entry with `- `")
+        next(self._events)  # the document ends
+        if not isinstance(event := next(self._events), yaml.StreamEndEvent):
+            self._refuse(event, "a second document begins; keep one list, without `---` in the middle")
+
+    def _node(self, event: Any, depth: int) -> Node:
+        line = event.start_mark.line + 1
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            self._refuse(event, f"one entry holds more than {_MOST_VALUES} values; begin each entry with `- `")
+        if isinstance(event, yaml.ScalarEvent):
+            is_null = event.style in (None, "") and event.value in _NULLS
+            return Scalar(line, None if is_null else event.value)
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(event, f"aliases like *{str(event.anchor)[:40]} are not read; write the value out")
+        if depth > _DEEPEST:
+            self._refuse(event, f"lists and mappings are nested more than {_DEEPEST} deep; an entry needs two levels")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return Items(line, tuple(self._until(yaml.SequenceEndEvent, depth)))
+        nodes = self._until(yaml.MappingEndEvent, depth)
+        return Pairs(line, tuple(zip(nodes, nodes, strict=True)))
+
+    def _until(self, end: type[Any], depth: int) -> Iterator[Node]:
+        while not isinstance(event := next(self._events), end):
+            yield self._node(event, depth + 1)
+
+    def _refuse(self, event: Any, reason: str) -> NoReturn:
+        raise ConfigError(f"{self._file}:{event.start_mark.line + 1}: {reason}")

@@ -1,0 +1,79 @@
+# Debian packages. Sourced by scripts/setup, which gives die and quietly.
+# shellcheck shell=bash
+
+run_packages=(
+	ca-certificates # pip's trust
+	iproute2        # ip and tc, to look at what a demo built
+	libbpf1         # offsets of kernel structs from BTF
+	linux-libc-dev  # the user-space headers that the kernel program is compiled against
+	python3-bpfcc   # BCC; brings LLVM, most of the download
+	python3-venv
+	util-linux # nsenter
+)
+# Other tools' figures are what the tests compare with.
+dev_packages=(
+	bpftool                        # what is loaded, and that it is gone
+	curl                           # scrapes
+	faketime                       # a wall clock that steps
+	fping                          # RTTs by others
+	iperf3                         # load for the benches
+	iputils-ping                   # RTTs by others
+	nftables                       # a firewall that drops
+	procps                         # ps, sysctl
+	prometheus                     # a real scraper; brings promtool
+	prometheus-blackbox-exporter   # RTTs by others
+	prometheus-smokeping-prober    # RTTs by others
+	shellcheck                     # these scripts
+	tcpdump                        # what is on the wire
+)
+daemons=(prometheus prometheus-blackbox-exporter prometheus-smokeping-prober)
+
+policy=/usr/sbin/policy-rc.d
+policy_mark="# made by monlat's scripts/setup, for as long as it installs packages"
+
+# Install what is missing. Daemons among it neither start now nor at the next boot.
+install_packages() { # EXTRAS
+	local wanted=("${run_packages[@]}") missing
+	[[ $1 != dev ]] || wanted+=("${dev_packages[@]}")
+	mapfile -t missing < <(missing_packages "${wanted[@]}")
+	((${#missing[@]})) || return 0
+
+	echo "monlat: installing Debian packages: ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	local apt=(apt-get -q -y -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0)
+	forbid_starts
+	quietly "${apt[@]}" update 9>&- || die "'apt-get update' failed; its own words are above."
+	quietly "${apt[@]}" install --no-install-recommends "${missing[@]}" 9>&- || # 9, the lock: no daemon may keep it
+		die "'apt-get install ${missing[*]}' failed; its own words are above."
+	local daemon
+	for daemon in "${daemons[@]}"; do
+		[[ " ${missing[*]} " != *" $daemon "* ]] || disable_daemon "$daemon"
+	done
+	allow_starts
+}
+
+missing_packages() { # PACKAGE...
+	local have package
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null) || true # unknown ones make it fail
+	for package in "$@"; do
+		grep -qx "installed $package" <<<"$have" || echo "$package"
+	done
+}
+
+# invoke-rc.d asks this file before it starts anything. One that is not ours stays as it is.
+forbid_starts() {
+	trap allow_starts EXIT
+	[[ -e $policy ]] && return
+	printf '#!/bin/sh\n%s\nexit 101 # nothing may start\n' "$policy_mark" >"$policy"
+	chmod 755 "$policy"
+}
+
+# Also removes what a killed run left.
+allow_starts() {
+	if grep -qsxF "$policy_mark" "$policy"; then rm -f "$policy"; fi
+	trap - EXIT
+}
+
+disable_daemon() { # UNIT
+	if [[ -n $(command -v systemctl) ]]; then quietly systemctl disable "$1.service" || true; fi
+}

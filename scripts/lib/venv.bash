@@ -1,0 +1,48 @@
+# The virtual environment. Sourced by scripts/setup, which gives die and quietly.
+# shellcheck shell=bash
+
+python=/usr/bin/python3 # the distribution's: only that one sees its BCC
+
+# Make or mend ROOT/.venv. Two stamps inside it say what it was made from: the environment, and what pip installed.
+install_venv() { # ROOT EXTRAS DEBIAN
+	local root=$1 extras=$2 debian=$3 venv=$1/.venv environment packages
+	unset PYTHONHOME PYTHONPATH # another Python's modules would shadow ours
+	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+		die "$python is missing or older than 3.11: 'apt-get install --reinstall python3' mends it."
+	environment="Debian $debian, $("$python" -V), $venv"
+	packages="$extras $(sha256sum <"$root/pyproject.toml")"
+
+	if [[ $(cat "$venv/.made-for" 2>/dev/null) != "$environment" ]] || ! is_alive "$venv"; then
+		echo "monlat: making $venv"
+		rm -rf "$venv"
+		quietly "$python" -m venv --system-site-packages "$venv" || die "'$python -m venv' failed; its own words are above."
+		echo "$environment" >"$venv/.made-for"
+	fi
+	if ! is_installed "$venv" "$packages"; then
+		echo "monlat: installing Python packages into $venv"
+		rm -f "$venv/.installed"
+		quietly "$venv/bin/python" -m pip install --disable-pip-version-check --root-user-action=ignore \
+			--editable "$root[$extras]" || die "'pip install' failed; its own words are above."
+		"$venv/bin/python" -I -c 'import bcc' || die "BCC cannot be imported by $venv/bin/python; the reason is above."
+		echo "$packages" >"$venv/.installed"
+	fi
+}
+
+is_alive() { # VENV
+	"$1/bin/python" -I -c 'import pip' 2>/dev/null
+}
+
+# Were these packages installed, or for development all of them and more, and are they still there?
+is_installed() { # VENV PACKAGES
+	local stamp
+	stamp=$(cat "$1/.installed" 2>/dev/null) || return 1
+	[[ $stamp == "$2" || $stamp == "dev ${2#* }" ]] && [[ -x $1/bin/monlat ]] &&
+		"$1/bin/python" -I - "${stamp%% *}" 2>/dev/null <<-'END'
+			import re, sys
+			from importlib.metadata import requires, version
+
+			for requirement in requires("monlat-ebpf"):
+			    if "extra ==" not in requirement or f"extra == '{sys.argv[1]}'" in requirement.replace('"', "'"):
+			        version(re.match(r"[\w.-]+", requirement)[0])
+		END
+}

@@ -1,0 +1,76 @@
+"""Builds the Dockerfile with podman, on a base image made here from Debian's packages: no container registry is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+BASE: Final = "docker.io/library/debian:trixie-slim"
+NAME: Final = "localhost/monlat-test:latest"
+_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"  # Debian's place
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image. `configuration` is what it says of itself: Entrypoint, Env, User, Labels."""
+
+    name: str
+    configuration: dict[str, Any]
+    size: int  # bytes, unpacked
+
+
+def podman(*arguments: str) -> str:
+    """Run podman and return what it printed. Raises AssertionError with its words when it fails."""
+    command = ["podman", "--cgroup-manager=cgroupfs", *arguments]
+    process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
+    return process.stdout.strip()
+
+
+def build() -> Image:
+    """Build the Dockerfile of this checkout. Layers of an earlier build are used again where nothing changed."""
+    _have_base()
+    with _pip_of_this_host() as volumes:
+        podman("build", "--layers", "--isolation=chroot", "--network=host", *volumes, "--tag", NAME, str(ROOT))
+    (seen,) = json.loads(podman("image", "inspect", NAME))
+    return Image(NAME, seen["Config"], seen["Size"])
+
+
+def _have_base() -> None:
+    """Make the base image unless it is there: Debian 13's minimal tree, packed by mmdebstrap."""
+    if subprocess.run(["podman", "image", "exists", BASE]).returncode == 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tree = f"{folder}/trixie.tar"
+        made = subprocess.run(["mmdebstrap", "--variant=minbase", "trixie", tree], capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        podman("import", tree, BASE)
+
+
+@contextmanager
+def _pip_of_this_host() -> Iterator[list[str]]:
+    """Yield podman's arguments that let pip reach its registry from the build as it does from here."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    settings = dict(line.partition("=")[::2] for line in listed.stdout.splitlines())
+    # ":env:.cert" and "global.cert" are both `cert`; the environment comes first and wins
+    known = {key.rsplit(".", 1)[1]: value.strip("'\"") for key, value in reversed(settings.items())}
+    kept = {key: known[key] for key in ("index-url", "extra-index-url", "proxy", "trusted-host") if key in known}
+    if "file:" in kept.get("extra-index-url", ""):  # folders of this host are not in the build
+        kept["extra-index-url"] = " ".join(url for url in kept["extra-index-url"].split() if not url.startswith("file:"))
+    with tempfile.TemporaryDirectory() as folder:
+        certificates = Path(known.get("cert", _CERTIFICATES))
+        if certificates.is_file():
+            shutil.copy(certificates, f"{folder}/ca.crt")
+            kept["cert"] = "/run/host-pip/ca.crt"
+        text = "\n".join(f"{key} = {value}" for key, value in kept.items() if value)
+        Path(folder, "pip.conf").write_text(f"[global]\n{text}\n")
+        yield ["--volume", f"{folder}:/run/host-pip:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"]

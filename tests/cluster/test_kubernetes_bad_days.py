@@ -1,0 +1,253 @@
+"""Kubernetes discovery on bad days: the API server does what it should not, in each way once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from monlat_ebpf.discovery.kubernetes_config import Timing
+from tests.cluster.api_faults import (
+    BROKEN,
+    GONE,
+    HALF_EVENT,
+    body,
+    break_off,
+    close_at_once,
+    endless_pages,
+    hang,
+    say_and_close,
+    silence,
+    status,
+    watch_with,
+)
+from tests.cluster.fake_apiserver import Answer, Exchange, FakeApiServer, endpoint, endpoint_slice, honest
+from tests.cluster.following import CALM, QUICK, Following
+from tests.unit.waiting import wait_until
+
+FAULTS = {
+    "500": (status(500), "server"),
+    "503": (status(503), "server"),
+    "403": (status(403), "denied"),
+    "401": (status(401), "denied"),
+    "404": (status(404), "request"),
+    "429": (status(429), "throttled"),
+    "410": (status(410), "gone"),
+    "301": (status(301, location="/elsewhere"), "request"),
+    "list is cut JSON": (body(b'{"items": ['), "stream"),
+    "list is no list": (body(b'"hello"'), "stream"),
+    "list has no items": (body(b"{}"), "stream"),
+    "no answer": (hang, "timeout"),
+    "watch hangs": (watch_with(silence), "timeout"),
+    "watch closes at once": (watch_with(close_at_once), "closed"),
+    "watch tells 410": (watch_with(say_and_close(GONE)), "gone"),
+    "watch tells 500": (watch_with(say_and_close(BROKEN)), "server"),
+    "watch ends in mid-event": (watch_with(say_and_close(HALF_EVENT)), "stream"),
+    "watch breaks in mid-event": (watch_with(break_off(HALF_EVENT)), "stream"),
+    "watch breaks": (watch_with(break_off(b"\n")), "stream"),
+    "watch talks nonsense": (watch_with(say_and_close(b"<html>\n")), "stream"),
+    "watch is refused": (watch_with(status(500)), "server"),
+}
+"""What the server does, and the reason under which that is counted."""
+
+
+@pytest.fixture
+def server() -> Iterator[FakeApiServer]:
+    with FakeApiServer() as running:
+        running.put(endpoint_slice("one", endpoint("n2", "10.0.0.2")))
+        yield running
+
+
+@pytest.mark.parametrize(("answer", "reason"), FAULTS.values(), ids=FAULTS.keys())
+def test_peers_stay_and_are_followed_again_when_the_server_recovers(
+    server: FakeApiServer, tmp_path: Path, answer: Answer, reason: str
+) -> None:
+    """Five failures of one kind are counted under one reason, change no peer, and are over when the fault is."""
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.answer = answer
+        server.down()
+        wait_until(lambda: sum(discovery.errors().values()) >= 1)
+        server.up()
+        before = discovery.errors().get(reason, 0)
+        wait_until(lambda: discovery.errors().get(reason, 0) >= before + 5)
+        assert set(discovery.errors()) <= {reason, "stream", "connection"}
+        assert discovery.peers == {"n2": "10.0.0.2"}
+        server.answer = honest
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+        wait_until(lambda: discovery.value("up") == 1)
+    assert len(discovery.lists) == 2
+
+
+@pytest.mark.parametrize("answer", [answer for answer, _ in FAULTS.values()][:12], ids=list(FAULTS)[:12])
+def test_an_agent_starts_while_the_server_fails(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
+    """Nothing is published until there is a list; then it is. The faults are those that meet a list."""
+    server.answer = answer
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        wait_until(lambda: sum(discovery.errors().values()) >= 3)
+        assert discovery.lists == []
+        assert discovery.value("up") == 0
+        server.answer = honest
+        discovery.wait_for({"n2": "10.0.0.2"})
+
+
+def test_a_server_that_refuses_connections(server: FakeApiServer, tmp_path: Path) -> None:
+    """The port is closed: five connections are refused, the peers stay, and the watch goes on where it was."""
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.down()
+        wait_until(lambda: discovery.errors().get("connection", 0) >= 5)
+        assert discovery.value("up") == 0
+        assert discovery.peers == {"n2": "10.0.0.2"}
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        server.up()
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+    assert len(server.requests(watch=False)) == 1
+    assert discovery.value("relists_total") == 0
+
+
+def test_nobody_is_asked_more_than_once_a_second(tmp_path: Path) -> None:
+    """In all bad cases at once, with the patience of a real agent: at most 3 requests and 1 a second more, in 10 s."""
+    faults = {**{name: answer for name, (answer, _) in FAULTS.items()}, "endless pages": endless_pages}
+    started = time.monotonic()
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(FakeApiServer()) for name in faults}
+        followers = []
+        for number, (name, answer) in enumerate(faults.items()):
+            servers[name].answer = answer
+            kubeconfig = servers[name].kubeconfig(tmp_path / str(number))
+            followers.append(stack.enter_context(Following(kubeconfig, Timing())))
+        for server in servers.values():
+            server.wait_for_requests(1)
+        threading.Event().wait(10)  # the stretch of time that is measured
+        asked = {name: len(server.requests()) for name, server in servers.items()}
+        took = time.monotonic() - started
+    assert {name: count for name, count in asked.items() if count > 3 + took} == {}
+    assert min(asked.values()) >= 1
+
+
+def test_a_refusing_server_is_not_stormed(tmp_path: Path) -> None:
+    """With the patience of a real agent, connections to a closed port are at most 3 and 1 a second more."""
+    with FakeApiServer() as server:
+        kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+    started = time.monotonic()
+    with Following(kubeconfig, Timing()) as discovery:
+        wait_until(lambda: discovery.errors().get("connection", 0) >= 3)
+        assert discovery.errors()["connection"] <= 3 + time.monotonic() - started
+
+
+def test_retry_after_is_kept(server: FakeApiServer, tmp_path: Path) -> None:
+    """429 with Retry-After: 1, three times: no request comes sooner than a second after the last."""
+    server.answer = status(429, retry_after="1")
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        server.wait_for_requests(4)
+        server.answer = honest
+        discovery.wait_for({"n2": "10.0.0.2"})
+    at = [request.at for request in server.requests()[:4]]
+    assert min(later - sooner for sooner, later in pairwise(at)) >= 1
+
+
+def test_a_compacted_version_is_listed_anew(server: FakeApiServer, tmp_path: Path) -> None:
+    """What changed while the server was away is found by the list; what was deleted meanwhile is gone."""
+    server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+        server.wait_for_watches(1)
+        server.down()
+        server.delete("one")
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.33")))
+        server.compact()
+        server.up()
+        discovery.wait_for({"n3": "10.0.0.33"})
+        server.wait_for_watches(1)
+    assert discovery.errors()["gone"] == 1
+    assert discovery.value("relists_total") == 1
+    assert len(server.requests(watch=False)) == 2
+
+
+def test_a_page_that_is_too_old_begins_the_list_anew(server: FakeApiServer, tmp_path: Path) -> None:
+    """410 for a `continue` token: the first page is asked for again, and the whole list is published once."""
+    for number in range(3, 8):
+        server.put(endpoint_slice(f"slice-{number}", endpoint(f"n{number}", f"10.0.0.{number}")))
+
+    def forget_pages_once(exchange: Exchange) -> None:
+        if len(server.state.requests) == 2:
+            server.state.pages.clear()
+        honest(exchange)
+
+    server.answer = forget_pages_once
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), replace(QUICK, page_size=2)) as discovery:
+        discovery.wait_for({f"n{number}": f"10.0.0.{number}" for number in range(2, 8)})
+    assert discovery.errors()["gone"] == 1
+    assert len(discovery.lists) == 1
+
+
+def test_events_out_of_order_and_twice_do_no_harm(server: FakeApiServer, tmp_path: Path) -> None:
+    """An old version of a slice and its deletion long ago are told again, 7 times each: the newest counts."""
+    event = (
+        b'{"type":"%s","object":{"metadata":{"name":"one","resourceVersion":"%d"},"addressType":"IPv4",'
+        b'"endpoints":[{"nodeName":"n2","addresses":["10.0.0.%d"]}]}}'
+    )
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), CALM) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.say(event % (b"MODIFIED", 1100, 22))
+        for _ in range(7):
+            server.say(event % (b"MODIFIED", 1050, 21))
+            server.say(event % (b"DELETED", 1040, 21))
+            server.say(event % (b"MODIFIED", 1100, 22))
+        server.say(b'{"type":"SURPRISE","object":{}}')
+        server.say(event.replace(b'"one"', b'"two"').replace(b"n2", b"n3") % (b"ADDED", 1200, 3))
+        discovery.wait_for({"n2": "10.0.0.22", "n3": "10.0.0.3"})
+    told = [str(peer.addresses[0]) for peers in discovery.lists for peer in peers if peer.name == "n2"]
+    assert list(dict.fromkeys(told)) == ["10.0.0.2", "10.0.0.22"]
+    assert discovery.errors() == {}
+
+
+def test_a_wrong_event_object_is_counted_and_the_watch_goes_on(server: FakeApiServer, tmp_path: Path) -> None:
+    """An object without a name cannot be placed; the next event can."""
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), CALM) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.say(b'{"type":"ADDED","object":{"metadata":null}}')
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+    assert discovery.errors() == {"malformed": 1}
+    assert len(server.requests(watch=True)) == 1
+
+
+@pytest.mark.parametrize("answer", [hang, watch_with(silence), status(429, retry_after="60")])
+def test_stop_does_not_wait_for_the_server(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
+    """Before an answer, within a watch, and in a pause that the server asked for: under a second."""
+    server.answer = answer
+    following = Following(server.kubeconfig(tmp_path / "kubeconfig"), replace(CALM, list_timeout=60))
+    with following:
+        server.wait_for_requests(1)
+        assert following.stop() < 1
+    assert not following._discovery._thread.is_alive()
+
+
+def test_trouble_is_logged_once_and_so_is_its_end(
+    server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seven failures of a kind are one warning that says what mends it; one line more says that it is over."""
+    caplog.set_level("INFO")
+    server.answer = status(403)
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
+        wait_until(lambda: discovery.errors().get("denied", 0) >= 7)
+        server.answer = honest
+        discovery.wait_for({"n2": "10.0.0.2"})
+        wait_until(lambda: "answers again" in caplog.text)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "403 Forbidden; a Role must allow list and watch on endpointslices" in warnings[0]
+    assert caplog.text.count("answers again") == 1

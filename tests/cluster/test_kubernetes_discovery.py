@@ -1,0 +1,231 @@
+"""Kubernetes discovery on ordinary days, with the real client, over real sockets, against the project's fake server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from tests.cluster.following import CALM, Following, threads_of_discovery
+from tests.unit.waiting import wait_until
+
+
+@pytest.fixture
+def server() -> Iterator[FakeApiServer]:
+    with FakeApiServer() as running:
+        running.put(endpoint_slice("one", endpoint("me", "10.0.0.1", zone="b"), endpoint("n2", "10.0.0.2")))
+        yield running
+
+
+@pytest.fixture
+def following(server: FakeApiServer, tmp_path: Path) -> Iterator[Following]:
+    with Following(server.kubeconfig(tmp_path / "kubeconfig")) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        yield discovery
+
+
+def test_nodes_that_come_go_and_move_are_followed_in_two_seconds(server: FakeApiServer, following: Following) -> None:
+    """One request to list, one to watch, and each change is published."""
+    server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+    assert following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"}) < 2
+    server.put(endpoint_slice("two", endpoint("n3", "10.0.0.33")))
+    assert following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.33"}) < 2
+    server.delete("two")
+    assert following.wait_for({"n2": "10.0.0.2"}) < 2
+    assert [request.watch for request in server.requests()] == [False, True]
+    assert following.errors() == {}
+
+
+def test_this_nodes_zone_is_known(following: Following) -> None:
+    """It is told by the endpoint of this node's own agent."""
+    assert following.own_zone == "b"
+
+
+def test_requests_ask_for_what_an_api_server_can_do_cheaply(server: FakeApiServer, following: Following) -> None:
+    """Only the Service's slices, in pages; a watch from the list's version on, with bookmarks and an end."""
+    listing, watch = (request.query for request in server.requests())
+    assert listing == {"labelSelector": "kubernetes.io/service-name=monlat-agents", "limit": "50"}
+    assert 290 <= int(watch.pop("timeoutSeconds")) <= 319
+    assert watch == {
+        "labelSelector": "kubernetes.io/service-name=monlat-agents",
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "1001",
+    }
+    assert server.requests()[0].headers["User-Agent"].startswith("monlat-ebpf/")
+
+
+def test_other_services_do_not_count(server: FakeApiServer, tmp_path: Path) -> None:
+    """The server filters by the label of the Service."""
+    server.put(endpoint_slice("web", endpoint("n9", "10.0.0.9"), service="web"))
+    with Following(server.kubeconfig(tmp_path / "kubeconfig")) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+
+
+def test_a_list_of_several_pages_is_published_once(server: FakeApiServer, tmp_path: Path) -> None:
+    """13 slices in pages of 3 are five requests and one list."""
+    for number in range(3, 15):
+        server.put(endpoint_slice(f"slice-{number}", endpoint(f"n{number}", f"10.0.0.{number}")))
+    timing = replace(CALM, page_size=3)
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
+        discovery.wait_for({f"n{number}": f"10.0.0.{number}" for number in range(2, 15)})
+        server.wait_for_watches(1)
+    assert len(server.requests(watch=False)) == 5
+    assert len(discovery.lists) == 1
+
+
+def test_a_watch_goes_on_where_the_last_bookmark_was(server: FakeApiServer, tmp_path: Path) -> None:
+    """The server ends the watch after a second; the next begins at the bookmark's version, without a list."""
+    timing = replace(CALM, watch_seconds=1)
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
+        server.wait_for_watches(1)
+        server.bookmark()
+        server.wait_for_requests(2, watch=True)
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+    assert [request.query["resourceVersion"] for request in server.requests(watch=True)][:2] == ["1001", "1002"]
+    assert len(server.requests(watch=False)) == 1
+    assert discovery.value("relists_total") == 0
+    assert discovery.errors() == {}
+
+
+def test_both_families_of_a_node_are_one_peer(server: FakeApiServer, following: Following) -> None:
+    """An IPv6-only node is a peer as well."""
+    six = [endpoint("n2", "fd00::2"), endpoint("n6", "fd00::6")]
+    server.put(endpoint_slice("six", *six, kind="IPv6"))
+    following.wait_for({"n2": "10.0.0.2 fd00::2", "n6": "fd00::6"})
+
+
+def test_a_node_replaced_under_the_same_name_has_the_new_address(server: FakeApiServer, following: Following) -> None:
+    """While the old node's endpoint lingers, not serving, the new one's counts; after that, too."""
+    old, new = endpoint("n2", "10.0.0.2", serving=False), endpoint("n2", "10.0.0.22")
+    server.put(endpoint_slice("one", old, new))
+    following.wait_for({"n2": "10.0.0.22"})
+    server.put(endpoint_slice("one", new))
+    server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+    following.wait_for({"n2": "10.0.0.22", "n3": "10.0.0.3"})
+
+
+def test_a_terminating_node_goes_when_it_no_longer_serves(server: FakeApiServer, following: Following) -> None:
+    """Terminating and serving stays, terminating and not serving goes."""
+    server.put(
+        endpoint_slice(
+            "one",
+            endpoint("n2", "10.0.0.2", serving=False, terminating=True),
+            endpoint("n3", "10.0.0.3", terminating=True),
+            endpoint("n4", "10.0.0.4", serving=False),
+        )
+    )
+    following.wait_for({"n3": "10.0.0.3", "n4": "10.0.0.4"})
+
+
+def test_a_slice_with_no_endpoints_has_no_peers(server: FakeApiServer, following: Following) -> None:
+    """The list becomes empty, and is published empty."""
+    server.put(endpoint_slice("one"))
+    following.wait_for({})
+    assert following.lists[-1] == ()
+
+
+def test_a_node_that_moves_between_slices_never_seems_gone(server: FakeApiServer, following: Following) -> None:
+    """The slice that loses it is told first; what settled is published, and that is nothing new."""
+    server.put(endpoint_slice("one"), endpoint_slice("two", endpoint("n2", "10.0.0.2")))
+    server.put(endpoint_slice("three", endpoint("n3", "10.0.0.3")))
+    following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+    assert all("n2" in {peer.name for peer in peers} for peers in following.lists)
+
+
+def test_a_thousand_nodes_arrive_and_leave_in_a_few_lists(server: FakeApiServer, tmp_path: Path) -> None:
+    """1009 nodes in 1009 events, then gone in as many: at most one list in each settling time, none lost."""
+    timing = replace(CALM, settle_seconds=0.2)
+    many = {f"x{number:04}": f"10.1.{number // 250}.{number % 250 + 1}" for number in range(1009)}
+    slices = [endpoint_slice(f"slice-{node}", endpoint(node, address)) for node, address in many.items()]
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        started = time.monotonic()
+        server.put(*slices)
+        discovery.wait_for({"n2": "10.0.0.2", **many})
+        server.delete(*[each["metadata"]["name"] for each in slices])
+        discovery.wait_for({"n2": "10.0.0.2"})
+        took = time.monotonic() - started
+    assert len(discovery.lists) <= 1 + took / 0.2
+    assert len(server.requests()) == 2
+
+
+def test_the_age_of_the_last_event_begins_anew_with_each(server: FakeApiServer, following: Following) -> None:
+    """A bookmark is an event, too."""
+    wait_until(lambda: following.value("last_event_age_seconds") > 0.3)
+    server.bookmark()
+    wait_until(lambda: following.value("last_event_age_seconds") < 0.3)
+    assert following.value("up") == 1
+
+
+def test_a_list_over_max_peers_is_refused_whole(
+    server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three nodes where two are allowed keep the last list; the error is told once and says how to mend it."""
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), max_peers=2) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n4", "10.0.0.4")))
+        wait_until(lambda: discovery.errors() == {"too_many": 1})
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n5", "10.0.0.5")))
+        wait_until(lambda: discovery.errors() == {"too_many": 2})
+        assert discovery.peers == {"n2": "10.0.0.2"}
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert "agents on 3 other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: 2" in caplog.text
+
+
+def test_what_cannot_be_read_costs_no_other_node(
+    server: FakeApiServer, following: Following, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two wrong entries are counted, the first is told, and the third node is a peer."""
+    server.put(endpoint_slice("two", endpoint("n3", "here"), endpoint("", "10.0.0.4"), endpoint("n5", "10.0.0.5")))
+    following.wait_for({"n2": "10.0.0.2", "n5": "10.0.0.5"})
+    assert following.errors() == {"malformed": 2}
+    assert caplog.text.count("two: endpoints[0]: 'here' is not an address") == 1
+
+
+def test_a_reader_that_fails_is_offered_the_next_list(server: FakeApiServer, tmp_path: Path) -> None:
+    """An exception in publish does not end discovery."""
+    offered = threading.Semaphore(0)
+
+    def publish(peers: object) -> None:
+        offered.release()
+        raise RuntimeError("no room")
+
+    following = Following(server.kubeconfig(tmp_path / "kubeconfig"))
+    following._discovery.start(publish)
+    try:
+        assert offered.acquire(timeout=20)
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        assert offered.acquire(timeout=20)
+    finally:
+        following.stop()
+
+
+def test_stop_ends_threads_and_connections_within_a_second(server: FakeApiServer, tmp_path: Path) -> None:
+    """In the middle of a watch, 23 times: nothing is left, and nothing more is published."""
+    kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+    for _ in range(23):
+        with Following(kubeconfig) as discovery:
+            discovery.wait_for({"n2": "10.0.0.2"})
+            server.wait_for_watches(1)
+            assert discovery.stop() < 1
+        assert threads_of_discovery() == []
+        server.wait_for_watches(0)
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        server.delete("two")
+        assert len(discovery.lists) == 1
+
+
+def test_stop_before_start_does_nothing(tmp_path: Path) -> None:
+    """An agent that fails before discovery began stops all its parts alike."""
+    assert Following(tmp_path / "none").stop() < 1

@@ -1,0 +1,41 @@
+"""The number against the truth: what the reflector's own clock says between request and answer."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+from tests.kernel.addresses import reflected_peers
+from tests.kernel.measuring import Measurement
+
+from monlat_ebpf.model import Result
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.plan import Plan
+from monlat_ebpf.testbed.reflector import Reflector
+
+PROBES = 997
+MICROSECOND = 1_000
+
+
+@pytest.mark.parametrize("delay_us", [0, 100, 1_000, 10_000, 100_000])
+def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
+    """Each of 997 probes, both families, is a reply, none is shorter than the truth, the median error is under 30 us."""
+    with (
+        Namespace("agent") as namespace,
+        Reflector(namespace, Plan(delay_ns=delay_us * MICROSECOND)) as reflector,
+    ):
+        with Measurement(namespace, reflected_peers(PROBES), interval_seconds=6.0) as measurement:
+            outcomes = measurement.wait()
+            pairs = measurement.pairs()
+        records = {(record.address, record.sequence): record for record in reflector.stop()}
+
+    assert measurement.results() == {Result.REPLY: PROBES}
+    errors = [
+        outcome.rtt_ns - records[key].turnaround_ns for key, outcome in outcomes.items() if outcome.rtt_ns is not None
+    ]
+    assert len(errors) == PROBES
+    assert min(errors) > 0
+    assert median(errors) < 30 * MICROSECOND
+    assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
+    assert measurement.foreign() == {}
+    print(f"\ndelay {delay_us} us: median error {median(errors) / 1000:.1f} us, p99 {sorted(errors)[986] / 1000:.1f} us")

@@ -1,0 +1,118 @@
+"""A source without a kernel: it completes the probes' places as a test tells, byte by byte as bpf/core.h does."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from monlat_ebpf.histogram import bucket_of
+from monlat_ebpf.model import Address
+from monlat_ebpf.table import ProbeTable, TableSize
+
+PROBE_BYTES = 64
+TARGET_BYTES = 1520
+PROBES_PER_TARGET = 16
+DEVICE = 1  # the loopback device in every namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One probe as its packet and its place in the table show it. Times in nanoseconds."""
+
+    address: Address
+    slot: int
+    sequence: int
+    nonce: int
+    sent_ns: int
+    deadline_ns: int
+
+
+Behaviour = Callable[[Sent], None]
+
+
+class FakeSource:
+    """Calls `behaviour` with each probe that is sent; it may raise OSError, as sending does."""
+
+    name = "fake"
+
+    def __init__(self, targets: int, behaviour: Behaviour | None = None) -> None:
+        size = TableSize(targets)
+        self._probes = bytearray(size.probe_bytes)
+        self._targets = bytearray(size.target_bytes)
+        self.table = ProbeTable(size, self._probes, self._targets, bytearray(size.foreign_bytes))
+        self.sent: list[Sent] = []
+        self.foreign = 0
+        self.behaviour: Behaviour = behaviour or self.answer
+
+    def send(self, packet: bytes, address: Address) -> None:
+        slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
+        armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
+            "<QQQ16s", self._probes, slot * PROBE_BYTES
+        )
+        assert armed_nonce == nonce
+        assert ip_address(armed_address) in (
+            address,
+            ip_address(f"::ffff:{address}") if address.version == 4 else address,
+        )
+        probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns)
+        self.sent.append(probe)
+        self.behaviour(probe)
+
+    def close(self) -> None:
+        pass
+
+    # behaviours, and what they are made of
+
+    def answer(self, probe: Sent, rtt_ns: int = 50_000) -> None:
+        self.transmit(probe)
+        self.receive(probe, probe.sent_ns + 1_000 + rtt_ns)
+
+    def answer_late(self, probe: Sent) -> None:
+        self.transmit(probe)
+        self.receive(probe, probe.deadline_ns + 1)
+
+    def lose(self, probe: Sent) -> None:
+        self.transmit(probe)
+
+    def hold_back(self, probe: Sent) -> None:
+        """Never let it reach a driver."""
+
+    def refuse(self, probe: Sent) -> None:
+        self.transmit(probe)
+        struct.pack_into(
+            "<BB", self._probes, probe.slot * PROBE_BYTES + 60, *((3, 1) if probe.address.version == 4 else (1, 0))
+        )
+
+    def transmit(self, probe: Sent) -> None:
+        """Stamp t1, one microsecond after t0."""
+        if self._is_there(probe):
+            struct.pack_into("<Q", self._probes, probe.slot * PROBE_BYTES + 40, probe.sent_ns + 1_000)
+            struct.pack_into("<I", self._probes, probe.slot * PROBE_BYTES + 56, DEVICE)
+
+    def receive(self, probe: Sent, at_ns: int) -> None:
+        """Stamp t4, and add the RTT to the sums."""
+        if not self._is_there(probe):
+            self.foreign += 1
+            return
+        at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
+        transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
+        if received_ns:
+            self._add(at + 24, 1)  # duplicates
+            return
+        if at_ns > probe.deadline_ns:
+            self._add(at + 16, 1)  # late
+        else:
+            self._add(at, 1)
+            self._add(at + 8, at_ns - transmitted_ns)
+            self._add(at + 32 + 8 * bucket_of(at_ns - transmitted_ns), 1)
+        struct.pack_into("<Q", self._probes, probe.slot * PROBE_BYTES + 48, at_ns)
+
+    def _is_there(self, probe: Sent) -> bool:
+        (nonce,) = struct.unpack_from("<Q", self._probes, probe.slot * PROBE_BYTES)
+        return bool(nonce == probe.nonce)
+
+    def _add(self, offset: int, amount: int) -> None:
+        (value,) = struct.unpack_from("<Q", self._targets, offset)
+        struct.pack_into("<Q", self._targets, offset, value + amount)

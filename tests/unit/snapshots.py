@@ -1,0 +1,120 @@
+"""A small cluster as one agent sees it, its numbers chosen so that every expected text can be worked out by hand.
+
+Samples are given by bucket, not through the code that sorts them: bucket b ends at 2^(-20 + b/8) seconds.
+    64 us   log2 = -13.93   bucket 49   at most 2^-13 s
+   436 us   log2 = -11.16   bucket 71   at most 2^-11 s
+   500 us   log2 = -10.97   bucket 73   at most 2^-10 s
+    20 us   log2 = -15.61   bucket 36   at most 2^-15 s
+     9 s    over 8 s        bucket 185  above the last edge
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Result
+
+NO_SAMPLES = Histogram((0,) * 186, 0)
+
+ODD_NAME = 'odd "%d@{},=\\\n\u00e9\u4e16'
+
+
+def histogram(counts: dict[int, int], sum_ns: int) -> Histogram:
+    return Histogram(tuple(counts.get(bucket, 0) for bucket in range(186)), sum_ns)
+
+
+def new_pair(to: str, address: str, *, to_zone: str = "", device: str = "") -> PairSnapshot:
+    """Return a pair that nothing was sent to yet."""
+    parsed = ip_address(address)
+    return PairSnapshot(
+        to=to,
+        family=Family.of(parsed),
+        address=parsed,
+        to_zone=to_zone,
+        device=device,
+        sent=0,
+        results={},
+        in_flight=0,
+        late=0,
+        duplicates=0,
+        last_rtt_ns=None,
+        min_rtt_ns=None,
+        max_rtt_ns=None,
+        rtt=NO_SAMPLES,
+    )
+
+
+def agent(pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
+    return AgentSnapshot(
+        node="node1",
+        zone="a",
+        source="tracepoint",
+        source_reason="",
+        interval_seconds=1.0,
+        timeout_seconds=0.5,
+        pairs=pairs,
+        probe_errors={"ENETUNREACH": 2, "host_unreachable": 3},
+        foreign_packets={"no_probe": 0, "nonce_mismatch": 7},
+    )
+
+
+ANSWERING = replace(
+    new_pair("node2", "10.0.0.2", to_zone="b", device="eth0"),
+    sent=4,
+    results={Result.REPLY: 3},
+    in_flight=1,
+    duplicates=1,
+    last_rtt_ns=436_000,
+    min_rtt_ns=64_000,
+    max_rtt_ns=500_000,
+    rtt=histogram({49: 1, 71: 1, 73: 1}, 1_000_000),
+)
+ANSWERING_OVER_IPV6 = replace(
+    new_pair("node2", "fd00::2", to_zone="b", device="eth0"),
+    sent=1,
+    results={Result.REPLY: 1},
+    last_rtt_ns=500_000,
+    min_rtt_ns=500_000,
+    max_rtt_ns=500_000,
+    rtt=histogram({73: 1}, 500_000),
+)
+SILENT_SINCE_A_WHILE = replace(
+    new_pair("node3", "fd00::3", device="eth1"),
+    sent=20,
+    results={
+        Result.REPLY: 2,
+        Result.LOST_NETWORK: 11,
+        Result.LOST_HOST: 1,
+        Result.UNREACHABLE: 3,
+        Result.SEND_ERROR: 2,
+    },
+    in_flight=1,
+    late=5,
+    min_rtt_ns=20_000,
+    max_rtt_ns=9_000_000_000,
+    rtt=histogram({36: 1, 185: 1}, 9_000_020_000),
+)
+ANSWERING_OVER_THE_SECOND_FAMILY = replace(
+    new_pair("node3", "10.0.0.3", device="eth1"),
+    sent=1,
+    results={Result.REPLY: 1},
+    last_rtt_ns=20_000,
+    min_rtt_ns=20_000,
+    max_rtt_ns=20_000,
+    rtt=histogram({36: 1}, 20_000),
+)
+NEVER_ANSWERED = replace(new_pair("node4", "10.0.0.4"), sent=2, results={Result.LOST_NETWORK: 2})
+NEW_WITH_ODD_NAME = new_pair(ODD_NAME, "10.0.0.5", to_zone='z"\\')
+
+SMALL_CLUSTER = agent(
+    [
+        ANSWERING,
+        ANSWERING_OVER_IPV6,
+        SILENT_SINCE_A_WHILE,
+        ANSWERING_OVER_THE_SECOND_FAMILY,
+        NEVER_ANSWERED,
+        NEW_WITH_ODD_NAME,
+    ]
+)

@@ -1,0 +1,31 @@
+"""Clocks that a test sets: they imitate a machine whose wall clock can be stepped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monlat_ebpf.sources.socket.clock import Reading
+
+HOUR = 3_600_000_000_000
+MILLISECOND = 1_000_000
+
+
+@dataclass
+class Machine:
+    """A monotonic clock, and a wall clock `offset` ahead of it.
+
+    Reading takes `bracket` ns, with the wall clock read after `wall_after` of them; nothing else takes time.
+    """
+
+    now: int = 1_000_000_000_000
+    offset: int = 1_700_000_000_000_000_000
+    bracket: int = 100
+    wall_after: int = 50
+
+    def read(self) -> Reading:
+        before, self.now = self.now, self.now + self.bracket
+        return Reading(before, before + self.wall_after + self.offset, self.now)
+
+    def stamp(self) -> int:
+        """What the kernel would stamp a packet with now."""
+        return self.now + self.offset

@@ -1,0 +1,50 @@
+"""Which format an Accept header gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from monlat_ebpf.exposition.negotiation import Format, choose
+
+TEXT = Format("text/plain; version=0.0.4; charset=utf-8", lambda snapshot: iter(()))
+PROTOBUF = Format(
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    lambda snapshot: iter(()),
+)
+
+PROMETHEUS_WITH_NATIVE_HISTOGRAMS = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,"
+    "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", TEXT),
+        ("*/*", TEXT),
+        ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", TEXT),
+        (PROMETHEUS, TEXT),
+        (PROMETHEUS_WITH_NATIVE_HISTOGRAMS, PROTOBUF),
+        ("text/plain;version=0.0.4, application/vnd.google.protobuf;q=0.9", TEXT),
+        ("text/plain;q=0.2, application/vnd.google.protobuf;q=0.9", PROTOBUF),
+        ("application/vnd.google.protobuf;encoding=text", TEXT),
+        ("application/vnd.google.protobuf;encoding=delimited;escaping=allow-utf-8", PROTOBUF),
+        ("application/vnd.google.protobuf;q=0", TEXT),
+        ("application/*", PROTOBUF),
+        ('APPLICATION/VND.google.protobuf; Encoding="delimited"', PROTOBUF),
+        ("application/vnd.google.protobuf;q=high", TEXT),
+        (";;,/,=;q=1", TEXT),
+        ("image/png", TEXT),
+    ],
+)
+def test_accept_header_chooses_the_format(accept: str, chosen: Format) -> None:
+    """The heaviest range that a format fits wins; a header that names none of them gets text."""
+    assert choose(accept, [TEXT, PROTOBUF]) is chosen
+
+
+def test_protobuf_alone_asked_for_and_not_served_gets_text() -> None:
+    """A scraper that prefers what is not served gets the default, not an error."""
+    assert choose(PROMETHEUS_WITH_NATIVE_HISTOGRAMS, [TEXT]) is TEXT

@@ -1,0 +1,116 @@
+"""What an agent answers on each path, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPMessage
+from pathlib import Path
+
+import pytest
+
+from monlat_ebpf.exposition.http import MetricsServer
+from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.routes import agent_routes
+from monlat_ebpf.model import AgentSnapshot
+from tests.unit import snapshots
+
+GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
+
+
+class SmallAgent:
+    """Stands in for the agent: three callables, whose answers a test may change, and a count of snapshots taken."""
+
+    def __init__(self) -> None:
+        self.unhealthy: str | None = None
+        self.unready: str | None = None
+        self.taken = 0
+
+    def snapshot(self) -> AgentSnapshot:
+        self.taken += 1
+        return snapshots.SMALL_CLUSTER
+
+    def routes_with(self, own: OwnMetrics) -> MetricsServer:
+        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, own)
+        return MetricsServer("127.0.0.1", 0, routes, count_error=own.count_http_error)
+
+
+@pytest.fixture
+def agent() -> SmallAgent:
+    return SmallAgent()
+
+
+@pytest.fixture
+def connection(agent: SmallAgent) -> Iterator[HTTPConnection]:
+    with (
+        agent.routes_with(OwnMetrics()) as server,
+        closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
+    ):
+        yield connection
+
+
+def get(connection: HTTPConnection, path: str, accept: str = "") -> tuple[int, bytes, HTTPMessage]:
+    connection.request("GET", path, headers={"Accept": accept})
+    with connection.getresponse() as answer:
+        return answer.status, answer.read(), answer.headers
+
+
+def test_metrics_are_one_snapshot_and_the_agents_own(agent: SmallAgent, connection: HTTPConnection) -> None:
+    """/metrics is the text of a single snapshot, followed by the agent's own metrics."""
+    status, body, headers = get(connection, "/metrics")
+    text = body.decode()
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert text.startswith(GOLDEN.read_text(encoding="utf-8"))
+    assert "\nmonlat_send_delay_seconds_count 0.0\n" in text
+    assert "\nprocess_resident_memory_bytes " in text
+    assert agent.taken == 1
+
+
+def test_metrics_are_text_for_a_scraper_that_prefers_protobuf(connection: HTTPConnection) -> None:
+    """A format that is not served yet is answered with text that says so in its type."""
+    accept = "application/vnd.google.protobuf;encoding=delimited,text/plain;version=0.0.4;q=0.5"
+    assert get(connection, "/metrics", accept)[2]["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+def test_peers_are_json(connection: HTTPConnection) -> None:
+    """/api/v1/peers is the JSON of all pairs."""
+    status, body, headers = get(connection, "/api/v1/peers")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert [pair["to"] for pair in json.loads(body)["pairs"]][:3] == ["node2", "node2", "node3"]
+
+
+def test_health_and_readiness_are_told_apart(agent: SmallAgent, connection: HTTPConnection) -> None:
+    """Each check is 200 when its callable has nothing to say, and 503 with what it says otherwise."""
+    agent.unready = "no peers known yet"
+    assert get(connection, "/healthz")[:2] == (200, b"ok\n")
+    assert get(connection, "/readyz")[:2] == (503, b"no peers known yet\n")
+    agent.unready, agent.unhealthy = None, "the prober stands still"
+    assert get(connection, "/healthz")[:2] == (503, b"the prober stands still\n")
+    assert get(connection, "/readyz")[:2] == (200, b"ok\n")
+
+
+def test_index_links_every_path(connection: HTTPConnection) -> None:
+    """Whoever opens the port in a browser finds the way."""
+    status, body, headers = get(connection, "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    for path in ("/metrics", "/api/v1/peers", "/healthz", "/readyz"):
+        assert f'href="{path}"'.encode() in body
+
+
+def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
+    """When no snapshot can be had a scrape gets 500, and the next good one shows the count."""
+
+    class Moody(SmallAgent):
+        def snapshot(self) -> AgentSnapshot:
+            if self.taken == 0:
+                self.taken = 1
+                raise LookupError("the arrays are gone")
+            return super().snapshot()
+
+    with (
+        Moody().routes_with(OwnMetrics()) as server,
+        closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
+    ):
+        assert get(connection, "/metrics")[0] == 500
+        assert b'\nmonlat_http_errors_total{kind="LookupError"} 1.0\n' in get(connection, "/metrics")[1]

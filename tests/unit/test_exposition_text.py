@@ -1,0 +1,181 @@
+"""The text exposition: byte for byte against a golden file, and through the eyes of two other readers of the format."""
+
+from __future__ import annotations
+
+import subprocess
+import tracemalloc
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from monlat_ebpf.exposition.chunks import CHUNK_BYTES
+from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.text import TextExposition
+from monlat_ebpf.model import AgentSnapshot, PairSnapshot
+from tests.unit import snapshots
+
+GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def text_of(snapshot: AgentSnapshot) -> bytes:
+    return b"".join(TextExposition().render(snapshot))
+
+
+def parsed(text: bytes) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def values_of(samples: Samples, name: str, **labels: str) -> list[float]:
+    """Return the values of the samples of that name whose labels include `labels`."""
+    return [value for (found, having), value in samples.items() if found == name and labels.items() <= having]
+
+
+def latencies(pairs: Iterable[PairSnapshot]) -> dict[str, float]:
+    samples = parsed(text_of(snapshots.agent(list(pairs))))
+    return {dict(labels)["to"]: value for (name, labels), value in samples.items() if name == "latency_between_nodes"}
+
+
+def test_small_cluster_is_the_golden_file() -> None:
+    """Every family, label, help text and number of a small cluster is what the reviewed file says."""
+    assert text_of(snapshots.SMALL_CLUSTER).decode() == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_promtool_finds_nothing_to_say() -> None:
+    """`promtool check metrics` accepts an agent's whole text and has no advice on names, types and help."""
+    text = text_of(snapshots.SMALL_CLUSTER) + OwnMetrics().render()
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
+
+
+def test_parser_reads_back_what_was_measured() -> None:
+    """prometheus_client's parser finds the numbers of a pair under its labels, odd characters and all."""
+    samples = parsed(text_of(snapshots.SMALL_CLUSTER))
+    node2 = {"from": "node1", "to": "node2", "family": "ipv4"}
+    assert values_of(samples, "monlat_rtt_seconds_bucket", le="0.00048828125", **node2) == [2]
+    assert values_of(samples, "monlat_rtt_seconds_bucket", le="+Inf", **node2) == [3]
+    assert values_of(samples, "monlat_rtt_seconds_count", **node2) == [3]
+    assert values_of(samples, "monlat_rtt_seconds_sum", **node2) == [0.001]
+    assert values_of(samples, "monlat_probe_results_total", to="node3", family="ipv6", result="lost_network") == [11]
+    assert values_of(samples, "monlat_peer_info", to=snapshots.ODD_NAME, to_zone='z"\\') == [1]
+
+
+def test_new_peer_has_all_its_series_at_zero() -> None:
+    """A peer that nothing was sent to yet has every counter, all five results and every bucket, at zero."""
+    samples = parsed(text_of(snapshots.agent([snapshots.new_pair("node9", "10.0.0.9")])))
+    assert values_of(samples, "monlat_probe_results_total", to="node9") == [0] * 5
+    assert values_of(samples, "monlat_rtt_seconds_bucket", to="node9") == [0] * 25
+    for name in ("sent", "late", "duplicate"):
+        series = "monlat_probes_sent_total" if name == "sent" else f"monlat_{name}_replies_total"
+        assert values_of(samples, series, to="node9") == [0]
+
+
+def test_latency_is_of_the_first_family_that_answers() -> None:
+    """Of a dual-stack peer the old contract shows one series: the preferred family, or else the other."""
+    both = [snapshots.ANSWERING_OVER_IPV6, snapshots.ANSWERING]
+    assert latencies(both) == {"node2": 0.5}
+    assert latencies(reversed(both)) == {"node2": 0.436}
+    assert latencies([replace(both[0], last_rtt_ns=None), both[1]]) == {"node2": 0.436}
+
+
+def test_latency_goes_while_the_peer_does_not_answer() -> None:
+    """A peer whose last probes went unanswered has no latency_between_nodes, whatever it had before."""
+    assert latencies([snapshots.SILENT_SINCE_A_WHILE, snapshots.NEVER_ANSWERED]) == {}
+
+
+def test_next_scrape_shows_what_changed_of_a_pair() -> None:
+    """A pair whose address, zone or interface changed is shown with the new one alone."""
+    exposition = TextExposition()
+    before = snapshots.agent([snapshots.new_pair("node2", "10.0.0.2", to_zone="b", device="eth0")])
+    after = snapshots.agent([snapshots.new_pair("node2", "10.0.0.7", to_zone="c", device="eth1")])
+    b"".join(exposition.render(before))
+    samples = parsed(b"".join(exposition.render(after)))
+    assert [dict(labels) for name, labels in samples if name == "monlat_peer_info"] == [
+        {
+            "from": "node1",
+            "to": "node2",
+            "family": "ipv4",
+            "address": "10.0.0.7",
+            "from_zone": "a",
+            "to_zone": "c",
+            "device": "eth1",
+        }
+    ]
+
+
+def test_peer_that_left_is_gone_from_the_next_scrape() -> None:
+    """No series and no label set of a peer outlives it by a scrape."""
+    exposition = TextExposition()
+    b"".join(exposition.render(snapshots.SMALL_CLUSTER))
+    text = b"".join(exposition.render(snapshots.agent([snapshots.ANSWERING])))
+    assert b"node3" not in text
+    assert b"monlat_peers 1\n" in text
+
+
+def test_labels_of_peers_that_left_are_forgotten() -> None:
+    """101 scrapes, each of 31 peers that no other had, leave no more behind than the first."""
+    exposition = TextExposition()
+
+    def scrape(turn: int) -> None:
+        pairs = [snapshots.new_pair(f"node{turn}-{number}", "10.0.0.9") for number in range(31)]
+        b"".join(exposition.render(snapshots.agent(pairs)))
+
+    scrape(0)
+    tracemalloc.start()
+    try:
+        for turn in range(1, 102):
+            scrape(turn)
+        left_behind, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left_behind < 200_000  # bytes; 31 peers' labels take some 25,000, 3,131 peers' over 2 million
+
+
+def test_agent_without_peers_is_valid_text() -> None:
+    """With no peer there are the families' headers and the agent's own series, and the gauges say 0."""
+    samples = parsed(text_of(snapshots.agent([])))
+    assert values_of(samples, "monlat_peers") == [0]
+    assert values_of(samples, "monlat_in_flight_probes") == [0]
+    assert values_of(samples, "monlat_timestamp_source_info", source="tracepoint", reason="") == [1]
+
+
+def test_many_peers_leave_in_small_chunks() -> None:
+    """The text of 307 peers comes in chunks, none longer than the limit and one pair's lines."""
+    pairs = [snapshots.new_pair(f"node{number:03}", "10.0.0.9") for number in range(307)]
+    chunks = list(TextExposition().render(snapshots.agent(pairs)))
+    one_pair = 4096  # 27 lines of about 100 bytes are the most that a pair adds at once
+    assert len(chunks) > 1
+    assert max(map(len, chunks)) <= CHUNK_BYTES + one_pair
+    assert len(values_of(parsed(b"".join(chunks)), "monlat_peer_info")) == 307
+
+
+def test_scrapes_at_the_same_time_do_not_disturb_each_other() -> None:
+    """Eight threads that render by turns two clusters get each exactly its own text."""
+    exposition = TextExposition()
+    clusters = [snapshots.SMALL_CLUSTER, snapshots.agent([snapshots.NEVER_ANSWERED])] * 20
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda cluster: b"".join(exposition.render(cluster)), clusters))
+    assert texts == [text_of(clusters[0]), text_of(clusters[1])] * 20
+
+
+@given(name=st.text(), zone=st.text())
+def test_any_label_value_survives(name: str, zone: str) -> None:
+    """Whatever a peers file calls a node or a zone, a parser reads back the same."""
+    samples = parsed(text_of(snapshots.agent([snapshots.new_pair(name, "10.0.0.9", to_zone=zone)])))
+    assert values_of(samples, "monlat_peer_info", to=name, to_zone=zone) == [1]
+
+
+def test_lone_surrogate_does_not_break_the_scrape() -> None:
+    """A name that UTF-8 cannot hold is shown with a question mark in its place."""
+    text = text_of(snapshots.agent([snapshots.new_pair("x\ud800y", "10.0.0.9")]))
+    assert values_of(parsed(text), "monlat_peer_info", to="x?y") == [1]

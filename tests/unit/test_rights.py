@@ -1,0 +1,29 @@
+"""What loading takes, from capability bits (linux/capability.h: NET_RAW 13, SYS_ADMIN 21, PERFMON 38, BPF 39)."""
+
+from __future__ import annotations
+
+import pytest
+
+from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
+
+
+@pytest.mark.parametrize(
+    ("bits", "missing"),
+    [
+        ((38, 39), ()),
+        ((21,), ()),
+        ((13, 39), ("CAP_PERFMON",)),
+        ((13, 38), ("CAP_BPF",)),
+        ((13,), ("CAP_BPF", "CAP_PERFMON")),
+    ],
+)
+def test_missing_capabilities(bits: tuple[int, ...], missing: tuple[str, ...]) -> None:
+    """BPF and PERFMON together suffice, and so does SYS_ADMIN alone; what is missing is named."""
+    assert missing_capabilities(sum(1 << bit for bit in bits)) == missing
+
+
+def test_effective_capabilities_of_a_status() -> None:
+    """The effective set is read, not one of its neighbours, and whatever a process may be called."""
+    others = "Name:\tCapEff: 1\nUid:\t0\t0\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000002\n"
+    status = others + "CapEff:\t000000c000002000\n"
+    assert effective_capabilities(status) == 1 << 39 | 1 << 38 | 1 << 13
