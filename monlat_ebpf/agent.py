@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
+from monlat_ebpf import capabilities
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.static import StaticDiscovery
@@ -24,6 +25,9 @@ from monlat_ebpf.sources.choice import open_source
 from monlat_ebpf.table import TableSize
 
 _LOG = logging.getLogger(__name__)
+
+_NEEDED_TO_SEND: Final = ("CAP_NET_RAW",)
+"""All that is kept once the source is open: a socket of the other family may be opened later."""
 
 _STALLED_AFTER_SECONDS: Final = 30.0
 """Without a turn of the prober's loop for so long, /healthz says so: far over any wait under a CPU limit."""
@@ -59,10 +63,13 @@ class Agent:
             count_error=self._own.count_http_error,
         )
         try:
-            self._source, self._source_reason = open_source(config.source, TableSize(config.max_peers * len(Family)))
+            self._source, self._source_reason = open_source(
+                config.source, TableSize(config.max_peers * len(Family)), before_socket=_drop_capabilities
+            )
         except BaseException:
             self._server.close()
             raise
+        self._own.show_capabilities(_drop_capabilities())
         self._prober = Prober(
             self._source,
             node=config.node_name,
@@ -124,6 +131,10 @@ class Agent:
 
     def _ready(self) -> str | None:
         return None if self._peers_known else "no list of peers yet"
+
+
+def _drop_capabilities() -> tuple[str, ...]:
+    return capabilities.keep_only(_NEEDED_TO_SEND)
 
 
 def _discovery(config: AgentConfig, own: OwnMetrics) -> Discovery:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from typing import Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 import monlat_ebpf
 from monlat_ebpf.histogram import OCTAVE_EDGES
@@ -50,6 +51,12 @@ class OwnMetrics:
             labelnames=("kind",),
             registry=self.registry,
         )
+        self._capability = Gauge(
+            "monlat_held_capability",
+            "1 for each capability that the agent holds while it probes.",
+            labelnames=("capability",),
+            registry=self.registry,
+        )
         build = Info("monlat_build", "Always 1: the agent's version and what it runs on.", registry=self.registry)
         build.info(
             {
@@ -65,6 +72,11 @@ class OwnMetrics:
     def count_http_error(self, kind: str) -> None:
         """Count a request that failed with the exception of that name."""
         self.http_errors.labels(kind=kind).inc()
+
+    def show_capabilities(self, names: Iterable[str]) -> None:
+        """Show which capabilities the agent holds."""
+        for name in names:
+            self._capability.labels(capability=name).set(1)
 
     def render(self) -> bytes:
         """Return all of `registry` in the text format 0.0.4."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.errors import SourceError
@@ -12,12 +13,15 @@ from monlat_ebpf.table import TableSize
 _LOG = logging.getLogger(__name__)
 
 
-def open_source(choice: SourceChoice, size: TableSize) -> tuple[Source, str]:
+def open_source(
+    choice: SourceChoice, size: TableSize, *, before_socket: Callable[[], object] = lambda: None
+) -> tuple[Source, str]:
     """Return the source, and why it is not the first choice, in one line ("" when it is).
 
-    Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
+    `before_socket` is called before a socket source is made, whose thread keeps the rights of its maker. Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
     """
     if choice is SourceChoice.SOCKET:
+        before_socket()
         return _socket(size), ""
     try:
         return _tracepoint(size), ""
@@ -25,6 +29,7 @@ def open_source(choice: SourceChoice, size: TableSize) -> tuple[Source, str]:
         if choice is SourceChoice.TRACEPOINT:
             raise
         _LOG.warning("no tracepoint source, falling back to socket time stamps: %s", error)
+        before_socket()
         return _socket(size), _one_line(error)
 
 

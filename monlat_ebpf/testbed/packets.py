@@ -85,12 +85,12 @@ def parse_echo_request(packet: bytes) -> EchoRequest | None:
 
 def echo_request(source: str, destination: str, identifier: int, sequence: int, payload: bytes) -> bytes:
     """Return an echo request between two addresses of one family."""
-    return _echo(ECHO_REQUEST, _packed(source), _packed(destination), identifier, sequence, payload)
+    return _echo(ECHO_REQUEST, packed(source), packed(destination), identifier, sequence, payload)
 
 
 def echo_reply(source: str, destination: str, identifier: int, sequence: int, payload: bytes) -> bytes:
     """Return an echo reply between two addresses of one family, whether or not anybody asked."""
-    return _echo(ECHO_REPLY, _packed(source), _packed(destination), identifier, sequence, payload)
+    return _echo(ECHO_REPLY, packed(source), packed(destination), identifier, sequence, payload)
 
 
 def _echo(kind: dict[int, int], source: bytes, destination: bytes, ident: int, sequence: int, payload: bytes) -> bytes:
@@ -161,5 +161,6 @@ def address_of(packed: bytes) -> Address:
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
 
 
-def _packed(address: str) -> bytes:
+def packed(address: str) -> bytes:
+    """Return an address in its 4 or 16 bytes."""
     return (IPv6Address(address) if ":" in address else IPv4Address(address)).packed

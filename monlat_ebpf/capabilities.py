@@ -1,0 +1,64 @@
+"""Which capabilities this process holds (capabilities(7)), and giving up those that it no longer needs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+# linux/capability.h; a number without a name here is shown as CAP_<number>
+_NAMES: Final = (
+    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID"),
+    *("CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST"),
+    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO"),
+    *("CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE"),
+    *("CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE"),
+    *("CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM"),
+    *("CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"),
+)
+_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words of 32 bits each
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+def names_of(mask: int) -> tuple[str, ...]:
+    """Return the names of the capabilities in `mask`, a bit each, in the kernel's order."""
+    numbers = (number for number in range(mask.bit_length()) if mask >> number & 1)
+    return tuple(_NAMES[number] if number < len(_NAMES) else f"CAP_{number}" for number in numbers)
+
+
+def mask_of(names: Iterable[str]) -> int:
+    """Return the mask of `names`. Raises ValueError for a name that is none."""
+    wanted = set(names)
+    if unknown := wanted.difference(_NAMES):
+        raise ValueError(f"no such capability: {', '.join(sorted(unknown))}")
+    return sum(1 << _NAMES.index(name) for name in wanted)
+
+
+def effective(status: str | None = None) -> int:
+    """Return the effective capabilities as a mask; `status` is the text of /proc/PID/status, this thread's if None."""
+    text = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace") if status is None else status
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return int(fields["CapEff"], 16)
+
+
+def keep_only(names: Iterable[str]) -> tuple[str, ...]:
+    """Give up every capability but `names`, for this thread and those that it starts; return what is left.
+
+    What is not held is not gained. Programs that are run later gain nothing either. Raises OSError.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    _check(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    kept = effective() & mask_of(names)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    header = struct.pack("=Ii", _VERSION, 0)
+    _check(library.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)))
+    return names_of(effective())
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

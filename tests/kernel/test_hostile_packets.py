@@ -1,0 +1,161 @@
+"""Packets made by others: counted by reason, never recorded, and they disturb nothing."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from monlat_ebpf import abi, packet
+from monlat_ebpf.model import Result
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.table import TableSize, mapped
+from monlat_ebpf.testbed import packets
+from monlat_ebpf.testbed.device import RawDevice
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.reflector import ADDRESSES, Reflector
+from tests.kernel.addresses import reflected_peers
+from tests.kernel.measuring import Measurement
+
+SIZE = TableSize(targets=3)
+ARMED_SLOT, FREE_SLOT = 17, 18
+NONCE = 0x1122334455667788
+WHOLE_DAY_NS = 86_400 * 10**9
+OURS = {4: "10.99.0.1", 6: "fd99::1"}
+PEER = {4: "10.99.7.7", 6: "fd99::7:7"}
+STRANGER = {4: "10.99.7.8", 6: "fd99::7:8"}
+
+
+def reply(version: int, source: str, payload: bytes) -> bytes:
+    return packets.echo_reply(source, OURS[version], 77, 1, payload)
+
+
+def with_flipped_last_byte(whole: bytes) -> bytes:
+    return whole[:-1] + bytes([whole[-1] ^ 1])
+
+
+def forged(version: int) -> dict[str, bytes]:
+    """One packet for each reason, that a stranger could send."""
+    peer, right = PEER[version], packet.payload(ARMED_SLOT, 1, NONCE)
+    quoted = packets.echo_request(OURS[version], peer, 77, 1, packet.payload(ARMED_SLOT, 1, NONCE + 1))
+    error = packets.icmp(
+        packets.packed(STRANGER[version]), packets.packed(OURS[version]), 3 if version == 4 else 1, 1, 0, quoted
+    )
+    short_error = error[: len(error) - 56 + 12]  # the quote ends within the payload, behind magic and version
+    short_error = short_error[:2] + b"\0\0" + short_error[4:]
+    return {
+        "slot_out_of_range": reply(version, peer, packet.payload(SIZE.slots, 1, NONCE)),
+        "no_probe": reply(version, peer, packet.payload(FREE_SLOT, 1, NONCE)),
+        "nonce_mismatch": reply(version, peer, packet.payload(ARMED_SLOT, 1, NONCE ^ 1 << 63)),
+        "wrong_address": reply(version, STRANGER[version], right),
+        "bad_checksum": with_flipped_last_byte(reply(version, peer, right)),
+        "malformed_payload": reply(version, peer, right[:23]),
+        "truncated_quote": packets.ip(packets.packed(STRANGER[version]), packets.packed(OURS[version]), short_error),
+        "fragment": fragment(version, right),
+    }
+
+
+def fragment(version: int, payload: bytes) -> bytes:
+    source, destination = packets.packed(PEER[version]), packets.packed(OURS[version])
+    kind = packets.ECHO_REPLY[version]
+    message = packets.icmp(source, destination, kind, 0, 77 << 16 | 1, payload)
+    if version == 4:
+        return packets.ipv4(source, destination, message, fragment=packets.MORE_FRAGMENTS)
+    header = struct.pack("!BBHI", packets.PROTOCOL_ICMPV6, 0, 1, 5)
+    return packets.ipv6(source, destination, packets.NEXT_HEADER_FRAGMENT, header + message)
+
+
+@pytest.fixture
+def armed() -> Iterator[tuple[TracepointSource, RawDevice]]:
+    """A loaded program with one probe in flight, and the wire that strangers write to."""
+    with Namespace("agent") as namespace, RawDevice(namespace, ADDRESSES) as device:
+        with namespace.entered():
+            source = TracepointSource(SIZE)
+        try:
+            yield source, device
+        finally:
+            source.close()
+
+
+def arm(source: TracepointSource, version: int) -> None:
+    now = time.monotonic_ns()
+    address = mapped(ip_address(PEER[version]))
+    source.table.arm(ARMED_SLOT, nonce=NONCE, sent_ns=now, deadline_ns=now + WHOLE_DAY_NS, address=address)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_forged_packets_are_counted_by_reason_and_not_recorded(
+    armed: tuple[TracepointSource, RawDevice], version: int
+) -> None:
+    """Of each forgery, the first 2 and then more by one: each counts under its own reason alone, none is recorded."""
+    source, device = armed
+    arm(source, version)
+    expected = dict.fromkeys(abi.FOREIGN_REASONS, 0)
+    for extra, (reason, forgery) in enumerate(forged(version).items()):
+        device.inject([forgery] * (2 + extra))
+        expected[reason] = 2 + extra
+    assert source.table.foreign_packets() == expected
+    assert sum(expected.values()) == 44
+    assert source.table.completion(ARMED_SLOT).received_ns == 0
+    assert source.table.completion(ARMED_SLOT).error_type == 0
+    assert all(source.table.histogram(target).count == 0 for target in range(SIZE.targets))
+    assert all(source.table.late_and_duplicates(target) == (0, 0) for target in range(SIZE.targets))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_reply_to_a_probe_that_was_never_transmitted_has_no_rtt(
+    armed: tuple[TracepointSource, RawDevice], version: int
+) -> None:
+    """Even the right nonce from the right address makes no sample when no driver ever had the request."""
+    source, device = armed
+    arm(source, version)
+    device.inject([reply(version, PEER[version], packet.payload(ARMED_SLOT, 1, NONCE))])
+    assert source.table.completion(ARMED_SLOT).received_ns > 0
+    assert source.table.foreign_packets()["not_transmitted"] == 1
+    assert source.table.histogram(ARMED_SLOT // abi.PROBES_PER_TARGET).count == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_other_peoples_echoes_are_not_counted(armed: tuple[TracepointSource, RawDevice], version: int) -> None:
+    """A ping's reply, another version of our payload, a request with our magic, and noise leave no trace."""
+    source, device = armed
+    arm(source, version)
+    of_ping = reply(version, PEER[version], bytes(range(56)))
+    other_version = bytearray(packet.payload(ARMED_SLOT, 1, NONCE))
+    other_version[abi.PAYLOAD.offset("version")] += 1
+    request = packets.echo_request(PEER[version], OURS[version], 7, 1, packet.payload(ARMED_SLOT, 1, NONCE))
+    noise = [bytes([version << 4 | 5]) + bytes([fill]) * length for fill in (0, 255) for length in range(19, 120)]
+    device.inject([of_ping, reply(version, PEER[version], bytes(other_version)), request, *noise])
+    assert not any(source.table.foreign_packets().values())
+    assert source.table.completion(ARMED_SLOT).received_ns == 0
+
+
+def test_another_namespace_is_none_of_our_business() -> None:
+    """Forged packets that arrive next door are not even counted."""
+    with Namespace("agent") as namespace, Namespace("next door") as other, RawDevice(other, ADDRESSES) as device:
+        with namespace.entered():
+            source = TracepointSource(SIZE)
+        try:
+            arm(source, 4)
+            device.inject(forged(4).values())
+            assert not any(source.table.foreign_packets().values())
+        finally:
+            source.close()
+
+
+def test_flood_of_forged_packets_disturbs_no_probe() -> None:
+    """While 100,003 forged packets arrive, 97 probes are answered, and every one of the flood is counted."""
+    flood_count = 100_003
+    with Namespace("agent") as namespace, Reflector(namespace) as reflector:
+        with Measurement(namespace, reflected_peers(97), interval_seconds=8.0, timeout_seconds=3.0) as measurement:
+            out_of_range = packet.payload(measurement.source.table.size.slots, 1, NONCE)
+            forgery = reply(4, PEER[4], out_of_range)
+            assert reflector.inject([forgery] * flood_count) == flood_count
+            measurement.wait()
+            pairs = measurement.pairs()
+    assert measurement.results() == {Result.REPLY: 97}
+    assert measurement.foreign() == {"slot_out_of_range": flood_count}
+    assert sum(pair.rtt.count for pair in pairs) == 97
