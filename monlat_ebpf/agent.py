@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -35,13 +36,17 @@ _STALLED_AFTER_SECONDS: Final = 30.0
 
 def run(config: AgentConfig) -> int:
     """Run an agent until SIGTERM or SIGINT; return its exit status. Raises MonlatError when it cannot start."""
-    agent = Agent(config)
+    agent: Agent | None = None
 
     def end(_signal: int, _frame: FrameType | None) -> None:
+        if agent is None:
+            sys.exit(0)  # it is loading: its descriptors and its child go with the process
         agent.stop()
 
+    # before the source is loaded: a container's first process has no default action for either
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    agent = Agent(config)
     agent.run()
     return 0
 
@@ -87,7 +92,10 @@ class Agent:
             self._server.start()
             _LOG.info(
                 "node %s: source %s, port %d, process %d",
-                self._config.node_name, self._source.name, self._server.port, os.getpid(),
+                self._config.node_name,
+                self._source.name,
+                self._server.port,
+                os.getpid(),
             )
             self._prober.run()
         finally:
@@ -104,7 +112,7 @@ class Agent:
         """Return what is known now, every reply so far included."""
         return AgentSnapshot(
             node=self._config.node_name,
-            zone=self._config.zone,
+            zone=self._config.zone or self._discovery.own_zone,
             source=self._source.name,
             source_reason=self._source_reason,
             interval_seconds=self._config.interval_seconds,
@@ -138,10 +146,15 @@ def _drop_capabilities() -> tuple[str, ...]:
 
 
 def _discovery(config: AgentConfig, own: OwnMetrics) -> Discovery:
-    if config.discovery is DiscoveryKind.STATIC:
-        if config.peers_file is None:
-            raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
-        return StaticDiscovery(
-            config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
+    if config.discovery is DiscoveryKind.KUBERNETES:
+        # imported here: its client costs every agent that reads a file 15 MB
+        from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
+
+        return KubernetesDiscovery(
+            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
         )
-    raise ConfigError(f"--discovery {config.discovery} is not known")
+    if config.peers_file is None:
+        raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
+    return StaticDiscovery(
+        config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
+    )

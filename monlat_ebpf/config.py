@@ -6,13 +6,14 @@ is one that can be run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from monlat_ebpf import abi
 from monlat_ebpf.config_text import duration_text, refuse
+from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.node_name import why_unfit
 
 DEFAULT_PORT: Final = 10045
@@ -50,13 +51,16 @@ class AgentConfig:
     line's default is the host's name, which is the node's name in most clusters."""
 
     zone: str = ""
-    """This node's zone: the label `from_zone`. Empty by default: a machine cannot know it."""
+    """This node's zone: the label `from_zone`. Empty by default: then it is what discovery says of this node."""
 
     discovery: DiscoveryKind = DiscoveryKind.STATIC
     """Where peers come from. Static by default: it asks for nothing but a file."""
 
     peers_file: Path | None = None
     """The peers file of static discovery (`--peers`); followed as it changes. No default: there is no good place."""
+
+    kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
+    """Settings of Kubernetes discovery; without meaning for the other."""
 
     listen_host: str = "::"
     """Address of the HTTP server. `::` by default: every address of the node, IPv4 as well."""

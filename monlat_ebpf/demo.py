@@ -38,7 +38,7 @@ class VirtualAgent:
 
     def __init__(self, node: Node, peers_descriptor: int) -> None:
         self.node = node
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
         self.process: subprocess.Popen[bytes] = node.namespace.popen(
             [
                 *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
@@ -145,7 +145,7 @@ class Demo:
 def _peers_file(cluster: Cluster) -> IO[bytes]:
     """Return an open file in memory that lists the nodes."""
     peers = [{"name": node.name, "addresses": [node.ipv4]} for node in cluster]
-    file = open(os.memfd_create("peers"), "w+b")
+    file = os.fdopen(os.memfd_create("peers"), "w+b")
     file.write(yaml.safe_dump(peers).encode())
     file.flush()
     return file

@@ -8,10 +8,10 @@ is longer than 8 s. `bpf/histogram.h` computes the same in C, without a table.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from math import inf
 from typing import Final
 
 from monlat_ebpf import abi
@@ -25,8 +25,8 @@ EMPTY: Final = Histogram((0,) * abi.BUCKETS, 0)
 def edge_seconds(bucket: int) -> float:
     """Return the upper edge of `bucket` in seconds; infinity for the last one."""
     if bucket == abi.BUCKETS - 1:
-        return inf
-    return 2.0 ** (abi.LOWEST_OCTAVE + bucket / abi.BUCKETS_PER_OCTAVE)
+        return math.inf
+    return math.exp2(abi.LOWEST_OCTAVE + bucket / abi.BUCKETS_PER_OCTAVE)
 
 
 def _whole_nanoseconds(bucket: int) -> int:
@@ -89,7 +89,7 @@ def _interpolate(bucket: int, fraction: float) -> float:
     lower = edge_seconds(bucket - 1)
     if bucket == abi.BUCKETS - 1:
         return lower
-    return lower * (edge_seconds(bucket) / lower) ** fraction
+    return lower * math.pow(edge_seconds(bucket) / lower, fraction)
 
 
 def of_samples(samples_ns: Sequence[int]) -> Histogram:

@@ -36,6 +36,6 @@ def echo_request(family: Family, identifier: int, slot: int, sequence: int, nonc
 
 def checksum(message: bytes) -> int:
     """Return the Internet checksum (RFC 1071) of an echo request of our length."""
-    total = sum(_WORDS.unpack(message))
+    total: int = sum(_WORDS.unpack(message))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF

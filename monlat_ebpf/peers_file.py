@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NoReturn
 
@@ -23,17 +24,27 @@ _SHOWN: Final = 60
 """Characters of a wrong value that a message repeats."""
 
 
-def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> tuple[Peer, ...]:
-    """Return the peers that `text` lists, in its order, without the one named `node_name`; none is legal.
+@dataclass(frozen=True, slots=True)
+class PeerList:
+    """What a peers file says: the others, in its order, and the zone of this node's own entry, "" without one."""
+
+    peers: tuple[Peer, ...]
+    own_zone: str = ""
+
+
+def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerList:
+    """Return the peers that `text` lists, without the one named `node_name`; none is legal.
 
     `file` is the name that errors give. Raises ConfigError for text that is no such list, for a name or an address
     that stands twice, and for more than `max_peers` peers.
     """
     reader = _EntryReader(file)
     peers: list[Peer] = []
+    own_zone = ""
     for node in read_items(text, file=file):
         peer = reader.read(node)
         if peer.name == node_name:
+            own_zone = peer.zone
             continue
         if len(peers) == max_peers:
             reader.refuse(
@@ -42,7 +53,7 @@ def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> tuple
                 "shorten the list or raise --max-peers (MONLAT_MAX_PEERS)",
             )
         peers.append(peer)
-    return tuple(peers)
+    return PeerList(tuple(peers), own_zone)
 
 
 class _EntryReader:

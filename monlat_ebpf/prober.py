@@ -112,7 +112,9 @@ class Prober:
             if change.refused and change.refused != self._refused:
                 _LOG.warning(
                     "%d peers are not probed, there is room for %d (--max-peers): %s",
-                    len(change.refused), self._max_peers, ", ".join(change.refused[:5]),
+                    len(change.refused),
+                    self._max_peers,
+                    ", ".join(change.refused[:5]),
                 )
             self._refused = change.refused
         self._wake.set()
@@ -195,7 +197,9 @@ class Prober:
             self._logged.add((target.key, number))
             _LOG.warning(
                 "%s (%s) cannot be probed: %s; counted from now on, not logged",
-                target.key.peer, target.address, error.strerror or error,
+                target.key.peer,
+                target.address,
+                error.strerror or error,
             )
         self._decide(target, place, Outcome(sequence, Result.SEND_ERROR))
 

@@ -31,3 +31,7 @@ class Wake:
     def wait(self, seconds: float) -> None:
         """Return when it is set, or after `seconds`."""
         select.select([self._descriptor], [], [], seconds)
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable while it is set: for select, beside others."""
+        return self._descriptor

@@ -12,6 +12,7 @@ from monlat_ebpf.cli.log import start_logging
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.config import AgentConfig, DiscoveryKind, SourceChoice
 from monlat_ebpf.config_text import parse_choice, parse_count, parse_duration, parse_listen
+from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -39,6 +40,17 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
     metavar="FILE",
     help="Peers file of static discovery (YAML); followed as it changes.",
 )
+@setting(
+    "--namespace", metavar="NAME", default="", help="Namespace of the Service that lists the agents; else its own."
+)
+@setting(
+    "--service",
+    metavar="NAME",
+    default="monlat-agents",
+    show_default=True,
+    help="The headless Service whose endpoints are the agents.",
+)
+@setting("--kubeconfig", metavar="FILE", default="", help="Kubernetes from outside a cluster: the kubeconfig to use.")
 @setting(
     "--listen",
     parse=parse_listen,
@@ -91,6 +103,9 @@ def command(
     zone: str,
     discovery: DiscoveryKind,
     peers: Path | None,
+    namespace: str,
+    service: str,
+    kubeconfig: str,
     listen: tuple[str, int],
     interval: float,
     timeout: float,
@@ -104,6 +119,7 @@ def command(
         zone=zone,
         discovery=discovery,
         peers_file=peers,
+        kubernetes=KubernetesConfig(namespace=namespace, service=service, kubeconfig=kubeconfig),
         listen_host=listen[0],
         listen_port=listen[1],
         interval_seconds=interval,

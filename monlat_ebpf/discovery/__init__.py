@@ -17,6 +17,10 @@ Publish = Callable[[Sequence[Peer]], None]
 class Discovery(Protocol):
     """Finds peers, and goes on finding them."""
 
+    @property
+    def own_zone(self) -> str:
+        """This node's zone; "" while it is not known."""
+
     def start(self, publish: Publish) -> None:
         """Publish the first list, then follow changes in a thread of its own.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ class KubernetesDiscovery:
         self._store = SliceStore()
         self._own_zone = ""
         self._version: str | None = None  # where the watch goes on; None: read the list first
+        self._opened_at = math.inf
         self._listed = False
         self._too_many = False
         self._told: set[str] = set()
@@ -115,11 +117,11 @@ class KubernetesDiscovery:
     def _follow(self) -> None:
         """List if need be, then watch until the watch ends. Raises ApiTrouble, also for an end that comes too early."""
         version = self._list(self._api) if self._version is None else self._version
-        started = time.monotonic()
+        self._opened_at = math.inf
         try:
             self._watch(self._api, version)
         finally:
-            healthy = time.monotonic() - started >= self._timing.healthy_seconds
+            healthy = time.monotonic() - self._opened_at >= self._timing.healthy_seconds
             if healthy:
                 self._backoff.reset()
                 self._told.clear()
@@ -172,6 +174,7 @@ class KubernetesDiscovery:
         self._publisher.changed()
 
     def _opened(self) -> None:
+        self._opened_at = time.monotonic()
         self._metrics.up.set(1)
         if self._told:
             self._tell_once("answers", logging.INFO, "the API server answers again")

@@ -20,8 +20,7 @@ from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.settling import Settling
 from monlat_ebpf.discovery.static_metrics import Reason, StaticMetrics
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.model import Peer
-from monlat_ebpf.peers_file import parse
+from monlat_ebpf.peers_file import PeerList, parse
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers, and a bound on what a wrong path can cost."""
@@ -56,9 +55,14 @@ class StaticDiscovery:
         self._content = b""
         self._content_error = ""
         self._read_error = ""
-        self._peers: tuple[Peer, ...] = ()
+        self._list = PeerList(())
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="peers-file", daemon=True)
+
+    @property
+    def own_zone(self) -> str:
+        """The zone of this node's own entry; "" without one."""
+        return self._list.own_zone
 
     def start(self, publish: Publish) -> None:
         """Publish the peers of the file, then follow it in a thread. Raises ConfigError when it is not usable."""
@@ -66,9 +70,8 @@ class StaticDiscovery:
             state, self._content = _read(self._file)
         except OSError as error:
             raise ConfigError(_unreadable(self._file, error)) from error
-        self._peers = self._parse(self._content)
         self._publish = publish
-        self._take(self._peers)
+        self._take(self._parse(self._content))
         self._settling = Settling(state)
         self._thread.start()
 
@@ -104,31 +107,31 @@ class StaticDiscovery:
 
     def _reparse(self) -> None:
         try:
-            peers = self._parse(self._content)
+            listed = self._parse(self._content)
         except ConfigError as error:
             self._content_error = str(error)
             self._metrics.errors.labels(reason=Reason.PARSE).inc()
-            _log.error("%s; the last good list, of %d, stays", error, len(self._peers))
+            _log.error("%s; the last good list, of %d, stays", error, len(self._list.peers))
             return
         self._content_error = ""
         self._metrics.reloads.inc()
-        if peers == self._peers:
+        if listed == self._list:
             _log.info("%s changed, its peers did not", self._file)
         else:
-            self._take(peers)
+            self._take(listed)
 
-    def _parse(self, content: bytes) -> tuple[Peer, ...]:
+    def _parse(self, content: bytes) -> PeerList:
         return parse(
             decode(content, self._file), file=str(self._file), max_peers=self._max_peers, node_name=self._node_name
         )
 
-    def _take(self, peers: tuple[Peer, ...]) -> None:
-        self._peers = peers
-        self._publish(peers)
+    def _take(self, listed: PeerList) -> None:
+        self._list = listed
+        self._publish(listed.peers)
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
-        if peers:
-            _log.info("peers file %s: %d to probe", self._file, len(peers))
+        if listed.peers:
+            _log.info("peers file %s: %d to probe", self._file, len(listed.peers))
         else:
             _log.warning("%s lists no node but this one: nothing is probed until it does", self._file)
 
@@ -137,7 +140,7 @@ class StaticDiscovery:
         if error != self._read_error:
             self._read_error = error
             self._metrics.errors.labels(reason=Reason.READ).inc()
-            _log.error("%s; the last good list, of %d, stays", error, len(self._peers))
+            _log.error("%s; the last good list, of %d, stays", error, len(self._list.peers))
 
 
 def decode(content: bytes, file: Path) -> str:

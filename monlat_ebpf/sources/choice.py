@@ -18,7 +18,8 @@ def open_source(
 ) -> tuple[Source, str]:
     """Return the source, and why it is not the first choice, in one line ("" when it is).
 
-    `before_socket` is called before a socket source is made, whose thread keeps the rights of its maker. Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
+    `before_socket` is called before a socket source is made, whose thread keeps the rights of its maker.
+    Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
     """
     if choice is SourceChoice.SOCKET:
         before_socket()

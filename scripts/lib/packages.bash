@@ -12,19 +12,23 @@ run_packages=(
 )
 # Other tools' figures are what the tests compare with.
 dev_packages=(
-	bpftool                        # what is loaded, and that it is gone
-	curl                           # scrapes
-	faketime                       # a wall clock that steps
-	fping                          # RTTs by others
-	iperf3                         # load for the benches
-	iputils-ping                   # RTTs by others
-	nftables                       # a firewall that drops
-	procps                         # ps, sysctl
-	prometheus                     # a real scraper; brings promtool
-	prometheus-blackbox-exporter   # RTTs by others
-	prometheus-smokeping-prober    # RTTs by others
-	shellcheck                     # these scripts
-	tcpdump                        # what is on the wire
+	bpftool                      # what is loaded, and that it is gone
+	curl                         # scrapes
+	faketime                     # a wall clock that steps
+	fping                        # RTTs by others
+	iperf3                       # load for the benches
+	iputils-ping                 # RTTs by others
+	mmdebstrap                   # a fresh Debian: base of the image, scripts/fresh-root
+	nftables                     # a firewall that drops
+	openssl                      # a certificate for a fake API server
+	podman                       # builds and runs the image
+	procps                       # ps, sysctl
+	prometheus                   # a real scraper; brings promtool
+	prometheus-blackbox-exporter # RTTs by others
+	prometheus-smokeping-prober  # RTTs by others
+	runc                         # runs containers in namespaces that the tests made
+	shellcheck                   # these scripts
+	tcpdump                      # what is on the wire
 )
 daemons=(prometheus prometheus-blackbox-exporter prometheus-smokeping-prober)
 

@@ -28,6 +28,11 @@ def hang(exchange: Exchange) -> None:
     exchange.close_connection = True
 
 
+def drop(exchange: Exchange) -> None:
+    """Read the request and close the connection."""
+    exchange.close_connection = True
+
+
 def watch_with(answer: Answer) -> Answer:
     """Be honest about lists, and answer watches with `answer`."""
     return lambda exchange: answer(exchange) if exchange.watch else honest(exchange)

@@ -1,9 +1,9 @@
 """Containers as a node would run them: what the kubelet and containerd make of a pod template, handed to runc.
 
 It imitates containerd 1.7 in what matters to the agent: user, capabilities (bounding, permitted and effective sets, no
-ambient ones: podman would give those to a user that is not root, Kubernetes does not), no_new_privs, the read-only root,
-seccomp profiles of type Localhost, emptyDir volumes, the service account's mount, environment, the memory limit. The
-node is a network namespace. What it does not know in a template it refuses, so that nothing there goes untested.
+ambient ones: podman would give those to a user that is not root, Kubernetes does not), no_new_privs, the read-only
+root, seccomp profiles of type Localhost, emptyDir volumes, the service account's mount, environment, the memory limit.
+The node is a network namespace. What it does not know in a template it refuses, so that nothing there goes untested.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +61,7 @@ def oci_spec(pod: Mapping[str, Any], image: Mapping[str, Any], node: NodeSide, r
             "args": [*image["Entrypoint"], *container["args"]],
             "cwd": "/",
             "env": [*image["Env"], *(f"{name}={value}" for name, value in _environment(container, node).items())],
-            "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": not security.get("allowPrivilegeEscalation", True),
         },
         "mounts": [*_SYSTEM_MOUNTS, *_volumes(pod, container), *_service_account(pod, node)],
@@ -120,9 +119,7 @@ def _service_account(pod: Mapping[str, Any], node: NodeSide) -> list[dict[str, A
         return []
     assert pod["automountServiceAccountToken"]
     options = ["bind", "ro"]
-    return [
-        {"destination": SERVICE_ACCOUNT, "type": "bind", "source": str(node.service_account), "options": options}
-    ]
+    return [{"destination": SERVICE_ACCOUNT, "type": "bind", "source": str(node.service_account), "options": options}]
 
 
 def _seccomp(profile: Mapping[str, str], folder: Path) -> dict[str, Any]:
@@ -136,7 +133,7 @@ def _bytes(quantity: str) -> int:
 
 
 class Container:
-    """A container that runs until the block ends. `log` holds all it said; `pid` is its first process, seen from here."""
+    """A container that runs until the block ends."""
 
     def __init__(self, image: Image, pod: Mapping[str, Any], node: NodeSide, folder: Path) -> None:
         self.node = node

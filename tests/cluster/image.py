@@ -1,4 +1,4 @@
-"""Builds the Dockerfile with podman, on a base image made here from Debian's packages: no container registry is asked."""
+"""Builds the Dockerfile with podman, on a base image made here from Debian's packages: no image registry is asked."""
 
 from __future__ import annotations
 
@@ -63,14 +63,16 @@ def _pip_of_this_host() -> Iterator[list[str]]:
     settings = dict(line.partition("=")[::2] for line in listed.stdout.splitlines())
     # ":env:.cert" and "global.cert" are both `cert`; the environment comes first and wins
     known = {key.rsplit(".", 1)[1]: value.strip("'\"") for key, value in reversed(settings.items())}
-    kept = {key: known[key] for key in ("index-url", "extra-index-url", "proxy", "trusted-host") if key in known}
-    if "file:" in kept.get("extra-index-url", ""):  # folders of this host are not in the build
-        kept["extra-index-url"] = " ".join(url for url in kept["extra-index-url"].split() if not url.startswith("file:"))
+    kept: dict[str, str] = {}
+    for key in ("index-url", "extra-index-url", "proxy", "trusted-host"):
+        reachable = [word for word in known.get(key, "").split() if not word.startswith("file:")]  # not in the build
+        if reachable:
+            kept[key] = " ".join(reachable)
     with tempfile.TemporaryDirectory() as folder:
         certificates = Path(known.get("cert", _CERTIFICATES))
         if certificates.is_file():
             shutil.copy(certificates, f"{folder}/ca.crt")
             kept["cert"] = "/run/host-pip/ca.crt"
-        text = "\n".join(f"{key} = {value}" for key, value in kept.items() if value)
+        text = "\n".join(f"{key} = {value}" for key, value in kept.items())
         Path(folder, "pip.conf").write_text(f"[global]\n{text}\n")
         yield ["--volume", f"{folder}:/run/host-pip:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"]

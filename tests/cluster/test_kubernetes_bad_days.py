@@ -20,6 +20,7 @@ from tests.cluster.api_faults import (
     body,
     break_off,
     close_at_once,
+    drop,
     endless_pages,
     hang,
     say_and_close,
@@ -44,6 +45,7 @@ FAULTS = {
     "list is no list": (body(b'"hello"'), "stream"),
     "list has no items": (body(b"{}"), "stream"),
     "no answer": (hang, "timeout"),
+    "connection drops": (drop, "connection"),
     "watch hangs": (watch_with(silence), "timeout"),
     "watch closes at once": (watch_with(close_at_once), "closed"),
     "watch tells 410": (watch_with(say_and_close(GONE)), "gone"),
@@ -87,7 +89,7 @@ def test_peers_stay_and_are_followed_again_when_the_server_recovers(
     assert len(discovery.lists) == 2
 
 
-@pytest.mark.parametrize("answer", [answer for answer, _ in FAULTS.values()][:12], ids=list(FAULTS)[:12])
+@pytest.mark.parametrize("answer", [answer for answer, _ in FAULTS.values()][:13], ids=list(FAULTS)[:13])
 def test_an_agent_starts_while_the_server_fails(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
     """Nothing is published until there is a list; then it is. The faults are those that meet a list."""
     server.answer = answer
@@ -202,9 +204,9 @@ def test_events_out_of_order_and_twice_do_no_harm(server: FakeApiServer, tmp_pat
         server.wait_for_watches(1)
         server.say(event % (b"MODIFIED", 1100, 22))
         for _ in range(7):
+            server.say(event % (b"MODIFIED", 1100, 22))
             server.say(event % (b"MODIFIED", 1050, 21))
             server.say(event % (b"DELETED", 1040, 21))
-            server.say(event % (b"MODIFIED", 1100, 22))
         server.say(b'{"type":"SURPRISE","object":{}}')
         server.say(event.replace(b'"one"', b'"two"').replace(b"n2", b"n3") % (b"ADDED", 1200, 3))
         discovery.wait_for({"n2": "10.0.0.22", "n3": "10.0.0.3"})

@@ -132,7 +132,7 @@ def test_answer_in_a_priority_tagged_frame_is_measured() -> None:
 
 
 def test_answers_out_of_order_all_count() -> None:
-    """Of 8 probes to each of 11 addresses every second answer waits for the next one's: 88 replies, each RTT its own."""
+    """Of 8 probes to each of 11 addresses every second answer waits for the next: 88 replies, each RTT its own."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Reorder(), Answer()])) as reflector:
         with Measurement(namespace, reflected_peers(11), probes=8, interval_seconds=0.06) as measurement:
             outcomes = measurement.wait()
@@ -147,7 +147,7 @@ def test_answers_out_of_order_all_count() -> None:
 
 def test_faults_side_by_side_are_told_apart() -> None:
     """Nine actions in turn on the 9 probes of each of 23 addresses: every probe has the result of its own fault."""
-    actions = [
+    actions: list[Action] = [
         Answer(), Drop(), Double(), FlipNonce(), Answer(20 * MILLISECOND), CorruptByte(), WrongAddress(),
         Double(10 * MILLISECOND), Answer(450 * MILLISECOND),
     ]  # fmt: skip

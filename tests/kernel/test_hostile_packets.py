@@ -149,13 +149,16 @@ def test_another_namespace_is_none_of_our_business() -> None:
 def test_flood_of_forged_packets_disturbs_no_probe() -> None:
     """While 100,003 forged packets arrive, 97 probes are answered, and every one of the flood is counted."""
     flood_count = 100_003
-    with Namespace("agent") as namespace, Reflector(namespace) as reflector:
-        with Measurement(namespace, reflected_peers(97), interval_seconds=8.0, timeout_seconds=3.0) as measurement:
-            out_of_range = packet.payload(measurement.source.table.size.slots, 1, NONCE)
-            forgery = reply(4, PEER[4], out_of_range)
-            assert reflector.inject([forgery] * flood_count) == flood_count
-            measurement.wait()
-            pairs = measurement.pairs()
+    with (
+        Namespace("agent") as namespace,
+        Reflector(namespace) as reflector,
+        Measurement(namespace, reflected_peers(97), interval_seconds=8.0, timeout_seconds=3.0) as measurement,
+    ):
+        out_of_range = packet.payload(measurement.source.table.size.slots, 1, NONCE)
+        forgery = reply(4, PEER[4], out_of_range)
+        assert reflector.inject([forgery] * flood_count) == flood_count
+        measurement.wait()
+        pairs = measurement.pairs()
     assert measurement.results() == {Result.REPLY: 97}
     assert measurement.foreign() == {"slot_out_of_range": flood_count}
     assert sum(pair.rtt.count for pair in pairs) == 97

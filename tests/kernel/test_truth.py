@@ -5,13 +5,13 @@ from __future__ import annotations
 from statistics import median
 
 import pytest
-from tests.kernel.addresses import reflected_peers
-from tests.kernel.measuring import Measurement
 
 from monlat_ebpf.model import Result
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.plan import Plan
 from monlat_ebpf.testbed.reflector import Reflector
+from tests.kernel.addresses import reflected_peers
+from tests.kernel.measuring import Measurement
 
 PROBES = 997
 MICROSECOND = 1_000
@@ -19,7 +19,7 @@ MICROSECOND = 1_000
 
 @pytest.mark.parametrize("delay_us", [0, 100, 1_000, 10_000, 100_000])
 def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
-    """Each of 997 probes, both families, is a reply, none is shorter than the truth, the median error is under 30 us."""
+    """Each of 997 probes is a reply and none is shorter than the truth; the median error is under 30 us."""
     with (
         Namespace("agent") as namespace,
         Reflector(namespace, Plan(delay_ns=delay_us * MICROSECOND)) as reflector,
@@ -38,4 +38,5 @@ def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
     assert median(errors) < 30 * MICROSECOND
     assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
     assert measurement.foreign() == {}
-    print(f"\ndelay {delay_us} us: median error {median(errors) / 1000:.1f} us, p99 {sorted(errors)[986] / 1000:.1f} us")
+        f"\ndelay {delay_us} us: median error {median(errors) / 1000:.1f} us, p99 {sorted(errors)[986] / 1000:.1f} us"
+    )

@@ -93,9 +93,13 @@ class FakeSource:
 
     def receive(self, probe: Sent, at_ns: int) -> None:
         """Stamp t4, and add the RTT to the sums."""
-        if not self._is_there(probe):
+        if self._is_there(probe):
+            self.finish(probe, at_ns)
+        else:
             self.foreign += 1
-            return
+
+    def finish(self, probe: Sent, at_ns: int) -> None:
+        """Do what follows once the probe was found in its place, as a processor that was interrupted there does."""
         at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
         transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
         if received_ns:

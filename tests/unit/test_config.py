@@ -30,6 +30,12 @@ def test_defaults_are_those_of_the_design() -> None:
         "zone": "",
         "discovery": "static",
         "peers_file": Path("peers.yaml"),
+        "kubernetes": {
+            "namespace": "",
+            "service": "monlat-agents",
+            "kubeconfig": "",
+            "service_account": Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        },
         "listen_host": "::",
         "listen_port": 10045,
         "interval_seconds": 1.0,

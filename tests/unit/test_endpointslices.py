@@ -200,8 +200,12 @@ def test_a_thousand_nodes_in_both_families() -> None:
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["10.0.0.1", "fd00::1", "n1"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["nodeName", "addresses", "conditions", "serving", "zone"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["nodeName", "addresses", "conditions", "serving", "zone"]), inner, max_size=4
+        )
+    ),
     max_leaves=9,
 )
 

@@ -16,7 +16,19 @@ def run_pytest(directory: Path, test_file: str, no_skips: str) -> subprocess.Com
     (directory / "conftest.py").write_text(CONFTEST.read_text())
     (directory / "test_it.py").write_text(f"import pytest\n{test_file}")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-ra", "--rootdir", directory, "-p", "no:cacheprovider", directory],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-ra",
+            "--rootdir",
+            directory,
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:kmock",
+            directory,
+        ],
         env={**os.environ, "MONLAT_NO_SKIPS": no_skips},
         capture_output=True,
         text=True,

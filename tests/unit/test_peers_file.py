@@ -8,11 +8,11 @@ import pytest
 
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
-from monlat_ebpf.peers_file import parse
+from monlat_ebpf.peers_file import parse as parse_list
 
 
 def peers_of(text: str, *, max_peers: int = 1000, node_name: str = "") -> tuple[Peer, ...]:
-    return parse(text, file="peers.yaml", max_peers=max_peers, node_name=node_name)
+    return parse_list(text, file="peers.yaml", max_peers=max_peers, node_name=node_name).peers
 
 
 def refusal(text: str, *, max_peers: int = 1000, node_name: str = "") -> str:
@@ -258,3 +258,12 @@ def test_a_tag_is_no_code() -> None:
     """A tag that unsafe loaders would call is ignored: nothing is constructed but texts."""
     text = "- {name: !!python/object/apply:os.getcwd a, addresses: [10.0.0.2]}\n"
     assert peers_of(text) == (Peer("a", (ip_address("10.0.0.2"),), ""),)
+
+
+def test_zone_of_this_nodes_own_entry_is_told() -> None:
+    """The entry that is left out of the peers still says where this node stands."""
+    text = "- {name: node1, addresses: [10.0.0.1], zone: a}\n- {name: node2, addresses: [10.0.0.2], zone: b}\n"
+    listed = parse_list(text, file="peers.yaml", max_peers=2, node_name="node1")
+    assert [peer.name for peer in listed.peers] == ["node2"]
+    assert listed.own_zone == "a"
+    assert parse_list(text, file="peers.yaml", max_peers=2, node_name="node3").own_zone == ""

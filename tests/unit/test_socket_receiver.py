@@ -129,6 +129,20 @@ def test_failure_is_counted_logged_once_and_survived(
     assert "Network is down" in caplog.text
 
 
+def test_one_sockets_failure_costs_the_others_nothing(receiver: Receiver, sockets: ScriptedSockets) -> None:
+    """In the very pass in which one socket fails, the reply that another one had is recorded."""
+    broken = ScriptedSockets()
+    broken.failures = 1
+    with receiver.table.lock:  # the thread waits until all is in place
+        receiver.add(broken)
+        arm(receiver, timeout=30 * SECOND)
+        sockets.transmitted.append(Transmitted(SLOT, NONCE, wall(), 5))
+        sockets.received.append(answer())
+        assert not receiver.catch_up()
+        assert receiver.table.completion(SLOT).received_ns > 0
+    assert receiver.trouble() == {"receiver_error": 1}
+
+
 def test_missing_stamps_and_overflow_are_counted(
     receiver: Receiver, sockets: ScriptedSockets, caplog: pytest.LogCaptureFixture
 ) -> None:

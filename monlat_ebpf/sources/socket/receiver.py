@@ -8,8 +8,8 @@ import select
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Protocol, TypeVar
 
 from monlat_ebpf.sources.socket.clock import WallClock
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
@@ -18,6 +18,7 @@ from monlat_ebpf.sources.socket.table import SocketTable
 from monlat_ebpf.table import TableSize
 
 _LOG = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 
 MOST_MESSAGES: Final = 64
 """A family, in one pass: half a millisecond's work, so that nobody waits long for the table in a flood."""
@@ -90,23 +91,20 @@ class Receiver:
             return dict(self._trouble)
 
     def catch_up(self) -> bool:
-        """Read what waits in the sockets, within bounds, into the table. False: it failed, and that was counted."""
+        """Read what waits in the sockets, within bounds, into the table. False: some of it failed, and was counted."""
         with self.table.lock:
+            before = self._trouble[_FAILURE]
             try:
                 self._pass()
             except Exception as error:  # noqa: BLE001 -- whatever it is: no reader of the table fails by it, nor the thread
-                self._count(_FAILURE, 1)
-                if _FAILURE not in self._logged:
-                    self._logged.add(_FAILURE)
-                    _LOG.exception("reading stamps failed: %s; tried again, counted from now on, not logged", error)
-                return False
-            return True
+                self._failed(error)
+            return self._trouble[_FAILURE] == before
 
     def _pass(self) -> None:
         """One pass. What has arrived is read first: the stamps of its requests are older, and there by then."""
-        recorder = self._recorder
-        received = [each for endpoint in self._endpoints for each in endpoint.read_received(MOST_MESSAGES)]
-        transmitted = [each for endpoint in self._endpoints for each in endpoint.read_transmitted(MOST_STAMPS)]
+        recorder, endpoints = self._recorder, self._endpoints
+        received = [each for endpoint in endpoints for each in self._all(endpoint.read_received(MOST_MESSAGES))]
+        transmitted = [each for endpoint in endpoints for each in self._all(endpoint.read_transmitted(MOST_STAMPS))]
         now = self._clock.look()
         for slot, nonce, stamp_ns, interface in transmitted:
             recorder.transmitted(slot, nonce, stamp_ns, interface, now)
@@ -117,7 +115,20 @@ class Receiver:
                 self._count(_MISSING_STAMP, 1)
         recorder.settle(now)
         self._raise_to(_REFUSED_STAMP, recorder.refused_stamps)
-        self._raise_to(_OVERFLOW, sum(endpoint.overflow for endpoint in self._endpoints))
+        self._raise_to(_OVERFLOW, sum(endpoint.overflow for endpoint in endpoints))
+
+    def _all(self, reading: Iterable[_Read]) -> Iterator[_Read]:
+        """Yield what can be read: one socket's failure costs the others nothing."""
+        try:
+            yield from reading
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._count(_FAILURE, 1)
+        if _FAILURE not in self._logged:
+            self._logged.add(_FAILURE)
+            _LOG.error("reading stamps failed; tried again, counted from now on, not logged", exc_info=error)
 
     def _raise_to(self, kind: str, total: int) -> None:
         if total > self._trouble[kind]:
@@ -136,7 +147,9 @@ class Receiver:
                 self._stopping.wait(_TROUBLE_PAUSE_SECONDS)
 
     def close(self) -> None:
-        """End the thread and close the endpoints."""
+        """End the thread and close the endpoints; harmless when done already."""
+        if self._poll.closed:
+            return
         self._stopping.set()
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():

@@ -14,13 +14,12 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 from monlat_ebpf import abi
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint import program
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
-from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
+from monlat_ebpf.sources.tracepoint.permission import read_rights, what_may_refuse, why_refused
 
 _PR_SET_PDEATHSIG = 1
 
@@ -42,12 +41,10 @@ def main() -> None:
 
 def load(slots: int) -> list[int]:
     """Compile, load and attach; return the descriptors of maps and hooks. Raises SourceError."""
-    missing = missing_capabilities(effective_capabilities(Path("/proc/self/status").read_text(encoding="utf-8")))
-    if missing:
-        raise SourceError(
-            f"this process lacks {' and '.join(missing)}, without which no kernel program is loaded: "
-            "run it as root, or with CAP_BPF and CAP_PERFMON"
-        )
+    rights = read_rights()
+    refusal = why_refused(rights)
+    if refusal is not None:
+        raise SourceError(str(refusal))
     defines = program.defines(KernelTypes(), slots)
     os.environ["BCC_KERNEL_SOURCE"] = str(abi.program_directory() / "headers")
     try:
@@ -63,7 +60,8 @@ def load(slots: int) -> list[int]:
             module.load_func(function, BPF.RAW_TRACEPOINT)
             module.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
     except Exception as error:  # BCC raises nothing narrower; the compiler's and the verifier's words came before
-        raise SourceError(f"the kernel program cannot be loaded: {error}") from error
+        likely = what_may_refuse(rights, str(error))
+        raise SourceError(f"the kernel program cannot be loaded: {error}{f'; {likely}' if likely else ''}") from error
     # os.dup: BCC closes its own when it is collected
     return [os.dup(module[name].map_fd) for name in program.MAPS] + [
         os.dup(hook) for hook in module.raw_tracepoint_fds.values()

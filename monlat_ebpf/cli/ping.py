@@ -1,0 +1,185 @@
+"""`monlat ping`: one host, and for each probe the kernel's figure beside what user space saw."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from types import FrameType
+from typing import Final, TypeVar
+
+import click
+
+from monlat_ebpf.cli import ping_text
+from monlat_ebpf.cli.log import start_logging
+from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.screen import show
+from monlat_ebpf.config import SourceChoice
+from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
+from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.model import Family
+from monlat_ebpf.ping.events import Ended
+from monlat_ebpf.ping.pinger import Pinger, Plan
+from monlat_ebpf.ping.report import Head, SummaryDocument, document, summary
+from monlat_ebpf.ping.resolve import resolve
+from monlat_ebpf.ping.user_space import EchoSocket
+from monlat_ebpf.sources.choice import open_source
+from monlat_ebpf.wake import Wake
+
+COUNT_FOR_JSON: Final = 5
+"""A document has an end; without --json there is none before Ctrl-C, as with ping."""
+
+_SHORTEST_INTERVAL: Final = 0.010
+_LONGEST_INTERVAL: Final = 3600.0
+_SHORTEST_TIMEOUT: Final = 0.001
+_LONGEST_TIMEOUT: Final = 60.0
+_NUMBER: Final = re.compile(r"-?\d+(\.\d*)?|-?\.\d+", re.ASCII)
+
+Value = TypeVar("Value", int, float)
+
+
+def parse_seconds(text: str, flag: str) -> float:
+    """Return seconds: a plain number as ping takes it, or a number with a unit as the agent does."""
+    plain = text.strip()
+    return parse_duration(f"{float(plain):.9f}s" if _NUMBER.fullmatch(plain) else text, flag)
+
+
+def _parse_interval(text: str, flag: str) -> float:
+    return _within(parse_seconds(text, flag), _SHORTEST_INTERVAL, _LONGEST_INTERVAL, flag)
+
+
+def _parse_timeout(text: str, flag: str) -> float:
+    return _within(parse_seconds(text, flag), _SHORTEST_TIMEOUT, _LONGEST_TIMEOUT, flag)
+
+
+def _within(seconds: float, shortest: float, longest: float, flag: str) -> float:
+    if not shortest <= seconds <= longest:
+        refuse(
+            flag,
+            f"{duration_text(seconds)} is out of range; give {duration_text(shortest)} to {duration_text(longest)}",
+        )
+    return seconds
+
+
+def _parse_count(text: str, flag: str) -> int:
+    count = parse_count(text, flag)
+    if count < 1:
+        refuse(flag, f"{count} probes measure nothing; give 1 or more, or leave it away to ping until Ctrl-C")
+    return count
+
+
+def _parse_source(text: str, flag: str) -> SourceChoice:
+    return parse_choice(text, flag, SourceChoice)
+
+
+@click.command("ping")
+@click.argument("host")
+@setting(
+    "--count",
+    "-c",
+    parse=_parse_count,
+    metavar="N",
+    show_default=f"until Ctrl-C; {COUNT_FOR_JSON} with --json",
+    help="Probes to send.",
+)
+@setting(
+    "--interval",
+    "-i",
+    parse=_parse_interval,
+    metavar="SECONDS",
+    default="1",
+    show_default=True,
+    help="Time from one probe to the next; 200ms is 0.2. At least 0.01.",
+)
+@setting(
+    "--timeout",
+    "-W",
+    parse=_parse_timeout,
+    metavar="SECONDS",
+    default="1",
+    show_default=True,
+    help="A probe without a reply after this time is lost.",
+)
+@setting("--ipv4", "-4", is_flag=True, help="Take an IPv4 address of HOST.")
+@setting("--ipv6", "-6", is_flag=True, help="Take an IPv6 address of HOST.")
+@setting(
+    "--source",
+    parse=_parse_source,
+    metavar="|".join(SourceChoice),
+    default="auto",
+    show_default=True,
+    help="Who stamps the packets; auto takes the best that this machine allows.",
+)
+@setting("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
+def command(
+    host: str,
+    count: int | None,
+    interval: float,
+    timeout: float,
+    ipv4: bool,
+    ipv6: bool,
+    source: SourceChoice,
+    as_json: bool,
+) -> int:
+    """Ping HOST: the kernel's round-trip time, driver to driver, beside what user space saw.
+
+    Needs no agent. Exit status: 0 when there was a reply, 1 when there was none, 2 for a wrong command line or an
+    unknown host.
+    """
+    if ipv4 and ipv6:
+        raise ConfigError("--ipv4 (MONLAT_IPV4) and --ipv6 (MONLAT_IPV6) exclude each other: give one, or none")
+    address = resolve(host, Family.IPV4 if ipv4 else Family.IPV6 if ipv6 else None)
+    plan = Plan(COUNT_FOR_JSON if as_json and count is None else count, interval, timeout)
+    start_logging("error")  # that a source is not the first choice is said in the output
+    opened, reason = open_source(source, plan.table_size())
+    head = Head(host, address, opened.name, reason)
+    stop = _stop_at_signals()
+    try:
+        # The socket source reads the stamps of what its own sockets sent; for the tracepoints anybody may send.
+        with EchoSocket(address, opened.send if opened.name == SourceChoice.SOCKET else None) as echo:
+            pinger = Pinger(opened, echo, address, plan, stop)
+            ended = _run(pinger, head, plan, as_json=as_json)
+            late, duplicates = pinger.late_and_duplicates()
+            sums = summary(
+                ended, sent=pinger.sent, in_flight=pinger.in_flight, late=late, duplicates=duplicates
+            )
+    finally:
+        opened.close()
+    _finish(head, ended, sums, as_json=as_json)
+    return 0 if sums["replies"] else 1
+
+
+def _stop_at_signals() -> Wake:
+    stop = Wake()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return stop
+
+
+def _run(pinger: Pinger, head: Head, plan: Plan, *, as_json: bool) -> list[Ended]:
+    if not as_json:
+        for line in ping_text.heading(head, plan.interval_seconds):
+            _echo(line)
+    ended = []
+    for event in pinger.run():
+        if isinstance(event, Ended):
+            ended.append(event)
+        if not as_json:
+            _echo(ping_text.line(event, plan.timeout_seconds))
+    return ended
+
+
+def _finish(head: Head, ended: list[Ended], sums: SummaryDocument, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document(head, ended, sums), indent=2))
+    else:
+        click.echo()
+        show(ping_text.closing(head, sums))
+
+
+def _echo(line: ping_text.Line) -> None:
+    click.secho(line.text, fg="red" if line.is_bad else None)

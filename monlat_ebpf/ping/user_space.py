@@ -1,0 +1,135 @@
+"""The view of user space: echo requests sent and answers read by icmplib, whose one front door this is.
+
+icmplib stamps with the wall clock, before the system call that sends and after the one that reads.
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Final, Self
+
+from icmplib import ICMPLibError, ICMPRequest, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
+
+from monlat_ebpf import packet
+from monlat_ebpf.errors import SourceError
+from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources.socket.filters import let_only_ours_through
+from monlat_ebpf.sources.socket.messages import ECHO_REPLY
+
+_SOCKETS: Final = {Family.IPV4: ICMPv4Socket, Family.IPV6: ICMPv6Socket}
+_READ_SECONDS: Final = 1.0
+"""For a packet that is there already: icmplib throws away what it reads later than this after it was asked."""
+
+SEQUENCES: Final = 1 << 16
+"""An ICMP sequence has 16 bits."""
+
+Send = Callable[[bytes, Address], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What icmplib read: a reply, or an ICMP error. `sequence` in 16 bits, `time` in seconds of the wall clock."""
+
+    sequence: int
+    is_reply: bool
+    sender: Address
+    time: float
+
+
+class EchoSocket:
+    """A raw socket of icmplib's that sends echo requests to `address` and reads what answers them.
+
+    With `send` the packet that icmplib makes goes out by that function, at the same place: a source that reads
+    transmit stamps from its own socket must be the one that sends.
+    """
+
+    def __init__(self, address: Address, send: Send | None = None) -> None:
+        """Open the socket. Raises SourceError where this is not allowed."""
+        self._address = address
+        self._identifier = secrets.randbelow(1 << 16)
+        family = Family.of(address)
+        try:
+            self._icmp = _open(family, address, send)
+            let_only_ours_through(self._icmp.sock, family)
+        except SocketPermissionError as error:
+            raise SourceError("no raw socket: monlat ping needs CAP_NET_RAW, or root") from error
+        except (ICMPLibError, OSError) as error:
+            raise SourceError(f"no {family} raw socket: {error}") from error
+        self._reply_type = ECHO_REPLY[family]
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when `receive` has something to give."""
+        descriptor: int = self._icmp.sock.fileno()
+        return descriptor
+
+    def send(self, slot: int, sequence: int, nonce: int) -> float:
+        """Send a probe; return when, in seconds of the wall clock. Raises OSError as the system call does."""
+        payload = packet.payload(slot, sequence, nonce)
+        request = ICMPRequest(str(self._address), self._identifier, sequence % SEQUENCES, payload)
+        try:
+            self._icmp.send(request)
+        except ICMPLibError as error:
+            # icmplib calls a refusal by a firewall a broadcast; the system call's own error is behind it
+            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
+        sent: float = request.time
+        return sent
+
+    def receive(self) -> Iterator[Answer]:
+        """Yield the answers that are there, replies of other hosts left out."""
+        while select.select([self._icmp.sock], [], [], 0)[0]:
+            try:
+                reply = self._icmp.receive(timeout=_READ_SECONDS)
+            except ICMPLibError:
+                return  # a packet that is none, or gone again
+            if reply.id != self._identifier:
+                continue
+            answer = Answer(reply.sequence, reply.type == self._reply_type, ip_address(reply.source), reply.time)
+            if not answer.is_reply or answer.sender.packed == self._address.packed:
+                yield answer
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._icmp.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+class _Handing(socket.socket):
+    """A raw socket that receives as any does, and hands to a function what it is to send."""
+
+    def hand_to(self, send: Callable[[bytes], None]) -> Self:
+        """Set the function."""
+        self._send = send
+        return self
+
+    def sendto(self, data: Any, *_: Any) -> int:
+        """Send `data`, wherever the function sends."""
+        self._send(data)
+        return len(data)
+
+
+def _open(family: Family, address: Address, send: Send | None) -> Any:
+    kind = _SOCKETS[family]
+    if send is None:
+        return kind()
+
+    class Handing(kind):  # type: ignore[misc, valid-type]  # icmplib has no types
+        def _create_socket(self, type: int) -> socket.socket:  # icmplib's place for it, and its name
+            domain, protocol = (
+                (socket.AF_INET, socket.IPPROTO_ICMP)
+                if family is Family.IPV4
+                else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
+            )
+            return _Handing(domain, type, protocol).hand_to(lambda data: send(data, address))
+
+    return Handing()

@@ -1,0 +1,167 @@
+"""Why the kernel refuses a kernel program: what forbids it is told apart before anything is compiled.
+
+`bpf` answers EPERM for five different reasons, each mended elsewhere. `read_rights` looks, the rest is pure.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
+
+_INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
+_BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_MAP_CREATE: Final = 0  # a command that every profile for us admits, and of a map without a type: EINVAL for sure
+_SECCOMP_FILTER: Final = 2  # proc(5)
+_MAPS_COUNT_BY_CGROUP: Final = (5, 11)
+"""The first kernel that does not count the memory of maps against RLIMIT_MEMLOCK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What decides whether this process may load a kernel program.
+
+    `capabilities` is the effective set, a bit each. `bpf_errno` is how the kernel refuses a bpf call that
+    makes no sense: EINVAL when the call itself is let through, None where it was not tried. `lockdown` is "" where the
+    kernel does not say. `locked_memory` is the limit in bytes, None for none.
+    """
+
+    capabilities: int
+    bpf_errno: int | None = errno.EINVAL
+    seccomp: int = 0
+    initial_user_namespace: bool = True
+    lockdown: str = ""
+    kernel: tuple[int, int] = (6, 1)
+    locked_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why loading fails, and how to mend it."""
+
+    why: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.mend}"
+
+
+def why_refused(rights: Rights) -> Refusal | None:
+    """Return what makes every attempt to load fail, None when nothing known does."""
+    missing = missing_capabilities(rights.capabilities)
+    if missing:
+        return Refusal(
+            f"this process lacks {' and '.join(missing)}, without which no kernel program is loaded",
+            "run it as root, or with CAP_BPF and CAP_PERFMON (in a pod: securityContext.capabilities.add; "
+            "before Linux 5.8: CAP_SYS_ADMIN)",
+        )
+    if not rights.initial_user_namespace:
+        return Refusal(
+            "this process is in a user namespace of its own, where its capabilities do not count for bpf",
+            "run it outside (in a pod: leave hostUsers: false away; with podman: as root)",
+        )
+    if rights.bpf_errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+        return _call_refused(rights, rights.bpf_errno)
+    if rights.lockdown == "confidentiality":
+        return Refusal(
+            "the kernel is locked down (confidentiality), and no program may read kernel memory",
+            "boot with lockdown=integrity or none, or use --source socket",
+        )
+    return None
+
+
+def _call_refused(rights: Rights, number: int) -> Refusal:
+    name = errno.errorcode[number]
+    if rights.seccomp == _SECCOMP_FILTER:
+        return Refusal(
+            f"the seccomp profile of this container refuses the system call bpf ({name}), "
+            "though the capabilities are held",
+            "give it a profile that admits bpf (in a pod: securityContext.seccompProfile, as the overlay "
+            "manifests/overlays/localhost-seccomp does; containerd from 1.6.8 and Docker from 23 admit it by "
+            "default; podman and docker: --security-opt seccomp=FILE)",
+        )
+    if number == errno.ENOSYS:
+        return Refusal(
+            "this kernel has no system call bpf", "use a kernel built with CONFIG_BPF_SYSCALL=y, or --source socket"
+        )
+    return Refusal(
+        f"a security module (SELinux, AppArmor or another) refuses the system call bpf ({name}), "
+        "though the capabilities are held",
+        "look for its denial in the kernel's log (dmesg, ausearch -m avc) and allow it, or use --source socket",
+    )
+
+
+def what_may_refuse(rights: Rights, error: str) -> Refusal | None:
+    """Return the likely reason for an attempt that failed with the text `error`, None when there is none to tell."""
+    if os.strerror(errno.EPERM) not in error:
+        return None
+    if rights.locked_memory is not None and rights.kernel < _MAPS_COUNT_BY_CGROUP:
+        return Refusal(
+            f"kernels before 5.11 count maps as locked memory, and this process may lock {rights.locked_memory} bytes",
+            "raise the limit (ulimit -l unlimited; systemd: LimitMEMLOCK=infinity), or add CAP_SYS_RESOURCE",
+        )
+    return Refusal(
+        "the capabilities are held and the call is admitted, so a security module (SELinux, AppArmor) may refuse it",
+        "look for its denial in the kernel's log (dmesg, ausearch -m avc), or use --source socket",
+    )
+
+
+def read_rights() -> Rights:
+    """Look at this process and this kernel. Loads nothing and changes nothing."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return Rights(
+        capabilities=effective_capabilities(status),
+        bpf_errno=_try_bpf(),
+        seccomp=seccomp_mode(status),
+        initial_user_namespace=os.readlink("/proc/self/ns/user") == _INITIAL_USER_NAMESPACE,
+        lockdown=_read_lockdown(),
+        kernel=kernel_version(platform.release()),
+        locked_memory=None if soft == resource.RLIM_INFINITY else soft,
+    )
+
+
+def seccomp_mode(status: str) -> int:
+    """Return the seccomp mode from the text of /proc/PID/status: 0 off, 1 strict, 2 filter."""
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields.get("Seccomp", 0))
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """Return major and minor of a kernel release such as 6.1.0-18-amd64; (0, 0) of what is none."""
+    parts = release.split("-")[0].split(".")
+    try:
+        return int(parts[0]), int(parts[1])
+    except (ValueError, IndexError):
+        return 0, 0
+
+
+def lockdown_mode(text: str) -> str:
+    """Return the mode in brackets from the text of /sys/kernel/security/lockdown: "none [integrity] ..."."""
+    _, _, rest = text.partition("[")
+    return rest.partition("]")[0]
+
+
+def _read_lockdown() -> str:
+    try:
+        return lockdown_mode(Path("/sys/kernel/security/lockdown").read_text(encoding="ascii"))
+    except OSError:
+        return ""
+
+
+def _try_bpf() -> int | None:
+    """Ask bpf(2) for a map of no type, and return its error."""
+    number = _BPF_CALL.get(platform.machine())
+    if number is None:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(ctypes.c_long(number), ctypes.c_long(_MAP_CREATE), None, ctypes.c_long(0))
+    return ctypes.get_errno()

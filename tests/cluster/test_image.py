@@ -1,0 +1,209 @@
+"""The image, built from the Dockerfile and run as the DaemonSet's manifest asks, against an API server."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from monlat_ebpf.testbed.links import Links
+from tests.cluster.containers import Container
+from tests.cluster.image import Image, podman
+from tests.cluster.virtual_cluster import VirtualCluster
+from tests.manifest_files import MANIFESTS, Object, container_of, objects_in, pod_of
+from tests.unit.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(900)  # the first test builds the image
+
+AGENTS = ("node1", "node2", "node3")
+FAMILIES = ("ipv4", "ipv6")
+CAPABILITY_BITS = {"NET_RAW": 13, "PERFMON": 38, "BPF": 39}  # linux/capability.h
+XATTR = "security.capability"  # where a file's capabilities are kept
+
+
+@pytest.fixture
+def pod() -> Object:
+    """The pod of manifests/monlat.yaml, with the profile that the overlay localhost-seccomp names.
+
+    RuntimeDefault is a profile of the container runtime's, and runc has none of its own.
+    """
+    pod = pod_of(objects_in((MANIFESTS / "monlat.yaml").read_text()))
+    patch = pod_of(objects_in((MANIFESTS / "overlays/localhost-seccomp/daemonset.yaml").read_text()))
+    pod["securityContext"] |= patch["securityContext"]
+    return pod
+
+
+@pytest.fixture
+def cluster(image: Image, tmp_path: Path) -> Iterator[VirtualCluster]:
+    """Four nodes, of which the API server lists the first three."""
+    with VirtualCluster(4, image, tmp_path) as cluster:
+        for name in AGENTS:
+            cluster.add_member(name)
+        cluster.list_members()
+        yield cluster
+
+
+@pytest.fixture
+def image_files(image: Image) -> Iterator[Path]:
+    """The image's file system, mounted."""
+    yield Path(podman("image", "mount", image.name))
+    podman("image", "unmount", image.name)
+
+
+def seconds_until(condition: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    wait_until(condition)
+    return time.monotonic() - began
+
+
+def held(container: Container, kind: str) -> set[int]:
+    """Return the bits of a set of capabilities of the container's first process, as the kernel tells them."""
+    bits = int(container.status()[kind], 16)
+    return {bit for bit in range(64) if bits >> bit & 1}
+
+
+def ended(container: Container) -> int:
+    """Return the exit status of a container that ends by itself."""
+    return container.wait(seconds=60)
+
+
+def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualCluster, pod: Object) -> None:
+    """All six ordered pairs in both families at driver level; who joins, moves or goes is followed in two seconds."""
+    agents = [cluster.agent(name, pod) for name in AGENTS]
+
+    def all_measure(*nodes: str, count: int = 1) -> Callable[[], bool]:
+        pairs = {name: {(node, family) for node in nodes if node != name for family in FAMILIES} for name in AGENTS}
+
+        def do_they() -> bool:
+            seen = {name: cluster.pairs(name) for name in AGENTS}
+            replies = [pair["replies"] for known in seen.values() for pair in known.values()]
+            return {name: set(known) for name, known in seen.items()} == pairs and min(replies) >= count
+
+        return do_they
+
+    wait_until(all_measure(*AGENTS, count=5), seconds=60)
+    measured = [pair for name in AGENTS for pair in cluster.pairs(name).values()]
+    assert len(measured) == 12
+    assert {pair["source"] for pair in measured} == {"tracepoint"}
+    assert {pair["lost"] for pair in measured} == {0}
+    assert 'latency_between_nodes{from="node1",to="node2"} ' in cluster.get("node1", "/metrics")
+    assert cluster.get("node1", "/readyz")  # raises when the answer is no 200
+
+    cluster.add_member("node4")
+    cluster.list_members()
+    assert seconds_until(all_measure(*AGENTS, "node4")) < 2
+
+    with Links(cluster.network["node4"].namespace) as links:
+        links.add_address("eth0", "10.77.0.44/24")
+    cluster.members["node4"] = ("10.77.0.44", "fd77::4")
+    cluster.list_members()
+
+    def all_know_it_moved() -> bool:
+        known = [cluster.pairs(name)["node4", "ipv4"] for name in AGENTS]
+        return all(pair["address"] == "10.77.0.44" and pair["replies"] > 0 for pair in known)
+
+    assert seconds_until(all_know_it_moved) < 2
+
+    del cluster.members["node4"]
+    cluster.list_members()
+    assert seconds_until(all_measure(*AGENTS)) < 2
+    assert {pair["lost"] for name in AGENTS for pair in cluster.pairs(name).values()} == {0}
+
+    assert [agent.stop() for agent in agents] == [0, 0, 0]
+
+
+def test_the_agent_holds_no_more_than_the_manifest_gives(cluster: VirtualCluster, pod: Object) -> None:
+    """The user, the capabilities, no way to more, a filter of system calls: as the kernel tells of the process."""
+    agent = cluster.agent("node1", pod)
+    wait_until(lambda: bool(cluster.pairs("node1")))
+    given = {CAPABILITY_BITS[name] for name in container_of(pod)["securityContext"]["capabilities"]["add"]}
+    assert given == set(CAPABILITY_BITS.values())
+    status = agent.status()
+    assert status["Uid"].split() == ["65532"] * 4
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"  # a filter
+    assert held(agent, "CapBnd") == given
+    assert {CAPABILITY_BITS["NET_RAW"]} <= held(agent, "CapEff") <= given
+    for kind in ("CapPrm", "CapInh", "CapAmb"):
+        assert held(agent, kind) <= given
+
+
+@pytest.mark.parametrize("capability", CAPABILITY_BITS)
+def test_no_capability_can_be_spared(capability: str, cluster: VirtualCluster, pod: Object) -> None:
+    """Without any one of them the agent cannot measure at driver level, and its last words name it."""
+    container = container_of(pod)
+    container["securityContext"]["capabilities"]["add"].remove(capability)
+    container["args"] += ["--source", "tracepoint"]
+    agent = cluster.agent("node1", pod)
+    assert ended(agent) == 1
+    assert f"CAP_{capability}" in agent.log.splitlines()[-1]
+
+
+def test_root_without_escalation_measures_as_well(cluster: VirtualCluster, pod: Object) -> None:
+    """The way out that the manifest names for clusters whose policy demands allowPrivilegeEscalation: false."""
+    pod["securityContext"] |= {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0}
+    container_of(pod)["securityContext"]["allowPrivilegeEscalation"] = False
+    cluster.agent("node1", pod)
+    wait_until(lambda: any(pair["replies"] > 0 for pair in cluster.pairs("node1").values()))
+    assert {pair["source"] for pair in cluster.pairs("node1").values()} == {"tracepoint"}
+
+
+def test_other_commands_run_beside_the_agent(cluster: VirtualCluster, pod: Object) -> None:
+    """As `kubectl exec` would run them, under the same filter of system calls."""
+    agent = cluster.agent("node1", pod)
+    wait_until(lambda: bool(cluster.pairs("node1")))
+    peers = agent.execute("monlat", "peers", "--json")
+    assert peers.returncode == 0, peers.stderr
+    assert '"node2"' in peers.stdout
+
+
+def test_the_image_has_one_entry_and_says_what_it_is(image: Image) -> None:
+    """`monlat`, as a user that is not root, with the labels that registries show."""
+    assert image.configuration["Entrypoint"] == ["monlat"]
+    assert image.configuration["User"] == "65532:65532"
+    told = {name.removeprefix("org.opencontainers.image.") for name in image.configuration["Labels"]}
+    assert told >= {"title", "description", "version", "revision", "licenses", "base.name"}
+
+
+def test_nothing_in_the_image_grants_a_privilege_but_the_starter(image_files: Path) -> None:
+    """No set-user-id file, and one with capabilities: the three, permitted and not effective."""
+    files = [path for path in image_files.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)] == []
+    granting = {path: os.getxattr(path, XATTR) for path in files if XATTR in os.listxattr(path)}
+    bits = sum(1 << bit for bit in CAPABILITY_BITS.values())
+    words = (0x02000000, bits & 0xFFFFFFFF, 0, bits >> 32, 0)  # VFS_CAP_REVISION_2, and no effective bit
+    assert granting == {image_files / "usr/bin/monlat": b"".join(word.to_bytes(4, "little") for word in words)}
+
+
+def test_no_tool_is_left_in_the_image(image_files: Path) -> None:
+    """No shell, no package manager, no compiler; Python's standard library and BCC's LLVM are all there is."""
+    folders = [
+        image_files / name for name in ("usr/bin", "usr/sbin", "opt/monlat/bin") if (image_files / name).is_dir()
+    ]
+    programs = {path.name for folder in folders for path in folder.iterdir()}
+    assert "monlat" in programs
+    assert not programs & {
+        "sh",
+        "bash",
+        "dash",
+        "perl",
+        "apt",
+        "apt-get",
+        "dpkg",
+        "pip",
+        "pip3",
+        "gcc",
+        "cc",
+        "ld",
+        "as",
+    }
+    assert list(image_files.glob("opt/monlat/lib/python3*/site-packages/pip")) == []
+
+
+def test_the_image_stays_small(image: Image) -> None:
+    """Unpacked, under 400 MB; LLVM, Clang and what they link to are 230 of them."""
+    assert image.size < 400_000_000

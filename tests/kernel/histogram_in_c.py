@@ -1,0 +1,63 @@
+"""Runs bpf/histogram.h in the kernel: a process of its own, for LLVM must not live in pytest's.
+
+Standard input: times as 64-bit little-endian numbers. Standard output: the bucket of each, one byte.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from monlat_ebpf.abi import program_directory
+
+PROGRAM = """
+int bucket_of_argument(struct bpf_raw_tracepoint_args *ctx)
+{
+	return bucket_of(ctx->args[0]);
+}
+"""
+
+
+class TestRun(ctypes.Structure):
+    """struct bpf_test_run_opts of libbpf's bpf.h."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("data", ctypes.c_void_p * 2),
+        ("data_sizes", ctypes.c_uint32 * 2),
+        ("ctx_in", ctypes.c_void_p),
+        ("ctx_out", ctypes.c_void_p),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("others", ctypes.c_uint32 * 5),
+    )
+
+
+def main() -> None:
+    directory = program_directory()
+    os.environ["BCC_KERNEL_SOURCE"] = str(directory / "headers")
+    from bcc import BPF
+
+    headers = "".join((directory / name).read_text(encoding="ascii") for name in ("monlat.h", "histogram.h"))
+    module = BPF(text="#include <uapi/linux/bpf.h>\n" + headers + PROGRAM)
+    function = module.load_func("bucket_of_argument", BPF.RAW_TRACEPOINT)
+    run = ctypes.CDLL("libbpf.so.1").bpf_prog_test_run_opts
+    argument = ctypes.c_uint64()
+    options = TestRun(size=ctypes.sizeof(TestRun), ctx_in=ctypes.addressof(argument), ctx_size_in=8)
+    reference = ctypes.byref(options)
+
+    values = memoryview(sys.stdin.buffer.read()).cast("Q")
+    buckets = bytearray()
+    for value in values:
+        argument.value = value
+        status = run(function.fd, reference)
+        if status:
+            sys.exit(f"the kernel does not run it: {os.strerror(-status)}")
+        buckets.append(options.retval)
+    sys.stdout.buffer.write(buckets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Programs, maps and links of the kernel by their numbers, through libbpf."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from monlat_ebpf.sources.tracepoint.loader import Loaded
+
+LIBBPF = ctypes.CDLL("libbpf.so.1")
+
+
+class Objects(NamedTuple):
+    """Numbers of what one loaded program consists of."""
+
+    maps: tuple[int, ...]
+    programs: tuple[int, ...]
+    links: tuple[int, ...]
+
+    def alive(self) -> list[str]:
+        """Return which of them the kernel still has."""
+        numbers = [("map", number) for number in self.maps]
+        numbers += [("prog", number) for number in self.programs]
+        numbers += [("link", number) for number in self.links]
+        return [f"{kind} {number}" for kind, number in numbers if _exists(kind, number)]
+
+    def wait_until_gone(self) -> None:
+        """Return when the kernel has freed all of them, which it does a grace period after the last use."""
+        deadline = time.monotonic() + 30
+        while left := self.alive():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.01)
+
+
+def details(descriptor: int) -> dict[str, str]:
+    """Return what the kernel says of one of this process's descriptors."""
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="utf-8").splitlines()
+    return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
+
+
+def objects_of(loaded: Loaded) -> Objects:
+    """Return the numbers behind the descriptors of `loaded`."""
+    hooks = [details(descriptor) for descriptor in loaded.hooks]
+    return Objects(
+        tuple(int(details(descriptor)["map_id"]) for descriptor in loaded.maps),
+        tuple(int(hook["prog_id"]) for hook in hooks),
+        tuple(int(hook["link_id"]) for hook in hooks),
+    )
+
+
+def _exists(kind: str, number: int) -> bool:
+    descriptor = getattr(LIBBPF, f"bpf_{kind}_get_fd_by_id")(ctypes.c_uint32(number))
+    if descriptor < 0:
+        assert descriptor == -2, os.strerror(-descriptor)  # ENOENT is the only answer that says it is gone
+        return False
+    os.close(descriptor)
+    return True

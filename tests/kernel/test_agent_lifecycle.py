@@ -1,0 +1,131 @@
+"""How the agent starts and ends: in time, with the right status, and without a trace."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.kernel.agents import PORT, RunningAgent, entry
+from tests.kernel.leftovers import KernelObjects, maps_of_size, processes_with
+from tests.unit.waiting import wait_until
+
+from monlat_ebpf import abi
+from monlat_ebpf.model import Family
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.network import Pair
+
+NODE2 = entry("node2", "10.77.0.2", "fd77::2")
+NOBODY = entry("nobody", "10.77.0.99")
+HOOKS, MAPS = 4, 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_agent_within_a_second(tmp_path: Path, number: signal.Signals) -> None:
+    """With probes in flight and an HTTP client that says nothing: status 0 within 1 s, nothing left in the kernel."""
+    with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2, NOBODY], timeout="700ms") as agent:
+        agent.wait_for_replies(3, to="node2")
+        objects = KernelObjects.of(agent.process.pid)
+        assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
+        assert objects.alive() == objects
+        with agent.namespace.entered(), socket.create_connection(("127.0.0.1", PORT)):
+            seconds = agent.end_with(number)
+        assert seconds < 1.0
+        assert agent.process.returncode == 0
+        wait_until(lambda: not objects.alive())
+        assert "Traceback" not in agent.log()
+    print(f"\nended {seconds * 1000:.0f} ms after {number.name}")
+
+
+def test_sigterm_ends_an_agent_that_is_still_loading(tmp_path: Path) -> None:
+    """As the first process of a container, whom no signal ends by default: within 1 s, with status 0, and its loader."""
+    before = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, before=before, wait=False) as agent:
+        mark = str(agent.temporary)
+        wait_until(lambda: bool(_running("monlat_ebpf.sources.tracepoint.child", mark)), seconds=60)
+        (first_process,) = _running("monlat_ebpf\0agent", mark) - {agent.process.pid}
+        seconds = agent.end_with(signal.SIGTERM, first_process)
+        assert seconds < 1.0, agent.log()
+        assert agent.process.returncode == 0
+        wait_until(lambda: not processes_with(mark))
+        assert "Traceback" not in agent.log()
+
+
+def _running(part: str, mark: str) -> set[int]:
+    """The processes with `mark` in their environment and `part` in their command line."""
+    return {number for number in processes_with(mark) if part in _command_line(number)}
+
+
+def _command_line(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("attempt", range(7))
+def test_kill_at_any_moment_leaves_nothing(tmp_path: Path, attempt: int) -> None:
+    """Killed at a random moment within 50 to 1500 ms of its start, loading or not: no process, map, program or file."""
+    # a size that no other agent on this machine has; a program that lives on would keep its maps
+    max_peers = random.randint(1001, 1999)
+    entries = max_peers * len(Family) * abi.PROBES_PER_TARGET
+    moment = random.uniform(0.05, 1.5)
+    with Pair() as pair:
+        agent = RunningAgent(
+            pair["node1"].namespace, tmp_path, [NODE2], more=("--max-peers", str(max_peers)), wait=False
+        )
+        with agent, pytest.raises(subprocess.TimeoutExpired):
+            agent.process.wait(timeout=moment)
+        assert agent.process.returncode == -signal.SIGKILL
+        wait_until(lambda: not processes_with(str(agent.temporary)))
+        wait_until(lambda: not maps_of_size(entries))
+        assert list(agent.temporary.iterdir()) == []
+    print(f"\nattempt {attempt}: killed after {moment * 1000:.0f} ms")
+
+
+def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
+    """Killed while it measures: the kernel frees its 4 programs and 3 maps, and what the test above looks for was one."""
+    more = ("--max-peers", "2003")
+    with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], more=more) as agent:
+        agent.wait_for_replies(3, to="node2")
+        objects = KernelObjects.of(agent.process.pid)
+        assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
+        assert len(objects.maps & maps_of_size(2003 * len(Family) * abi.PROBES_PER_TARGET)) == 1
+        assert processes_with(str(agent.temporary)) == {agent.process.pid}
+        agent.end_with(signal.SIGKILL)
+        wait_until(lambda: not objects.alive())
+        assert list(agent.temporary.iterdir()) == []
+
+
+def test_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
+    """The line names address and mending; no kernel program was loaded for it."""
+    with Namespace("agent") as namespace:
+        with namespace.entered():
+            taken = socket.create_server(("::", PORT), family=socket.AF_INET6)
+        with taken, RunningAgent(namespace, tmp_path, wait=False) as agent:
+            assert agent.process.wait(timeout=60) == 2
+            (line,) = agent.log().splitlines()
+            assert line.startswith("monlat: ")
+            assert f"[::]:{PORT}" in line
+            assert "--listen" in line
+
+
+def test_two_agents_on_one_node_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Same peers, two ports, one namespace: each has at least 53 replies of each family and nothing else."""
+    with Pair() as pair:
+        namespace = pair["node1"].namespace
+        first = RunningAgent(namespace, tmp_path, [NODE2], node="node1", timeout="700ms")
+        second = RunningAgent(namespace, tmp_path, [NODE2], node="other", port=PORT + 1, timeout="700ms")
+        with first, second:
+            for agent in (first, second):
+                scrape = agent.wait_for_replies(53)
+                for family in Family:
+                    assert set(scrape.results(family=family)) == {"reply"}
+                assert scrape.total("monlat_late_replies_total") == 0
+                assert scrape.total("monlat_duplicate_replies_total") == 0
+                latest = agent.pair("node2")["rtt_ms"]
+                assert latest["max"] is not None
+                assert latest["max"] < 700

@@ -1,0 +1,165 @@
+"""Peers that come, go, move and are written wrongly while the agent runs, and what that leaves of the others' series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.kernel.agents import RunningAgent, Scrape, entry
+
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.network import DEVICE, Pair
+
+STEADY = entry("steady", "10.77.0.2", "fd77::2", zone="a")
+OTHER_ADDRESSES = ("10.77.0.3", "10.77.0.4", "fd77::3", "fd77::4")
+SENT = "monlat_probes_sent_total"
+COUNTERS = (SENT, "monlat_probe_results_total", "monlat_rtt_seconds_bucket", "monlat_rtt_seconds_count")
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
+    """An agent on node1 that probes `steady`; the tests may list other peers on node2 beside it."""
+    with Pair() as pair:
+        node2 = pair["node2"].namespace
+        with Links(node2) as links:
+            for address in OTHER_ADDRESSES:
+                links.add_address(DEVICE, f"{address}/{64 if ':' in address else 24}")
+        directory = tmp_path_factory.mktemp("agent")
+        with RunningAgent(pair["node1"].namespace, directory, [STEADY], more=("--max-peers", "5")) as running:
+            running.wait_for_replies(3, to="steady")
+            yield running
+
+
+@pytest.fixture(autouse=True)
+def steady(agent: RunningAgent) -> Iterator[None]:
+    """After each test the list is short again, and `steady` has lost nothing, nor any of its counters a count."""
+    before = agent.scrape()
+    yield
+    agent.write_peers([STEADY])
+    after = agent.wait_for_peers("steady")
+    for (metric, labels), value in before.series.items():
+        if metric in COUNTERS and ("to", "steady") in labels:
+            assert after.series[metric, labels] >= value
+    for family in ("ipv4", "ipv6"):
+        assert after.total(SENT, family=family) > before.total(SENT, family=family, to="steady")
+        assert set(after.results(to="steady", family=family)) == {"reply"}
+
+
+def names_in(scrape: Scrape) -> set[str]:
+    """Every peer that any series of the scrape names."""
+    return {value for _, labels in scrape.series for name, value in labels if name == "to"}
+
+
+def test_peer_that_joins_is_measured(agent: RunningAgent) -> None:
+    """Without a restart it has its series, and every probe of both its addresses is answered."""
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3", "fd77::3")])
+    agent.wait_for_peers("steady", "guest")
+    scrape = agent.wait_for_replies(7, to="guest")
+    assert scrape.one("monlat_peers") == 2
+    for family in ("ipv4", "ipv6"):
+        assert set(scrape.results(to="guest", family=family)) == {"reply"}
+    assert scrape.has("latency_between_nodes", to="guest", **{"from": "node1"})
+
+
+def test_peer_that_leaves_takes_all_its_series_along(agent: RunningAgent) -> None:
+    """Once it is not counted among the peers, no series of any name has it; when it is back it begins at zero."""
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3")])
+    agent.wait_for_peers("steady", "guest")
+    before = agent.wait_for_replies(23, to="guest")
+    agent.write_peers([STEADY])
+    scrape = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_peers") == 1)
+    assert names_in(scrape) == {"steady"}
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3")])
+    back = agent.wait_for_peers("steady", "guest")
+    assert back.one(SENT, to="guest") < before.one(SENT, to="guest")
+    assert set(agent.wait_for_replies(3, to="guest").results(to="guest")) == {"reply"}
+
+
+def test_peer_that_moves_keeps_its_series(agent: RunningAgent) -> None:
+    """Another address: the info has the new one alone, counters go on, and no probe is lost over it."""
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3", "fd77::3")])
+    agent.wait_for_peers("steady", "guest")
+    before = agent.wait_for_replies(7, to="guest")
+    agent.write_peers([STEADY, entry("guest", "10.77.0.4", "fd77::4")])
+    moved = agent.wait_for_scrape(lambda scrape: scrape.has("monlat_peer_info", to="guest", address="10.77.0.4"))
+    addresses = {labels["address"] for labels, _ in moved.matching("monlat_peer_info", to="guest")}
+    assert addresses == {"10.77.0.4", "fd77::4"}
+    after = agent.wait_for_replies(7, to="guest")
+    for family in ("ipv4", "ipv6"):
+        assert set(after.results(to="guest", family=family)) == {"reply"}
+        sent = before.one(SENT, to="guest", family=family)
+        assert after.one(SENT, to="guest", family=family) >= sent + 7
+
+
+def test_peer_that_changes_its_zone_keeps_its_counters(agent: RunningAgent) -> None:
+    """Only the info's `to_zone` changes."""
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3", zone="a")])
+    agent.wait_for_peers("steady", "guest")
+    before = agent.wait_for_replies(7, to="guest")
+    assert before.has("monlat_peer_info", to="guest", to_zone="a")
+    agent.write_peers([STEADY, entry("guest", "10.77.0.3", zone="b")])
+    after = agent.wait_for_scrape(lambda scrape: scrape.has("monlat_peer_info", to="guest", to_zone="b"))
+    assert len(after.matching("monlat_peer_info", to="guest")) == 1
+    assert after.one(SENT, to="guest") >= before.one(SENT, to="guest")
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "field"),
+    [
+        ([STEADY, entry("guest", "guest.example")], 2, "addresses"),
+        ([STEADY, "- {name: guest, adresses: [10.77.0.3]}\n"], 2, "adresses"),
+        ([STEADY, entry("steady", "10.77.0.3")], 2, "name"),
+        ([STEADY, entry("guest", "10.77.0.2")], 2, "addresses"),
+        ([STEADY, "- {name: guest\n", "  zone: b\n"], 3, ""),
+        ([entry(f"guest{number}", f"10.77.0.{number}") for number in range(2, 8)], 6, "--max-peers"),
+    ],
+    ids=["host name", "unknown field", "name twice", "address twice", "syntax", "too many"],
+)
+def test_bad_edit_keeps_the_last_good_list(agent: RunningAgent, lines: list[str], line: int, field: str) -> None:
+    """It is counted and logged once, by file, line and field; discovery is down until the next good edit."""
+    errors_before = agent.scrape().one("monlat_discovery_errors_total", reason="parse")
+    logged_before = agent.log().count("\n")
+    agent.write_peers(lines)
+    scrape = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 0)
+    assert scrape.one("monlat_discovery_errors_total", reason="parse") == errors_before + 1
+    agent.wait_for_replies(7, to="steady")
+    assert agent.scrape().peers() == {"steady"}
+    (logged,) = agent.log().splitlines()[logged_before:]
+    assert " ERROR " in logged
+    assert f"{agent.peers_file}:{line}: " in logged
+    assert field in logged
+    agent.write_peers([STEADY])
+    agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 1)
+
+
+def test_empty_list_is_a_list(agent: RunningAgent) -> None:
+    """No peers: no series, nothing sent, ready all the same; the peers that come back are measured."""
+    agent.write_peers([])
+    scrape = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_peers") == 0)
+    assert names_in(scrape) == set()
+    assert scrape.one("monlat_in_flight_probes") == 0
+    assert agent.get("/readyz")[0] == 200
+    assert agent.get("/healthz")[0] == 200
+    agent.write_peers([STEADY])
+    agent.wait_for_replies(3, to="steady")
+
+
+@pytest.mark.parametrize("address", ["10.77.0.1", "10.77.0.3"])
+def test_this_node_in_its_own_list_is_left_out(agent: RunningAgent, address: str) -> None:
+    """A list that all nodes share names this one as well: by its name it is known, whatever its address."""
+    agent.write_peers([STEADY, entry("node1", address), entry("guest", "10.77.0.4")])
+    assert names_in(agent.wait_for_peers("steady", "guest")) == {"steady", "guest"}
+
+
+def test_peer_with_this_nodes_own_address_is_not_probed(agent: RunningAgent) -> None:
+    """It has no series, the log says so once, and a list that names it no more is whole again."""
+    logged_before = len(agent.log().splitlines())
+    agent.write_peers([STEADY, entry("alias", "10.77.0.1"), entry("guest", "10.77.0.4")])
+    agent.wait_for_peers("steady", "guest")
+    agent.write_peers([STEADY, entry("alias", "10.77.0.1")])
+    agent.wait_for_peers("steady")
+    warnings = [line for line in agent.log().splitlines()[logged_before:] if " WARNING " in line]
+    assert len(warnings) == 1
+    assert "alias" in warnings[0]
+    agent.write_peers([STEADY, entry("alias", "10.77.0.4")])
+    agent.wait_for_peers("steady", "alias")

@@ -1,0 +1,81 @@
+"""Offsets of kernel structs, against bpftool's reading of the same types."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from monlat_ebpf.errors import SourceError
+from monlat_ebpf.sources.tracepoint.btf import VMLINUX, KernelTypes
+from monlat_ebpf.sources.tracepoint.loader import CHILD, load
+from monlat_ebpf.sources.tracepoint.program import defines
+
+TYPE = re.compile(r"\[(\d+)\] (STRUCT|UNION) '(.+?)' ")
+MEMBER = re.compile(r"\t'(.+?)' type_id=(\d+) bits_offset=(\d+)")
+
+
+@pytest.fixture(scope="module")
+def dumped() -> dict[str, list[tuple[str, str, int]]]:
+    """Struct and union by number, and by name where it has one, to members: name, number of type, offset in bits."""
+    dump = subprocess.run(["bpftool", "btf", "dump", "file", str(VMLINUX)], capture_output=True, text=True, check=True)
+    types: dict[str, list[tuple[str, str, int]]] = {}
+    members: list[tuple[str, str, int]] = []
+    for line in dump.stdout.splitlines():
+        if begins := TYPE.match(line):
+            number, kind, name = begins.groups()
+            members = types[number] = []
+            if kind == "STRUCT" and name != "(anon)":
+                types.setdefault(name, members)
+        elif found := MEMBER.match(line):
+            members.append((found[1], found[2], int(found[3])))
+    return types
+
+
+def flattened(types: dict[str, list[tuple[str, str, int]]], name: str, base: int = 0) -> dict[str, int]:
+    """Return the byte offset of each member of a struct, those of its unnamed parts among them."""
+    offsets: dict[str, int] = {}
+    for member, kind, bits in types.get(name, []):
+        if member == "(anon)":
+            offsets |= flattened(types, kind, base + bits)
+        else:
+            offsets[member] = (base + bits) // 8
+    return offsets
+
+
+@pytest.mark.parametrize("struct", ["sk_buff", "net_device", "net", "ns_common"])
+def test_offsets_are_those_of_bpftool(struct: str, dumped: dict[str, list[tuple[str, str, int]]]) -> None:
+    """Every member of every struct that the program looks into, bit-fields and unnamed unions included."""
+    expected = flattened(dumped, struct)
+    types = KernelTypes()
+    assert len(expected) >= 3
+    assert {member: types.offset(struct, member) for member in expected} == expected
+
+
+def test_one_read_covers_what_decides(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
+    """The window of sk_buff is whole words, has every field that is looked at within it, and the right place of each."""
+    values = defines(KernelTypes(), 32)
+    offsets = flattened(dumped, "sk_buff")
+    assert values["SKB_WINDOW"] % 8 == values["SKB_WINDOW_BYTES"] % 8 == 0
+    for member, size in {
+        "len": 4, "data_len": 4, "skb_iif": 4, "protocol": 2, "network_header": 2, "head": 8, "data": 8,
+    }.items():  # fmt: skip
+        at = values[f"SKB_{member.upper()}"]
+        assert values["SKB_WINDOW"] + at == offsets[member]
+        assert 0 <= at <= values["SKB_WINDOW_BYTES"] - size
+    assert values["NET_NS_INUM"] == flattened(dumped, "net")["ns"] + flattened(dumped, "ns_common")["inum"]
+
+
+@pytest.mark.parametrize(("struct", "member"), [("sk_buff", "no_such_member"), ("no_such_struct", "len")])
+def test_a_kernel_without_it(struct: str, member: str) -> None:
+    """What this kernel does not have is named."""
+    with pytest.raises(SourceError, match=f"struct {struct} has no {member}"):
+        KernelTypes().offset(struct, member)
+
+
+def test_a_kernel_without_btf() -> None:
+    """Where /sys/kernel/btf is empty, the error names the kernel option and the other source."""
+    hidden = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {VMLINUX.parent} && exec "$@"', "sh")
+    with pytest.raises(SourceError, match="CONFIG_DEBUG_INFO_BTF=y, or --source socket"):
+        load(32, child=(*hidden, *CHILD))

@@ -1,0 +1,34 @@
+"""The histogram function of the kernel program, run in the kernel, beside the one in Python."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from random import Random
+
+from monlat_ebpf.histogram import EDGES_NS, bucket_of
+
+
+def buckets_in_c(values: list[int]) -> list[int]:
+    """Return what bpf/histogram.h makes of `values`, as the verifier lets it run and the JIT compiles it."""
+    command = [sys.executable, "-m", "tests.kernel.histogram_in_c"]
+    ran = subprocess.run(
+        command, input=struct.pack(f"<{len(values)}Q", *values), capture_output=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr.decode(errors="replace")
+    return list(ran.stdout)
+
+
+def test_c_and_python_agree() -> None:
+    """On all 185 edges and both their neighbours, the ends of 64 bits, and 200,003 random times, bucket by bucket."""
+    random = Random(20261122)
+    values = [edge + step for edge in EDGES_NS for step in (-1, 0, 1)]
+    values += [0, 1, 2**32 - 1, 2**32, 2**33, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
+    values += [int(2 ** random.uniform(0, 40)) for _ in range(100_003)]
+    values += [random.randrange(8_000_000_001) for _ in range(50_000)]
+    values += [random.randrange(2**40) for _ in range(50_000)]
+    in_c = buckets_in_c(values)
+    assert len(in_c) == len(values) == 185 * 3 + 9 + 200_003
+    assert [(value, c) for value, c in zip(values, in_c, strict=True) if c != bucket_of(value)] == []
+    assert set(in_c) == set(range(186))

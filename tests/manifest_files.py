@@ -1,0 +1,44 @@
+"""The manifests as data, for the tests that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parent.parent
+MANIFESTS: Final = ROOT / "manifests"
+OVERLAYS: Final = tuple(sorted(path.name for path in (MANIFESTS / "overlays").iterdir()))
+
+Object = dict[str, Any]
+
+
+def objects_in(text: str) -> list[Object]:
+    """Return the objects of a stream of YAML documents."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(objects: Sequence[Object], kind: str) -> Object:
+    """Return the one object of a kind; fail when there is none, or another."""
+    (found,) = [entry for entry in objects if entry["kind"] == kind]
+    return found
+
+
+def pod_of(objects: Sequence[Object]) -> Object:
+    """Return the pod's `spec` in the DaemonSet."""
+    pod: Object = of_kind(objects, "DaemonSet")["spec"]["template"]["spec"]
+    return pod
+
+
+def container_of(pod: Object) -> Object:
+    """Return the pod's one container."""
+    (container,) = pod["containers"]
+    found: Object = container
+    return found
+
+
+def agent_of(objects: Sequence[Object]) -> Object:
+    """Return the one container of the DaemonSet's pod."""
+    return container_of(pod_of(objects))

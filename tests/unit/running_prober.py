@@ -1,0 +1,94 @@
+"""A prober on a fake source, running in a thread, and what must be true of it whenever one looks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from monlat_ebpf.ledger import Outcome
+from monlat_ebpf.model import PairSnapshot, Peer, Result
+from monlat_ebpf.prober import Prober, Target
+from tests.unit.fake_source import FakeSource
+
+
+class Samples(list[float]):
+    """Imitates prometheus_client's histogram: keeps what it is told."""
+
+    def observe(self, amount: float) -> None:
+        self.append(amount)
+
+
+class Bench:
+    """A prober, its source and all that it told its observers."""
+
+    def __init__(self, source: FakeSource, interval: float, timeout: float, max_peers: int) -> None:
+        self.source = source
+        self.send_delays = Samples()
+        self.lags = Samples()
+        self.outcomes: list[tuple[str, Outcome]] = []
+        self.prober = Prober(
+            source,
+            node="here",
+            interval_seconds=interval,
+            timeout_seconds=timeout,
+            max_peers=max_peers,
+            send_delay=self.send_delays,
+            schedule_lag=self.lags,
+            on_outcome=self._note,
+        )
+
+    def _note(self, target: Target, outcome: Outcome) -> None:
+        self.outcomes.append((target.key.peer, outcome))
+
+    def look(self) -> dict[tuple[str, str], PairSnapshot]:
+        """Return all pairs by peer and family, each checked on its own."""
+        pairs = {(pair.to, str(pair.family)): pair for pair in self.prober.pairs()}
+        for pair in pairs.values():
+            assert pair.sent == sum(pair.results.values()) + pair.in_flight
+            assert pair.rtt.count >= pair.results[Result.REPLY]  # the source adds up before the prober looks
+        return pairs
+
+    def pair(self, peer: str, family: str = "ipv4") -> PairSnapshot:
+        return self.look()[peer, family]
+
+    def sent(self, peer: str, family: str = "ipv4") -> int:
+        return self.pair(peer, family).sent
+
+    def decided(self, peer: str) -> int:
+        return sum(self.pair(peer).results.values())
+
+
+@contextmanager
+def running(
+    source: FakeSource, *, interval: float = 0.002, timeout: float = 0.02, max_peers: int = 100
+) -> Iterator[Bench]:
+    bench = Bench(source, interval, timeout, max_peers)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            bench.prober.run()
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield bench
+    finally:
+        bench.prober.stop()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+        assert not failures
+
+
+def peer(name: str, *addresses: str, zone: str = "") -> Peer:
+    return Peer(name, tuple(map(ip_address, addresses)), zone)
+
+
+def numbered(number: int) -> Peer:
+    """One of many peers, each with an address of its own."""
+    return peer(f"peer{number:05}", str(ip_address(0x0A000000 + number)))

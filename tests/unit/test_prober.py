@@ -1,0 +1,217 @@
+"""What becomes of probes: sent, answered, lost, refused. The source is a fake that completes them on the spot."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from monlat_ebpf.model import Family, PairSnapshot, Result
+from tests.unit.fake_source import FakeSource, Sent
+from tests.unit.running_prober import Bench, peer, running
+from tests.unit.waiting import wait_until
+
+A, B = peer("a", "10.0.0.1"), peer("b", "10.0.0.2")
+
+
+def only(pair: PairSnapshot) -> Result:
+    """Return the one result that all decided probes of `pair` have."""
+    (result,) = (result for result, count in pair.results.items() if count)
+    return result
+
+
+def test_every_reply_is_counted() -> None:
+    """Over 97 probes through 16 places, each has its result `reply` and its sample of 50 us; none is left over."""
+    source = FakeSource(1)
+    with running(source) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.decided("a") >= 97)
+        pair = bench.pair("a")
+    assert only(pair) is Result.REPLY
+    assert pair.rtt.count == pair.results[Result.REPLY]
+    assert pair.rtt.sum_ns == 50_000 * pair.rtt.count
+    assert (pair.last_rtt_ns, pair.min_rtt_ns, pair.max_rtt_ns) == (50_000, 50_000, 50_000)
+    assert (pair.late, pair.duplicates, pair.device) == (0, 0, "lo")
+    assert [sent.sequence for sent in source.sent] == list(range(len(source.sent)))
+    assert len({sent.nonce for sent in source.sent}) == len(source.sent)
+
+
+def test_a_reply_shows_before_its_deadline() -> None:
+    """A look finds the answer as soon as the source has it, not when the time-out of 8 s has passed."""
+    source = FakeSource(1)
+    with running(source, interval=0.6, timeout=8) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: len(source.sent) >= 1)
+        wait_until(lambda: bench.decided("a") >= 1, seconds=4)
+        assert bench.pair("a").last_rtt_ns == 50_000
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "result", "errors"),
+    [
+        ("lose", Result.LOST_NETWORK, set()),
+        ("answer_late", Result.LOST_NETWORK, set()),
+        ("hold_back", Result.LOST_HOST, set()),
+        ("refuse", Result.UNREACHABLE, {"icmp_destination_unreachable"}),
+    ],
+)
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_probes_without_a_reply(behaviour: str, result: Result, errors: set[str], family: str) -> None:
+    """Lost behind the driver, before it, late, refused: one result for each probe, and no RTT from any."""
+    source = FakeSource(2)
+    source.behaviour = getattr(source, behaviour)
+    with running(source) as bench:
+        bench.prober.set_peers([peer("a", "10.0.0.1" if family == "ipv4" else "fd77::1")])
+        wait_until(lambda: sum(bench.pair("a", family).results.values()) >= 43)
+        pair = bench.pair("a", family)
+        counted = bench.prober.errors()
+    assert only(pair) is result
+    assert (pair.last_rtt_ns, pair.min_rtt_ns, pair.rtt.count) == (None, None, 0)
+    assert pair.late == (pair.sent if behaviour == "answer_late" else 0)
+    assert set(counted) == errors
+    assert sum(counted.values()) >= (pair.results[result] if errors else 0)
+
+
+def test_failing_sends_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Each failure is a `send_error` under its errno's name; the log has one line for each peer and errno."""
+
+    def fail(probe: Sent) -> None:
+        number = errno.ENETUNREACH if probe.sequence % 2 else errno.EPERM
+        raise OSError(number, os.strerror(number))
+
+    with caplog.at_level(logging.WARNING), running(FakeSource(4, fail)) as bench:
+        bench.prober.set_peers([A, B])
+        wait_until(lambda: bench.decided("a") >= 30 and bench.decided("b") >= 30)
+        bench.prober.stop()
+        wait_until(lambda: bench.pair("a").in_flight == 0)
+    pairs = bench.look()
+    assert {only(pair) for pair in pairs.values()} == {Result.SEND_ERROR}
+    errors = bench.prober.errors()
+    assert set(errors) == {"ENETUNREACH", "EPERM"}
+    assert sum(errors.values()) == sum(pair.sent for pair in pairs.values())
+    lines = sorted(record.getMessage() for record in caplog.records)
+    assert [line.split(";")[0] for line in lines] == [
+        "a (10.0.0.1) cannot be probed: Network is unreachable",
+        "a (10.0.0.1) cannot be probed: Operation not permitted",
+        "b (10.0.0.2) cannot be probed: Network is unreachable",
+        "b (10.0.0.2) cannot be probed: Operation not permitted",
+    ]
+
+
+def test_a_second_reply_is_a_duplicate() -> None:
+    """Each probe is answered twice: one result, one sample, one duplicate."""
+
+    def answer_twice(probe: Sent) -> None:
+        source.answer(probe)
+        source.receive(probe, probe.sent_ns + 90_000)
+
+    source = FakeSource(2, answer_twice)
+    with running(source) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.decided("a") >= 31)
+    pair = bench.pair("a")
+    assert only(pair) is Result.REPLY
+    assert pair.duplicates == pair.rtt.count == pair.sent
+    assert pair.max_rtt_ns == 50_000
+
+
+def test_last_rtt_goes_when_the_peer_falls_silent() -> None:
+    """The last RTT is absent after the first probe that was lost, and there again with the next reply."""
+    source = FakeSource(2)
+    with running(source) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.pair("a").last_rtt_ns == 50_000)
+        source.behaviour = source.lose
+        wait_until(lambda: bench.pair("a").last_rtt_ns is None)
+        source.behaviour = lambda probe: source.answer(probe, 70_000)
+        wait_until(lambda: bench.pair("a").last_rtt_ns == 70_000)
+        assert bench.pair("a").min_rtt_ns == 50_000
+
+
+def test_observers_hear_of_each_probe_once() -> None:
+    """Lag, send delay (t1 - t0 is 1 us here) and outcome are told once for every probe, in order."""
+    with running(FakeSource(2)) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.decided("a") >= 41)
+        bench.prober.stop()
+        wait_until(lambda: bench.pair("a").in_flight == 0)
+    sent = bench.sent("a")
+    assert len(bench.lags) == sent
+    assert min(bench.lags) >= 0
+    assert bench.send_delays == [1e-6] * sent
+    assert [(name, outcome.sequence) for name, outcome in bench.outcomes] == [("a", number) for number in range(sent)]
+
+
+def test_pairs_are_sorted_by_peer_and_preference() -> None:
+    """Peers by name; within a peer its families as its addresses are ordered; zone and address beside them."""
+    with running(FakeSource(6), interval=60) as bench:
+        bench.prober.set_peers([peer("b", "fd77::2", "10.0.0.2", zone="z"), peer("a", "10.0.0.1", "fd77::1")])
+        pairs = list(bench.prober.pairs())
+        assert bench.prober.peer_count == 2
+    assert [(pair.to, pair.family) for pair in pairs] == [
+        ("a", Family.IPV4),
+        ("a", Family.IPV6),
+        ("b", Family.IPV6),
+        ("b", Family.IPV4),
+    ]
+    assert [str(pair.address) for pair in pairs] == ["10.0.0.1", "fd77::1", "fd77::2", "10.0.0.2"]
+    assert [pair.to_zone for pair in pairs] == ["", "", "z", "z"]
+
+
+def test_a_series_begins_at_zero() -> None:
+    """Before its first probe a pair is there, with nothing in it."""
+    with running(FakeSource(2), interval=3600) as bench:
+        bench.prober.set_peers([A])
+        pair = bench.pair("a")
+    assert (pair.sent, pair.in_flight, pair.rtt.count, pair.device, pair.last_rtt_ns) == (0, 0, 0, "", None)
+    assert pair.results == dict.fromkeys(Result, 0)
+
+
+def test_a_full_round_of_places_may_be_in_flight() -> None:
+    """With a time-out of 15 intervals and no answers, no probe is decided before its deadline."""
+    source = FakeSource(2)
+    source.behaviour = source.lose
+    with running(source, interval=0.01, timeout=0.15) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.decided("a") >= 37)
+        bench.prober.stop()
+    decided = bench.decided("a")
+    assert only(bench.pair("a")) is Result.LOST_NETWORK
+    assert 1 <= bench.pair("a").in_flight <= 16
+    assert [outcome.sequence for _, outcome in bench.outcomes] == list(range(decided))
+
+
+STOPPED_BY_SIGNAL = """
+import random, signal
+from tests.unit.fake_source import FakeSource
+from tests.unit.running_prober import Bench, peer
+delay = random.Random(1)
+stopped = 0
+while stopped < 211:
+    prober = Bench(FakeSource(2), 1e-6, 1e-3, 1).prober
+    prober.set_peers([peer("a", "10.0.0.1")])
+    signal.signal(signal.SIGALRM, lambda _signal, _frame: prober.stop())
+    signal.setitimer(signal.ITIMER_REAL, delay.uniform(0.001, 0.01))
+    prober.run()
+    stopped += 1
+print(stopped)
+"""
+
+
+def test_a_signal_handler_may_stop_it_at_any_moment() -> None:
+    """211 times of 211 a handler that interrupts the busy loop somewhere makes it return."""
+    command = [sys.executable, "-c", STOPPED_BY_SIGNAL]
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (stopped.stdout.strip(), stopped.stderr) == ("211", "")
+
+
+def test_stop_before_run() -> None:
+    """A prober that was stopped before it ran returns at once."""
+    bench = Bench(FakeSource(2), 1, 1, 1)
+    bench.prober.stop()
+    bench.prober.run()
+    assert bench.source.sent == []
