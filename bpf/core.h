@@ -47,11 +47,17 @@ static __always_inline struct probe *find_probe(const struct payload *payload, c
 	return probe;
 }
 
-static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
+static __always_inline struct target *target_of(u32 slot)
 {
 	u32 key = slot / PROBES_PER_TARGET;
-	struct target *target = targets.lookup(&key);
-	u64 rtt, bucket; /* 64 bits wide: the verifier loses a bound over a narrower register */
+
+	return targets.lookup(&key);
+}
+
+static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
+{
+	struct target *target = target_of(slot);
+	u64 rtt, bucket;
 
 	if (!target)
 		return;
@@ -64,10 +70,7 @@ static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
 		return;
 	}
 	rtt = now - probe->transmitted;
-	bucket = bucket_of(rtt);
-	asm volatile("" : "+r"(bucket)); /* clang proves the next line idle and drops it; the verifier needs it */
-	if (bucket > BUCKETS - 1)
-		bucket = BUCKETS - 1;
+	bucket = checked_bucket_of(rtt);
 	__sync_fetch_and_add(&target->buckets[bucket], 1);
 	__sync_fetch_and_add(&target->rtt_sum, rtt);
 	__sync_fetch_and_add(&target->replies, 1);
@@ -75,7 +78,7 @@ static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
 
 static __always_inline void receive_reply(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
 {
-	u32 slot = echo->payload.slot, reason, key;
+	u32 slot = echo->payload.slot, reason;
 	struct probe *probe = find_probe(&echo->payload, ip->source, &reason);
 	struct target *target;
 
@@ -96,8 +99,7 @@ static __always_inline void receive_reply(const struct ip_packet *ip, const stru
 	if (!first_pass)
 		return;
 	if (probe->replies || probe->error_type) {
-		key = slot / PROBES_PER_TARGET;
-		target = targets.lookup(&key);
+		target = target_of(slot);
 		if (target)
 			__sync_fetch_and_add(&target->duplicates, 1);
 	}
@@ -161,7 +163,7 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 		receive_error(&ip, &echo.icmp, device, first_pass, now);
 		return;
 	}
-	if (!is_echo_reply(&ip, echo.icmp.type))
+	if (!is_echo_reply(&ip, echo.icmp.type) && !is_echo_request(&ip, echo.icmp.type))
 		return;
 	if (ip.icmp_bytes < ICMP_HEADER_BYTES + sizeof(echo.payload.magic) + sizeof(echo.payload.version))
 		return;
@@ -170,6 +172,11 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
 	if (!is_our_namespace(device))
 		return;
+	if (is_echo_request(&ip, echo.icmp.type)) {
+		if (!ip.fragment && ip.icmp_bytes == ECHO_BYTES)
+			receive_request(&ip, &echo, first_pass, now);
+		return;
+	}
 	if (ip.fragment) {
 		if (first_pass)
 			count_foreign(FOREIGN_FRAGMENT);
@@ -195,7 +202,13 @@ static __always_inline void transmit(char *start, u32 bytes, const char *device)
 		return;
 	if (bpf_probe_read_kernel(&echo, sizeof(echo), ip.icmp))
 		return;
-	if (!is_echo_request(&ip, echo.icmp.type) || !is_our_payload(&echo.payload) || !is_our_namespace(device))
+	if (!is_our_payload(&echo.payload) || !is_our_namespace(device))
+		return;
+	if (is_echo_reply(&ip, echo.icmp.type)) {
+		transmit_answer(&ip, &echo);
+		return;
+	}
+	if (!is_echo_request(&ip, echo.icmp.type))
 		return;
 	probe = find_probe(&echo.payload, ip.destination, &reason);
 	if (!probe || probe->received)

@@ -51,3 +51,33 @@ static __always_inline u32 bucket_of(u64 nanoseconds)
 	bucket += scaled > 7336032345ULL;
 	return bucket;
 }
+
+/* Contract: the bucket of `nanoseconds`, within bounds that the verifier sees. 64 bits wide: it loses a
+ * bound over a narrower register. */
+static __always_inline u64 checked_bucket_of(u64 nanoseconds)
+{
+	u64 bucket = bucket_of(nanoseconds);
+
+	asm volatile("" : "+r"(bucket)); /* clang proves the next line idle and drops it; the verifier needs it */
+	return bucket > BUCKETS - 1 ? BUCKETS - 1 : bucket;
+}
+
+static __always_inline void add_sample(struct histogram *histogram, u64 nanoseconds)
+{
+	u64 bucket = checked_bucket_of(nanoseconds);
+
+	__sync_fetch_and_add(&histogram->buckets[bucket], 1);
+	__sync_fetch_and_add(&histogram->sum, nanoseconds);
+	__sync_fetch_and_add(&histogram->count, 1);
+}
+
+/* A sample proves longer than it seemed. */
+static __always_inline void move_sample(struct histogram *histogram, u64 from, u64 to)
+{
+	u64 bucket = checked_bucket_of(from);
+
+	__sync_fetch_and_add(&histogram->buckets[bucket], -1);
+	__sync_fetch_and_add(&histogram->sum, to - from);
+	bucket = checked_bucket_of(to);
+	__sync_fetch_and_add(&histogram->buckets[bucket], 1);
+}

@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "histogram.h"
 #include "packet.h"
+#include "responder.h"
 #include "core.h"
 #include "transmit.h"
 #include "receive.h"

@@ -28,8 +28,8 @@
 struct feedback {
 	u64 nonce;    /* of the receiver's request */
 	u64 received; /* t2, wall time, ns */
-	u32 dwell;    /* t3 - t2, ns */
-	u32 flags;
+	u32 dwell;    /* t3 - t2, ns; 0: seen, but not answered */
+	u32 before;   /* bit i: the request of that one's sequence - 1 - i was seen as well */
 };
 
 /* The echo's payload, as it is on the wire. */
@@ -40,7 +40,7 @@ struct payload {
 	u16 reserved;
 	u32 slot;
 	u32 sequence;
-	u64 nonce;
+	u64 nonce; /* random but for its lowest bits: the place, slot % PROBES_PER_TARGET */
 	struct feedback feedback;
 	u8 padding[8];
 };
@@ -62,6 +62,40 @@ struct probe {
 	u8 errors;
 };
 
+/* What both ends saw, by target and place: the peer's request with that place in its nonce, and what the peer
+ * said of our probe in that place. The kernel program alone writes it. */
+struct exchange {
+	u64 nonce;       /* of the peer's request */
+	u64 received;    /* t2 of it: the first receive wins */
+	u64 transmitted; /* t3 of it: the last transmit wins; 0: not answered yet */
+	u32 sequence;
+	u32 requests;      /* packets, not hooks: after a second one, t3 could be of either answer */
+	u64 fed_nonce;     /* of our probe, whose t2 and dwell follow */
+	u64 peer_received; /* t2, in the peer's wall time */
+	u64 dwell;         /* t3 - t2 */
+};
+
+/* An address whose requests we serve, in a hash table of our own (the agent may no longer call bpf() when
+ * peers change): open addressing, at most NEIGHBOUR_STEPS steps, written by the agent alone. */
+#define NEIGHBOUR_STEPS 8
+#define NEIGHBOURS_PER_TARGET 4 /* sparse: eight steps do for any set of peers that is not made to collide */
+struct neighbour {
+	u8 address[16];
+	u32 target;
+	u32 used; /* 0: empty, and the end of every search */
+};
+
+/* What the agent tells the program while it runs. */
+struct settings {
+	u64 wall_offset; /* from CLOCK_MONOTONIC to the wall clock, ns */
+};
+
+struct histogram {
+	u64 count;
+	u64 sum; /* ns */
+	u64 buckets[BUCKETS];
+};
+
 /* What the kernel program adds up for one target. The agent only reads it, and zeroes it before reuse. */
 struct target {
 	u64 replies; /* in the histogram: t1 known, t4 before the deadline */
@@ -69,6 +103,19 @@ struct target {
 	u64 late;
 	u64 duplicates;
 	u64 buckets[BUCKETS];
+};
+
+/* The same for a peer that probes us as well. */
+struct conversation {
+	struct histogram network_rtt;
+	struct histogram dwell;
+	u64 served_nonce;    /* of the peer's last request */
+	u32 served_sequence; /* the highest of its sequences, and which ones before it were seen */
+	u32 served_before;
+	u64 heard;        /* when the last feedback that names a probe of ours came */
+	u64 heard_nonce;  /* that probe */
+	u64 heard_before; /* bits, as in feedback */
+	u64 fed_nonce;    /* the last probe of ours whose dwell was told */
 };
 
 /* Packets that carry our magic, or quote it, and yet are no answer to a probe of ours, by reason. */
@@ -83,6 +130,18 @@ struct target {
 #define FOREIGN_STALE_ERROR 8      /* an ICMP error for a probe that had ended */
 #define FOREIGN_NOT_TRANSMITTED 9  /* a reply to a probe whose transmit no hook saw: no RTT can be had */
 #define FOREIGN_REASONS 10
+
+/* Feedback that makes no sample, by reason. */
+#define FEEDBACK_UNKNOWN_PEER 0   /* from an address that is not probed */
+#define FEEDBACK_NONCE_MISMATCH 1 /* of no probe of ours to that peer, or of one so old that its place is in use again */
+#define FEEDBACK_DWELL_OVER_RTT 2
+#define FEEDBACK_CLOCK_APART 3 /* t2 over CLOCK_LIMIT from our wall clock */
+#define FEEDBACK_REASONS 4
+#define CLOCK_LIMIT 3600000000000 /* ns: an hour; a time zone taken for UTC is refused, a clock never set as well */
+
+struct refused_feedback {
+	u64 packets[FEEDBACK_REASONS];
+};
 
 struct foreign {
 	u64 packets[FOREIGN_REASONS];

@@ -126,9 +126,24 @@ PROBE: Final = STRUCTS["probe"]
 TARGET: Final = STRUCTS["target"]
 FOREIGN: Final = STRUCTS["foreign"]
 
-FOREIGN_REASONS: Final = tuple(
-    name.removeprefix("FOREIGN_").lower()
-    for name in CONSTANTS
-    if name.startswith("FOREIGN_") and name != "FOREIGN_REASONS"
-)
+HISTOGRAM: Final = STRUCTS["histogram"]
+EXCHANGE: Final = STRUCTS["exchange"]
+CONVERSATION: Final = STRUCTS["conversation"]
+FEEDBACK: Final = STRUCTS["feedback"]
+NEIGHBOUR: Final = STRUCTS["neighbour"]
+NEIGHBOUR_STEPS: Final = CONSTANTS["NEIGHBOUR_STEPS"]
+NEIGHBOURS_PER_TARGET: Final = CONSTANTS["NEIGHBOURS_PER_TARGET"]
+SETTINGS: Final = STRUCTS["settings"]
+REFUSED_FEEDBACK: Final = STRUCTS["refused_feedback"]
+
+
+def _reasons(prefix: str) -> tuple[str, ...]:
+    names = (name for name in CONSTANTS if name.startswith(prefix) and name != f"{prefix}REASONS")
+    return tuple(name.removeprefix(prefix).lower() for name in names)
+
+
+FOREIGN_REASONS: Final = _reasons("FOREIGN_")
 """The values of the `reason` label of `monlat_foreign_packets_total`, in the order of the array."""
+
+FEEDBACK_REASONS: Final = _reasons("FEEDBACK_")
+"""The values of the `reason` label of `monlat_refused_feedback_total`, in the order of the array."""

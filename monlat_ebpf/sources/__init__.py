@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from monlat_ebpf.conversations import Conversations
 from monlat_ebpf.model import Address
 from monlat_ebpf.table import ProbeTable
 
@@ -17,6 +18,8 @@ class Source(Protocol):
 
     name: str
     table: ProbeTable
+    conversations: Conversations | None
+    """What the peers' agents tell; None where the source does not see the peers' requests."""
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet`, an ICMP message without IP header, to `address` without ever waiting.

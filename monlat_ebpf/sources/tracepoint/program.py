@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from monlat_ebpf import abi
+from monlat_ebpf.neighbours import neighbours_for
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
@@ -18,7 +19,7 @@ HOOKS: Final[Mapping[str, str]] = {
 }
 """Raw tracepoint to function."""
 
-MAPS: Final = ("probes", "targets", "foreign")
+MAPS: Final = ("probes", "targets", "foreign", "exchanges", "conversations", "neighbours", "settings", "refused_feedback")
 """The maps, in the order in which their descriptors are handed over."""
 
 _WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")
@@ -44,6 +45,7 @@ def defines(types: KernelTypes, slots: int) -> dict[str, int]:
     end = max(offsets.values()) + 8
     return {
         "SLOTS": slots,
+        "NEIGHBOURS": neighbours_for(slots // abi.PROBES_PER_TARGET),
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),

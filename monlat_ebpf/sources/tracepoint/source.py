@@ -7,6 +7,8 @@ import os
 import resource
 from contextlib import suppress
 
+from monlat_ebpf import abi
+from monlat_ebpf.conversations import Conversations, ConversationSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
@@ -27,18 +29,24 @@ class TracepointSource:
             self._sockets.get(Family.IPV4)
             _lift_locked_memory_limit()
             self._loaded = load(size.slots)
-            lengths = (size.probe_bytes, size.target_bytes, size.foreign_bytes)
-            probes, targets, foreign = (
+            conversation = ConversationSize(size)
+            lengths = (
+                *(size.probe_bytes, size.target_bytes, size.foreign_bytes),
+                *(conversation.exchange_bytes, conversation.conversation_bytes, conversation.neighbour_bytes),
+                *(abi.SETTINGS.size, abi.REFUSED_FEEDBACK.size),
+            )
+            memories = [
                 mmap.mmap(descriptor, _whole_pages(length))
                 for descriptor, length in zip(self._loaded.maps, lengths, strict=True)
-            )
+            ]
         except PermissionError as error:
             self.close()
             raise SourceError(f"no raw socket ({error}): the agent needs CAP_NET_RAW, or root") from error
         except BaseException:
             self.close()
             raise
-        self.table = ProbeTable(size, probes, targets, foreign)
+        self.table = ProbeTable(size, *memories[:3])
+        self.conversations: Conversations | None = Conversations(size, *memories[3:])
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""

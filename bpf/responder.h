@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The other end: requests of peers that we know, when they came (t2) and when our answer left (t3); and the
+ * feedback that they carry, which is the same about requests of ours.
+ *
+ * Nothing that a stranger sends makes a sample: a request is served for a peer's address alone, and feedback
+ * counts only with the exact nonce of a probe to that peer that was answered in time.
+ */
+
+/* The same as neighbour_hash() in monlat_ebpf/neighbours.py: the upper half of a multiplicative hash. */
+static __always_inline u32 neighbour_hash(const u8 *address)
+{
+	const u64 *words = (const u64 *)address;
+
+	return (u32)((words[0] * 0x9e3779b97f4a7c15ULL ^ words[1] * 0xc2b2ae3d27d4eb4fULL) >> 32);
+}
+
+/* Contract: the target of a peer's address, or SLOTS where it is nobody's. */
+static __always_inline u32 find_neighbour(const u8 *address)
+{
+	u32 place = neighbour_hash(address);
+
+#pragma unroll
+	for (int step = 0; step < NEIGHBOUR_STEPS; step++) {
+		u32 key = (place + step) & (NEIGHBOURS - 1);
+		struct neighbour *neighbour = neighbours.lookup(&key);
+
+		if (!neighbour || !neighbour->used)
+			return SLOTS;
+		if (same_address(neighbour->address, address))
+			return neighbour->target;
+	}
+	return SLOTS;
+}
+
+static __always_inline int is_clock_apart(u64 peer_received, u64 now)
+{
+	u32 key = 0;
+	struct settings *told = settings.lookup(&key);
+	u64 wall;
+
+	if (!told)
+		return 1;
+	wall = now + told->wall_offset;
+	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
+}
+
+/* Which earlier sequences a new one leaves behind; a peer that starts anew starts the record anew. */
+static __always_inline void note_sequence(struct conversation *with, u32 sequence)
+{
+	u32 ahead = sequence - with->served_sequence, behind = with->served_sequence - sequence;
+
+	if (with->served_nonce == 0 || (ahead > 31 && behind > 31)) {
+		with->served_sequence = sequence;
+		with->served_before = 0;
+	} else if (ahead && ahead <= 31) {
+		with->served_before = with->served_before << ahead | 1U << (ahead - 1);
+		with->served_sequence = sequence;
+	} else if (behind) {
+		with->served_before |= 1U << ((behind - 1) & 31);
+	}
+}
+
+static __always_inline void apply_feedback(const struct feedback *feedback, u32 number, struct conversation *with,
+					   u64 now)
+{
+	u32 slot = number * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
+	struct probe *probe = probes.lookup(&slot);
+	struct exchange *exchange = exchanges.lookup(&slot);
+	u64 rtt;
+
+	if (!probe || !exchange || probe->nonce != feedback->nonce) {
+		count_refused_feedback(FEEDBACK_NONCE_MISMATCH);
+		return;
+	}
+	with->heard_nonce = feedback->nonce;
+	with->heard_before = feedback->before;
+	with->heard = now;
+	if (exchange->fed_nonce == feedback->nonce || feedback->dwell == 0)
+		return; /* said before; or seen and not answered */
+	if (probe->transmitted == 0 || probe->received == 0 || probe->received > probe->deadline)
+		return; /* the answer was lost, or came too late to count */
+	rtt = probe->received - probe->transmitted;
+	if (feedback->dwell >= rtt) {
+		count_refused_feedback(FEEDBACK_DWELL_OVER_RTT);
+		return;
+	}
+	if (is_clock_apart(feedback->received, now)) {
+		count_refused_feedback(FEEDBACK_CLOCK_APART);
+		return;
+	}
+	exchange->dwell = feedback->dwell;
+	exchange->peer_received = feedback->received;
+	exchange->fed_nonce = feedback->nonce;
+	with->fed_nonce = feedback->nonce;
+	add_sample(&with->network_rtt, rtt - feedback->dwell);
+}
+
+/* A request has come in. */
+static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
+{
+	u32 number = find_neighbour(ip->source), slot;
+	struct conversation *with;
+	struct exchange *exchange;
+
+	if (number >= SLOTS / PROBES_PER_TARGET) {
+		if (first_pass && echo->payload.feedback.nonce)
+			count_refused_feedback(FEEDBACK_UNKNOWN_PEER);
+		return;
+	}
+	with = conversations.lookup(&number);
+	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
+	exchange = exchanges.lookup(&slot);
+	if (!with || !exchange || !is_checksum_right(ip, echo))
+		return;
+	if (exchange->nonce != echo->payload.nonce) {
+		note_sequence(with, echo->payload.sequence);
+		exchange->nonce = echo->payload.nonce;
+		exchange->received = now;
+		exchange->transmitted = 0;
+		exchange->sequence = echo->payload.sequence;
+		exchange->requests = 0;
+		with->served_nonce = echo->payload.nonce;
+		if (echo->payload.feedback.nonce)
+			apply_feedback(&echo->payload.feedback, number, with, now);
+	}
+	if (first_pass)
+		exchange->requests++;
+}
+
+/* Our kernel's answer is handed to a driver. */
+static __always_inline void transmit_answer(const struct ip_packet *ip, const struct echo *echo)
+{
+	u32 number = find_neighbour(ip->destination), slot;
+	struct conversation *with;
+	struct exchange *exchange;
+	u64 now;
+
+	if (number >= SLOTS / PROBES_PER_TARGET)
+		return;
+	with = conversations.lookup(&number);
+	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
+	exchange = exchanges.lookup(&slot);
+	if (!with || !exchange || exchange->nonce != echo->payload.nonce || exchange->requests > 1)
+		return;
+	now = bpf_ktime_get_ns();
+	if (exchange->transmitted)
+		move_sample(&with->dwell, exchange->transmitted - exchange->received, now - exchange->received);
+	else
+		add_sample(&with->dwell, now - exchange->received);
+	exchange->transmitted = now;
+}
