@@ -140,9 +140,7 @@ def command(
             pinger = Pinger(opened, echo, address, plan, stop)
             ended = _run(pinger, head, plan, as_json=as_json)
             late, duplicates = pinger.late_and_duplicates()
-            sums = summary(
-                ended, sent=pinger.sent, in_flight=pinger.in_flight, late=late, duplicates=duplicates
-            )
+            sums = summary(ended, sent=pinger.sent, in_flight=pinger.in_flight, late=late, duplicates=duplicates)
     finally:
         opened.close()
     _finish(head, ended, sums, as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, assert_never
 
-from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, milliseconds, printable
+from monlat_ebpf.cli.rendering import Cell, Column, Table, milliseconds, printable
 from monlat_ebpf.config_text import duration_text
 from monlat_ebpf.model import Result
 from monlat_ebpf.ping.events import Duplicate, Ended, Event, Late
@@ -33,7 +33,9 @@ def heading(head: Head, interval_seconds: float) -> list[Line]:
     """Return the lines above the first probe's."""
     name = f"{head.host} ({head.address})" if head.host != str(head.address) else head.host
     lines = [
-        Line(printable(f"ping {name}, a probe each {duration_text(interval_seconds)}, source {head.source}; times in ms"))
+        Line(
+            printable(f"ping {name}, a probe each {duration_text(interval_seconds)}, source {head.source}; times in ms")
+        )
     ]
     if head.source_reason:
         lines.append(Line(printable(f"not the tracepoint source: {head.source_reason}"), is_bad=True))

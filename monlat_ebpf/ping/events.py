@@ -54,7 +54,6 @@ class Pending:
     """A probe that was sent, for as long as an answer to it can be told. `sent_time` is the wall clock's, seconds."""
 
     slot: int
-    nonce: int
     probe: InFlight
     sent_time: float
     reply: Answer | None = None

@@ -6,16 +6,16 @@ import errno
 import secrets
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from monlat_ebpf import abi
 from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.ledger import InFlight, Outcome, outcome_of
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.events import Ended, Event, Pending
-from monlat_ebpf.ping.user_space import SEQUENCES, Answer, EchoSocket
+from monlat_ebpf.ping.user_space import SEQUENCES, Answer, Sent
 from monlat_ebpf.prober import SETTLE_DELAY_NS
 from monlat_ebpf.sources import Source
 from monlat_ebpf.table import TableSize, mapped
@@ -23,6 +23,19 @@ from monlat_ebpf.wake import Wake
 
 _KERNEL_TICK_NS: Final = 2_000_000
 """A source that stamps in a thread of its own may be a little behind user space."""
+
+
+class Echo(Protocol):
+    """The view of user space: what EchoSocket is."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when `receive` has something to give."""
+
+    def send(self, slot: int, sequence: int, nonce: int) -> Sent:
+        """Send a probe. Raises OSError as the system call does."""
+
+    def receive(self) -> Iterable[Answer]:
+        """Return the answers that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class Plan:
 class Pinger:
     """Probes one address through `echo`, with `source` taking the kernel's stamps."""
 
-    def __init__(self, source: Source, echo: EchoSocket, address: Address, plan: Plan, stop: Wake) -> None:
+    def __init__(self, source: Source, echo: Echo, address: Address, plan: Plan, stop: Wake) -> None:
         self._source = source
         self._echo = echo
         self._family = Family.of(address)
@@ -78,7 +91,8 @@ class Pinger:
             yield from self._settle(time.monotonic_ns())
             if self._next_send_ns is None and not self._open:
                 return
-            readable, _, _ = select.select([self._echo, self._stop], [], [], self._wait_seconds())
+            awaited: list[Echo | Wake] = [self._echo, self._stop]
+            readable, _, _ = select.select(awaited, [], [], self._wait_seconds())
             if self._echo in readable:
                 for answer in self._echo.receive():
                     yield from self._take(answer)
@@ -106,19 +120,17 @@ class Pinger:
         slot = sequence % len(self._places)
         self._forget(self._places[slot])
         nonce = secrets.randbits(64) or 1
-        sent_ns = time.monotonic_ns()
-        probe = InFlight(sequence, sent_ns, sent_ns + self._timeout_ns)
-        self._source.table.arm(
-            slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=probe.deadline_ns, address=self._mapped
-        )
+        now = time.monotonic_ns()
+        deadline_ns = now + self._timeout_ns
+        self._source.table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=deadline_ns, address=self._mapped)
         self.sent += 1
         try:
-            sent_time = self._echo.send(slot, sequence, nonce)
+            sent = self._echo.send(slot, sequence, nonce)
         except OSError as error:
             number = error.errno or 0
             yield Ended(sequence, Result.SEND_ERROR, error=errno.errorcode.get(number, f"errno_{number}"))
             return
-        pending = Pending(slot, nonce, probe, sent_time)
+        pending = Pending(slot, InFlight(sequence, sent.monotonic_ns, deadline_ns), sent.time)
         self._places[slot] = self._by_sequence[sequence % SEQUENCES] = self._open[sequence] = pending
 
     def _forget(self, pending: Pending | None) -> None:

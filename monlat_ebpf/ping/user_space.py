@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,6 +23,8 @@ from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.socket.filters import let_only_ours_through
 from monlat_ebpf.sources.socket.messages import ECHO_REPLY
 
+_DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SOCKETS: Final = {Family.IPV4: ICMPv4Socket, Family.IPV6: ICMPv6Socket}
 _READ_SECONDS: Final = 1.0
 """For a packet that is there already: icmplib throws away what it reads later than this after it was asked."""
@@ -30,6 +33,14 @@ SEQUENCES: Final = 1 << 16
 """An ICMP sequence has 16 bits."""
 
 Send = Callable[[bytes, Address], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When a request was sent: t0 by CLOCK_MONOTONIC in ns, and by icmplib in seconds of the wall clock."""
+
+    monotonic_ns: int
+    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +79,8 @@ class EchoSocket:
         descriptor: int = self._icmp.sock.fileno()
         return descriptor
 
-    def send(self, slot: int, sequence: int, nonce: int) -> float:
-        """Send a probe; return when, in seconds of the wall clock. Raises OSError as the system call does."""
+    def send(self, slot: int, sequence: int, nonce: int) -> Sent:
+        """Send a probe. Raises OSError as the system call does."""
         payload = packet.payload(slot, sequence, nonce)
         request = ICMPRequest(str(self._address), self._identifier, sequence % SEQUENCES, payload)
         try:
@@ -77,8 +88,7 @@ class EchoSocket:
         except ICMPLibError as error:
             # icmplib calls a refusal by a firewall a broadcast; the system call's own error is behind it
             raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
-        sent: float = request.time
-        return sent
+        return Sent(self._icmp.sock.sent_ns, request.time)
 
     def receive(self) -> Iterator[Answer]:
         """Yield the answers that are there, replies of other hosts left out."""
@@ -104,32 +114,32 @@ class EchoSocket:
         self.close()
 
 
-class _Handing(socket.socket):
-    """A raw socket that receives as any does, and hands to a function what it is to send."""
+class _SendingSocket(socket.socket):
+    """A raw socket that notes t0, and may leave sending to a function.
 
-    def hand_to(self, send: Callable[[bytes], None]) -> Self:
-        """Set the function."""
-        self._send = send
-        return self
+    t0 belongs right before the system call: what icmplib does before, making the packet, is not the kernel's doing.
+    """
 
-    def sendto(self, data: Any, *_: Any) -> int:
-        """Send `data`, wherever the function sends."""
-        self._send(data)
+    sent_ns = 0
+    send_by: Callable[[bytes], None] | None = None
+
+    def sendto(self, data: Any, *destination: Any) -> int:
+        """Send `data`."""
+        self.sent_ns = time.monotonic_ns()
+        if self.send_by is None:
+            return super().sendto(data, *destination)
+        self.send_by(data)
         return len(data)
 
 
 def _open(family: Family, address: Address, send: Send | None) -> Any:
-    kind = _SOCKETS[family]
-    if send is None:
-        return kind()
+    base = _SOCKETS[family]
 
-    class Handing(kind):  # type: ignore[misc, valid-type]  # icmplib has no types
+    class Socket(base):  # type: ignore[misc, valid-type]  # icmplib has no types
         def _create_socket(self, type: int) -> socket.socket:  # icmplib's place for it, and its name
-            domain, protocol = (
-                (socket.AF_INET, socket.IPPROTO_ICMP)
-                if family is Family.IPV4
-                else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
-            )
-            return _Handing(domain, type, protocol).hand_to(lambda data: send(data, address))
+            made = _SendingSocket(_DOMAIN[family], type, _PROTOCOL[family])
+            if send is not None:
+                made.send_by = lambda data: send(data, address)
+            return made
 
-    return Handing()
+    return Socket()

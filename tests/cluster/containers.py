@@ -72,7 +72,7 @@ def oci_spec(pod: Mapping[str, Any], image: Mapping[str, Any], node: NodeSide, r
             ],
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
-            "cgroupsPath": f"/monlat-test/{uuid.uuid4().hex}",
+            "cgroupsPath": f"/monlat-test-{uuid.uuid4().hex}",
             "resources": {"memory": {"limit": _bytes(container["resources"]["limits"]["memory"])}},
             "seccomp": _seccomp(security["seccompProfile"], node.seccomp),
         },

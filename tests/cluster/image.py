@@ -16,6 +16,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parent.parent.parent
 BASE: Final = "docker.io/library/debian:trixie-slim"
 NAME: Final = "localhost/monlat-test:latest"
+STAGE: Final = "localhost/monlat-test:build"
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"  # Debian's place
 
 
@@ -37,12 +38,24 @@ def podman(*arguments: str) -> str:
 
 
 def build() -> Image:
-    """Build the Dockerfile of this checkout. Layers of an earlier build are used again where nothing changed."""
+    """Build the Dockerfile of this checkout.
+
+    Layers of an earlier build are used again where nothing changed, and removed where something did.
+    """
     _have_base()
+    before = _ids()
     with _pip_of_this_host() as volumes:
-        podman("build", "--layers", "--isolation=chroot", "--network=host", *volumes, "--tag", NAME, str(ROOT))
+        options = ["--layers", "--isolation=chroot", "--network=host", *volumes]
+        podman("build", *options, "--target", "build", "--tag", STAGE, str(ROOT))  # a name keeps its layers
+        podman("build", *options, "--tag", NAME, str(ROOT))
+    for replaced in before - _ids():
+        podman("rmi", "--force", replaced)
     (seen,) = json.loads(podman("image", "inspect", NAME))
     return Image(NAME, seen["Config"], seen["Size"])
+
+
+def _ids() -> set[str]:
+    return set(podman("image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={NAME.rpartition(':')[0]}").split())
 
 
 def _have_base() -> None:

@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.unit.waiting import wait_until
 
 from monlat_ebpf.exposition.api import PairDocument, PeersDocument
 from monlat_ebpf.testbed.namespace import Namespace
+from tests.unit.waiting import wait_until
 
 PORT = 10045
 START_SECONDS = 60

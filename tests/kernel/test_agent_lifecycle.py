@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.kernel.agents import PORT, RunningAgent, entry
-from tests.kernel.leftovers import KernelObjects, maps_of_size, processes_with
-from tests.unit.waiting import wait_until
 
 from monlat_ebpf import abi
 from monlat_ebpf.model import Family
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
+from tests.kernel.agents import PORT, RunningAgent, entry
+from tests.kernel.leftovers import KernelObjects, maps_of_size, processes_with
+from tests.unit.waiting import wait_until
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")
@@ -37,11 +37,10 @@ def test_signal_ends_the_agent_within_a_second(tmp_path: Path, number: signal.Si
         assert agent.process.returncode == 0
         wait_until(lambda: not objects.alive())
         assert "Traceback" not in agent.log()
-    print(f"\nended {seconds * 1000:.0f} ms after {number.name}")
 
 
 def test_sigterm_ends_an_agent_that_is_still_loading(tmp_path: Path) -> None:
-    """As the first process of a container, whom no signal ends by default: within 1 s, with status 0, and its loader."""
+    """As a container's first process, whom no signal ends by default: within 1 s, with status 0, loader and all."""
     before = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, before=before, wait=False) as agent:
         mark = str(agent.temporary)
@@ -83,11 +82,10 @@ def test_kill_at_any_moment_leaves_nothing(tmp_path: Path, attempt: int) -> None
         wait_until(lambda: not processes_with(str(agent.temporary)))
         wait_until(lambda: not maps_of_size(entries))
         assert list(agent.temporary.iterdir()) == []
-    print(f"\nattempt {attempt}: killed after {moment * 1000:.0f} ms")
 
 
 def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
-    """Killed while it measures: the kernel frees its 4 programs and 3 maps, and what the test above looks for was one."""
+    """Killed while it measures: 4 programs and 3 maps go, one of them what the test above looks for."""
     more = ("--max-peers", "2003")
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], more=more) as agent:
         agent.wait_for_replies(3, to="node2")

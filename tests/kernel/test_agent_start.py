@@ -1,13 +1,14 @@
-"""Lists of peers that an agent starts with, or does not."""
+"""Lists of peers that an agent starts with, or does not; and the empty list."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.kernel.agents import RunningAgent, entry
 
 from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.network import Pair
+from tests.kernel.agents import RunningAgent, entry
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,17 @@ def test_bad_list_at_start_is_status_2(tmp_path: Path, lines: list[str], more: t
         assert said.startswith(f"monlat: {agent.peers_file}{expected}")
 
 
-def test_start_without_peers(tmp_path: Path) -> None:
-    """An empty list at start: ready, idle, and it says that nothing is probed."""
-    with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path) as agent:
-        assert agent.scrape().one("monlat_peers") == 0
+def test_empty_list_is_a_list(tmp_path: Path) -> None:
+    """At start and later: ready, healthy, nothing sent, no series; the peers that come in between are measured."""
+    with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path) as agent:
         assert "nothing is probed" in agent.log()
+        assert agent.scrape().one("monlat_peers") == 0
+        agent.write_peers([entry("node2", "10.77.0.2", "fd77::2")])
+        agent.wait_for_peers("node2")
+        assert set(agent.wait_for_replies(7).results()) == {"reply"}
+        agent.write_peers([])
+        empty = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_peers") == 0)
+        assert not [name for name, labels in empty.series if dict(labels).get("to")]
+        assert empty.one("monlat_in_flight_probes") == 0
+        assert agent.get("/readyz")[0] == 200
+        assert agent.get("/healthz")[0] == 200

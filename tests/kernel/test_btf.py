@@ -54,7 +54,7 @@ def test_offsets_are_those_of_bpftool(struct: str, dumped: dict[str, list[tuple[
 
 
 def test_one_read_covers_what_decides(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
-    """The window of sk_buff is whole words, has every field that is looked at within it, and the right place of each."""
+    """The window of sk_buff is whole words, and every field that is looked at lies within it, at its own place."""
     values = defines(KernelTypes(), 32)
     offsets = flattened(dumped, "sk_buff")
     assert values["SKB_WINDOW"] % 8 == values["SKB_WINDOW_BYTES"] % 8 == 0

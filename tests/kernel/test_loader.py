@@ -39,9 +39,9 @@ def children() -> set[int]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """Neither a descriptor nor a process, not even a dead one, stays behind."""
-    before = set(os.listdir("/proc/self/fd")), children()
+    before = set(Path("/proc/self/fd").iterdir()), children()
     yield
-    assert (set(os.listdir("/proc/self/fd")), children()) == before
+    assert (set(Path("/proc/self/fd").iterdir()), children()) == before
 
 
 def failure(*child: str, timeout_seconds: float = 60) -> str:
@@ -162,9 +162,12 @@ def test_two_capabilities_suffice() -> None:
     load(32, child=("setpriv", f"--bounding-set={held}", f"--inh-caps={held}", *CHILD)).close()
 
 
-def test_missing_bcc_is_named() -> None:
-    """A Python that does not see the distribution's packages: the error names the one to install."""
-    assert "python3-bpfcc" in failure(CHILD[0], "-S", *CHILD[1:])
+def test_the_wrong_bcc_is_named(tmp_path: Path) -> None:
+    """Where another module has BCC's name, as the unrelated package of PyPI, the error says which to install."""
+    (tmp_path / "bcc.py").touch()
+    said = failure("env", f"PYTHONPATH={tmp_path}", *CHILD)
+    assert "cannot import name 'BPF'" in said
+    assert "install Debian's package python3-bpfcc" in said
 
 
 def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str, ...]:
@@ -180,20 +183,17 @@ def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str,
 
 def test_the_unbroken_copy_loads(tmp_path: Path) -> None:
     """The copy that the next tests break works as it is, with the kernel program inside the package."""
-    load(
-        32,
-        child=broken_program(
-            tmp_path, "core.h", "u32 reason;\n\n\tif (!parse_ip(start", "u32 reason;\n\n\tif (!parse_ip(start"
-        ),
-    ).close()
+    load(32, child=broken_program(tmp_path, "core.h", "u64 rtt, bucket;", "u64 rtt, bucket;")).close()
 
 
 def test_a_syntax_error_is_the_compilers_own(tmp_path: Path) -> None:
-    """File, line and complaint of the compiler are in the error, then that nothing was loaded."""
+    """File, line and first complaint of the compiler, of many that follow, are in the error; then what that means."""
     said = failure(*broken_program(tmp_path, "histogram.h", "u32 octave, bucket;", "u32 octave bucket;"))
     number = 1 + (abi.program_directory() / "histogram.h").read_text().splitlines().index("\tu32 octave, bucket;")
-    assert f"histogram.h:{number}:12: error: expected ';' at end of declaration" in said
-    assert "the kernel program cannot be loaded" in said.splitlines()[-1]
+    first, *_, last = said.splitlines()
+    assert f"histogram.h:{number}:12: error: expected ';' at end of declaration" in first
+    assert last.startswith("the kernel program cannot be loaded")
+    assert len(said) < 500
 
 
 def test_what_the_verifier_refuses_is_said_by_it(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def load(slots: int, *, child: Sequence[str] = CHILD, timeout_seconds: float = L
         descriptors: list[int] = []
         try:
             ours.settimeout(timeout_seconds)
-            _, descriptors, _, _ = socket.recv_fds(ours, 16, _WANTED, socket.MSG_CMSG_CLOEXEC)
+            _, descriptors, _, _ = socket.recv_fds(ours, 16, _WANTED)
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
             status = process.wait(timeout_seconds)
         except (TimeoutError, subprocess.TimeoutExpired):
             _close(descriptors)
@@ -87,5 +89,13 @@ def _said(words: IO[bytes]) -> str:
     words.seek(0)
     text = words.read().decode(errors="replace").strip()
     _LOG.debug("the loader wrote:\n%s", text)
-    lines = text.splitlines()[-_LAST_WORDS:]
+    lines = _excerpt(text.splitlines())
     return ": " + "\n".join(lines) if lines else " and said nothing"
+
+
+def _excerpt(lines: list[str]) -> list[str]:
+    """Return the end of `lines`. Of many complaints of the compiler the first counts, the others follow from it."""
+    complaint = next((number for number, line in enumerate(lines) if ": error: " in line), len(lines))
+    if complaint < len(lines) - _LAST_WORDS:
+        return [*lines[complaint : complaint + 3], "...", lines[-1]]
+    return lines[-_LAST_WORDS:]

@@ -21,7 +21,7 @@ _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linu
 _BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _MAP_CREATE: Final = 0  # a command that every profile for us admits, and of a map without a type: EINVAL for sure
 _SECCOMP_FILTER: Final = 2  # proc(5)
-_MAPS_COUNT_BY_CGROUP: Final = (5, 11)
+MAPS_COUNT_BY_CGROUP: Final = (5, 11)
 """The first kernel that does not count the memory of maps against RLIMIT_MEMLOCK."""
 
 
@@ -103,7 +103,7 @@ def what_may_refuse(rights: Rights, error: str) -> Refusal | None:
     """Return the likely reason for an attempt that failed with the text `error`, None when there is none to tell."""
     if os.strerror(errno.EPERM) not in error:
         return None
-    if rights.locked_memory is not None and rights.kernel < _MAPS_COUNT_BY_CGROUP:
+    if rights.locked_memory is not None and rights.kernel < MAPS_COUNT_BY_CGROUP:
         return Refusal(
             f"kernels before 5.11 count maps as locked memory, and this process may lock {rights.locked_memory} bytes",
             "raise the limit (ulimit -l unlimited; systemd: LimitMEMLOCK=infinity), or add CAP_SYS_RESOURCE",
@@ -122,7 +122,7 @@ def read_rights() -> Rights:
         capabilities=effective_capabilities(status),
         bpf_errno=_try_bpf(),
         seccomp=seccomp_mode(status),
-        initial_user_namespace=os.readlink("/proc/self/ns/user") == _INITIAL_USER_NAMESPACE,
+        initial_user_namespace=str(Path("/proc/self/ns/user").readlink()) == _INITIAL_USER_NAMESPACE,
         lockdown=_read_lockdown(),
         kernel=kernel_version(platform.release()),
         locked_memory=None if soft == resource.RLIM_INFINITY else soft,

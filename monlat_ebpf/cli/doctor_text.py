@@ -1,0 +1,56 @@
+"""What `monlat doctor` writes for people: a line a check, and why and how to mend it where it is not well. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from monlat_ebpf.cli.rendering import printable
+from monlat_ebpf.doctor.check import Check, Status
+from monlat_ebpf.doctor.examine import is_ok
+
+_GUTTER: Final = "  "
+_STATUS_WIDTH: Final = max(map(len, Status))
+_NARROWEST: Final = 20
+
+
+class Line(NamedTuple):
+    """A line of output; `status` where it begins with one."""
+
+    text: str
+    status: Status | None = None
+
+
+def lines(checks: Sequence[Check], width: int | None) -> Iterator[Line]:
+    """Yield the lines, broken to `width` columns, or each as long as it is when None."""
+    names = max(len(check.name) for check in checks)
+    indent = " " * (_STATUS_WIDTH + names + 2 * len(_GUTTER))
+    for check in checks:
+        head = f"{check.status:{_STATUS_WIDTH}}{_GUTTER}{check.name:{names}}{_GUTTER}"
+        first, *rest = _broken(head + _one_line(check.found), indent, width)
+        yield Line(first, check.status)
+        yield from map(Line, rest)
+        if check.status is not Status.OK:
+            yield from map(Line, _broken(f"{indent}why it matters: {check.why}", indent, width))
+            yield from map(Line, _broken(f"{indent}to mend it: {_one_line(check.mend)}", indent, width))
+    if is_ok(checks):
+        yield Line("an agent can measure at driver level here")
+    else:
+        yield Line("an agent cannot measure at driver level here")
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _broken(text: str, indent: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(
+        text,
+        max(width, len(indent) + _NARROWEST),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

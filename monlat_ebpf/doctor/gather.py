@@ -1,0 +1,140 @@
+"""Looks at this machine and this process: the one part of the doctor that does."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from monlat_ebpf.cli import client
+from monlat_ebpf.config import DEFAULT_PORT
+from monlat_ebpf.doctor.facts import Facts, Firewall, Port
+from monlat_ebpf.doctor.firewall import iptables_stops, nft_stops
+from monlat_ebpf.doctor.trial import run_trial
+from monlat_ebpf.errors import AgentUnreachable, SourceError
+from monlat_ebpf.sources.socket.source import SocketSource
+from monlat_ebpf.sources.tracepoint.btf import KernelTypes
+from monlat_ebpf.sources.tracepoint.permission import read_rights
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+
+SYSCTLS: Final = (
+    "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv4.icmp_ratemask",
+    "net.ipv6.icmp.echo_ignore_all",
+    "net.ipv6.icmp.ratelimit",
+    "net.ipv6.icmp.ratemask",
+)
+_COMMAND_SECONDS: Final = 30.0
+# a process of its own: its import maps LLVM, and a broken one may take the process with it
+_TRY_BCC: Final = (
+    "import json, bcc; print(json.dumps([str(bcc.__file__), hasattr(bcc, 'BPF'), getattr(bcc, '__version__', '')]))"
+)
+_LEGACY_TABLES: Final = {
+    "/proc/net/ip_tables_names": "iptables-legacy-save",
+    "/proc/net/ip6_tables_names": "ip6tables-legacy-save",
+}
+
+
+def gather() -> Facts:
+    """Return what is found here: compiles the kernel program, sends one probe a source to 127.0.0.1 and to ::1."""
+    bcc_error, bcc_version = _bcc()
+    btf_error, libbpf_error = _kernel_types()
+    return Facts(
+        release=platform.release(),
+        btf_error=btf_error,
+        libbpf_error=libbpf_error,
+        bcc_error=bcc_error,
+        bcc_version=bcc_version,
+        rights=read_rights(),
+        tracepoint=run_trial(TracepointSource),
+        socket=run_trial(SocketSource),
+        firewall=_firewall(),
+        port=DEFAULT_PORT,
+        port_state=_port(DEFAULT_PORT),
+        sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
+    )
+
+
+def _kernel_types() -> tuple[str, str]:
+    """Return what is wrong with BTF, and what with libbpf; the one is read by the other."""
+    try:
+        KernelTypes()
+    except SourceError as error:
+        return (str(error), "") if "libbpf cannot be loaded" not in str(error) else ("", str(error))
+    return "", ""
+
+
+def _bcc() -> tuple[str, str]:
+    """Return what is wrong with BCC, and which it is."""
+    done = _run(sys.executable, "-c", _TRY_BCC)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        return said[-1] if said else f"its import ended with status {done.returncode}", ""
+    place, is_right, version = json.loads(done.stdout.splitlines()[-1])
+    return ("" if is_right else f"{place} is another program of that name"), f"{version} ({place})".strip()
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", *name.split(".")).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _firewall() -> Firewall:
+    stopping: list[str] = []
+    unknown = ""
+    if shutil.which("nft") is None:
+        unknown = "nft is not installed"
+    else:
+        done = _run("nft", "-j", "list", "ruleset")
+        try:
+            stopping += nft_stops(done.stdout)
+        except ValueError:
+            said = done.stderr.strip().splitlines()
+            unknown = f"nft answers: {said[0]}" if said else "nft prints no JSON"
+    for names, program in _LEGACY_TABLES.items():
+        if shutil.which(program) and _has_text(names):  # without a table, asking would make the kernel load modules
+            stopping += iptables_stops(_run(program).stdout, program)
+    return Firewall(tuple(stopping), unknown)
+
+
+def _has_text(path: str) -> bool:
+    try:
+        return bool(Path(path).read_text(encoding="ascii").strip())
+    except OSError:
+        return False
+
+
+def _port(port: int) -> Port:
+    try:
+        client.ask_this_node()
+    except AgentUnreachable:
+        return Port.FREE if _can_listen(port) else Port.TAKEN
+    return Port.AGENT
+
+
+def _can_listen(port: int) -> bool:
+    family, address = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
+    try:
+        with socket.create_server(
+            (address, port), family=family, dualstack_ipv6=family == socket.AF_INET6, reuse_port=False
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))

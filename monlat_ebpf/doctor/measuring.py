@@ -1,0 +1,182 @@
+"""Checks of what measuring at driver level takes. Pure: facts in, verdict out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from monlat_ebpf import capabilities
+from monlat_ebpf.doctor.check import Check, Status
+from monlat_ebpf.doctor.facts import Facts, Trial
+from monlat_ebpf.model import Result
+from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, why_refused
+from monlat_ebpf.sources.tracepoint.rights import missing_capabilities
+
+_OLDEST_TESTED: Final = (5, 10)
+_OLDEST_POSSIBLE: Final = (5, 5)
+_ENOUGH_LOCKED_MEMORY: Final = 64 << 20
+_NET_RAW: Final = capabilities.mask_of(["CAP_NET_RAW"])
+
+
+def kernel(facts: Facts) -> Check:
+    """The kernel's version: 5.5 brought maps that can be mapped, 5.10 is the oldest that is tested."""
+    why = "the kernel program's maps are read as memory (Linux 5.5); 5.10 is the oldest kernel that is tested"
+    version = facts.rights.kernel
+    if version < _OLDEST_POSSIBLE:
+        return Check("kernel", Status.FAIL, facts.release, why, "use Linux 5.10 or later, or --source socket")
+    if version < _OLDEST_TESTED:
+        return Check("kernel", Status.WARN, facts.release, why, "use Linux 5.10 or later")
+    return Check("kernel", Status.OK, facts.release, why)
+
+
+def btf(facts: Facts) -> Check:
+    """The kernel's own description of its structs."""
+    why = "the offsets of the kernel's structs come from it, so that no kernel headers are needed"
+    if facts.btf_error:
+        return Check(
+            "BTF", Status.FAIL, facts.btf_error, why, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y and show /sys"
+        )
+    if facts.libbpf_error:
+        return Check("BTF", Status.OK, "not looked at, for want of libbpf", why)
+    return Check("BTF", Status.OK, "/sys/kernel/btf/vmlinux is readable", why)
+
+
+def libbpf(facts: Facts) -> Check:
+    """The library that reads it."""
+    why = "it reads the kernel's BTF"
+    if facts.libbpf_error:
+        return Check("libbpf", Status.FAIL, facts.libbpf_error, why, "install it (Debian: libbpf1)")
+    return Check("libbpf", Status.OK, "loaded", why)
+
+
+def bcc(facts: Facts) -> Check:
+    """The compiler of the kernel program."""
+    why = "it compiles and loads the kernel program"
+    if facts.bcc_error:
+        return Check(
+            "BCC",
+            Status.FAIL,
+            facts.bcc_error,
+            why,
+            "install the distribution's (Debian: python3-bpfcc) and use its /usr/bin/python3, in a virtual environment "
+            "with --system-site-packages; the package bcc on PyPI is another program: uninstall that",
+        )
+    return Check("BCC", Status.OK, facts.bcc_version, why)
+
+
+def rights(facts: Facts) -> Check:
+    """The capabilities that the agent starts with."""
+    why = "BPF and PERFMON load and attach the kernel program, NET_RAW opens the socket that sends"
+    held = facts.rights.capabilities
+    missing = list(missing_capabilities(held))
+    if not held & _NET_RAW:
+        missing.append("CAP_NET_RAW")
+    if missing:
+        return Check(
+            "capabilities",
+            Status.FAIL,
+            f"missing: {', '.join(missing)}",
+            why,
+            "run as root, or give them (in a pod: securityContext.capabilities.add: [BPF, PERFMON, NET_RAW])",
+        )
+    if not facts.rights.initial_user_namespace:
+        refusal = why_refused(facts.rights)
+        return Check("capabilities", Status.FAIL, refusal.why if refusal else "", why, refusal.mend if refusal else "")
+    names = ("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW", "CAP_SYS_ADMIN")
+    return Check("capabilities", Status.OK, ", ".join(set_names(held, names)), why)
+
+
+def set_names(held: int, names: tuple[str, ...]) -> list[str]:
+    """Return those of `names` that are in the mask `held`."""
+    return [name for name in names if held & capabilities.mask_of([name])]
+
+
+def bpf_call(facts: Facts) -> Check:
+    """Whether anything but capabilities refuses the system call bpf: seccomp, lockdown, a security module."""
+    why = "seccomp profiles, kernel lockdown and security modules refuse bpf whatever capabilities there are"
+    refusal = why_refused(facts.rights)
+    if missing_capabilities(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
+        return Check("bpf call", Status.OK, "not looked at, for want of capabilities", why)
+    if refusal is not None:
+        return Check("bpf call", Status.FAIL, refusal.why, why, refusal.mend)
+    return Check("bpf call", Status.OK, "admitted", why)
+
+
+def locked_memory(facts: Facts) -> Check:
+    """The limit that old kernels count the memory of maps against."""
+    why = "kernels before 5.11 count the kernel program's maps as locked memory"
+    limit = facts.rights.locked_memory
+    if facts.rights.kernel >= MAPS_COUNT_BY_CGROUP:
+        return Check("locked memory", Status.OK, "not limited by this kernel", why)
+    if limit is None:
+        return Check("locked memory", Status.OK, "unlimited", why)
+    if limit >= _ENOUGH_LOCKED_MEMORY or facts.rights.capabilities & capabilities.mask_of(["CAP_SYS_RESOURCE"]):
+        return Check("locked memory", Status.OK, f"{limit} bytes, or as much as the agent asks for", why)
+    return Check(
+        "locked memory",
+        Status.WARN,
+        f"{limit} bytes at most",
+        why,
+        "raise the limit (ulimit -l unlimited; systemd: LimitMEMLOCK=infinity), or add CAP_SYS_RESOURCE",
+    )
+
+
+def tracepoint(facts: Facts) -> Check:
+    """The proof: the program compiled, loaded and attached, and a probe of this host measured."""
+    why = "this is the driver-level measurement itself, tried on this host's own addresses"
+    trial = facts.tracepoint
+    if trial.error:
+        return Check(
+            "tracepoint source", Status.FAIL, trial.error, why, "mend what failed above, then what is said here"
+        )
+    if _has_reply(trial):
+        return Check("tracepoint source", Status.OK, _measured(trial), why)
+    if _is_silent(trial):
+        return Check(
+            "tracepoint source",
+            Status.FAIL,
+            f"the program is attached, but its hooks do not fire: {_measured(trial)}",
+            why,
+            "report this with the kernel's version; --source socket does without the hooks",
+        )
+    return Check(
+        "tracepoint source",
+        Status.WARN,
+        f"loaded and attached, but this host does not answer itself: {_measured(trial)}",
+        why,
+        "see the checks of echo and firewall below; is the interface lo up?",
+    )
+
+
+def socket_source(facts: Facts) -> Check:
+    """The fallback, tried likewise."""
+    why = "it is what the agent falls back to when the tracepoint source cannot be had"
+    trial = facts.socket
+    if trial.error:
+        return Check("socket source", Status.WARN, trial.error, why, "there is no fallback until this is mended")
+    if _has_reply(trial):
+        return Check("socket source", Status.OK, _measured(trial), why)
+    return Check(
+        "socket source", Status.WARN, f"opened, but measured nothing: {_measured(trial)}", why, "see the checks below"
+    )
+
+
+def _has_reply(trial: Trial) -> bool:
+    return any(each.result is Result.REPLY and each.rtt_ns is not None for each in trial.measured)
+
+
+def _is_silent(trial: Trial) -> bool:
+    """Whether a probe was sent or even answered without the hook that must have seen it go."""
+    return any(
+        each.result is Result.LOST_HOST or (each.result is Result.REPLY and each.rtt_ns is None)
+        for each in trial.measured
+    )
+
+
+def _measured(trial: Trial) -> str:
+    parts = []
+    for each in trial.measured:
+        if each.rtt_ns is not None:
+            parts.append(f"{each.address} in {each.rtt_ns / 1000:.0f} us")
+        else:
+            parts.append(f"{each.address} {each.result}{f' ({each.error})' if each.error else ''}")
+    return ", ".join(parts)
