@@ -13,9 +13,8 @@ from typing import Final
 
 from monlat_ebpf import abi, neighbours
 from monlat_ebpf.model import Histogram
+from monlat_ebpf.packet import NO_FEEDBACK
 from monlat_ebpf.table import Memory, TableSize
-
-NO_FEEDBACK: Final = bytes(abi.FEEDBACK.size)
 
 _EXCHANGE: Final = struct.Struct(abi.EXCHANGE.format)
 _FEEDBACK: Final = struct.Struct(abi.FEEDBACK.format)

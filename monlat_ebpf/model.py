@@ -27,6 +27,8 @@ class Result(StrEnum):
 
     REPLY = "reply"
     LOST_NETWORK = "lost_network"
+    LOST_FORWARD = "lost_forward"
+    LOST_RETURN = "lost_return"
     LOST_HOST = "lost_host"
     UNREACHABLE = "unreachable"
     SEND_ERROR = "send_error"
@@ -63,12 +65,29 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """The peer's clock minus ours, known to within `error_ns` to either side."""
+
+    offset_ns: float
+    error_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """Time of the last exchange above the window's least, by direction, nanoseconds."""
+
+    forward_ns: int
+    return_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PairSnapshot:
     """What this node knows of one family of one peer, at one instant.
 
     `sent == sum(results.values()) + in_flight` always holds. Times are nanoseconds. `last_rtt_ns` is None
     while the peer does not answer, `min_rtt_ns` and `max_rtt_ns` until it first has. `device` is the name
-    of the interface that the last probe left by, "" before there was one.
+    of the interface that the last probe left by, "" before there was one. What takes both ends' agents is None
+    where the source does not see the peer's requests, or until it first did.
     """
 
     to: str
@@ -85,6 +104,10 @@ class PairSnapshot:
     min_rtt_ns: int | None
     max_rtt_ns: int | None
     rtt: Histogram
+    network_rtt: Histogram | None = None
+    dwell: Histogram | None = None
+    clock_offset: ClockOffset | None = None
+    queueing: Queueing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +128,4 @@ class AgentSnapshot:
     pairs: Sequence[PairSnapshot]
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     foreign_packets: Mapping[str, int] = field(default_factory=dict)
+    refused_feedback: Mapping[str, int] | None = None

@@ -11,23 +11,27 @@ from monlat_ebpf.model import Family
 ECHO_REQUEST: Final = {Family.IPV4: 8, Family.IPV6: 128}
 _HEADER: Final = struct.Struct("!BBHHH")
 _PAYLOAD_START: Final = struct.Struct("<IBBHIIQ")
-_REST: Final = bytes(abi.PAYLOAD.size - _PAYLOAD_START.size)
+_PADDING: Final = bytes(abi.PAYLOAD.size - abi.PAYLOAD.offset("padding"))
+NO_FEEDBACK: Final = bytes(abi.FEEDBACK.size)
+"""All zeros: nothing to tell yet."""
 _WORDS: Final = struct.Struct(f"!{(_HEADER.size + abi.PAYLOAD.size) // 2}H")
 
 
-def payload(slot: int, sequence: int, nonce: int) -> bytes:
-    """Return the payload of a probe; feedback is all zeros, which means none yet."""
-    return _PAYLOAD_START.pack(abi.PAYLOAD_MAGIC, abi.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce) + _REST
+def payload(slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK) -> bytes:
+    """Return the payload of a probe; `feedback` as `struct feedback` is laid out."""
+    return _PAYLOAD_START.pack(abi.PAYLOAD_MAGIC, abi.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce) + feedback + _PADDING
 
 
-def echo_request(family: Family, identifier: int, slot: int, sequence: int, nonce: int) -> bytes:
+def echo_request(
+    family: Family, identifier: int, slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK
+) -> bytes:
     """Return a whole ICMP or ICMPv6 echo request.
 
     The checksum of ICMPv6 covers addresses that the kernel knows, so the kernel fills it in (RFC 3542,
     section 3.1).
     """
     kind = ECHO_REQUEST[family]
-    body = payload(slot, sequence, nonce)
+    body = payload(slot, sequence, nonce, feedback)
     message = _HEADER.pack(kind, 0, 0, identifier, sequence & 0xFFFF) + body
     if family is Family.IPV6:
         return message

@@ -10,11 +10,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final, Protocol
 
 from monlat_ebpf import abi, packet
+from monlat_ebpf.dialogue import Dialogue, Memory, new_nonce
 from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.icmp_names import error_name
 from monlat_ebpf.ledger import InFlight, Ledger, Outcome, outcome_of
@@ -24,6 +25,7 @@ from monlat_ebpf.schedule import Schedule
 from monlat_ebpf.sources import Source
 from monlat_ebpf.table import mapped
 from monlat_ebpf.wake import Wake
+from monlat_ebpf.wall_clock import WallClock
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Target:
     order: int
     mapped: bytes
     ledger: Ledger = field(default_factory=Ledger)
+    memory: Memory = field(default_factory=Memory)
     device: int = 0
     gone: bool = False
 
@@ -69,6 +72,7 @@ class Prober:
         max_peers: int,
         send_delay: Observer,
         schedule_lag: Observer,
+        wall_clock: WallClock | None = None,
         on_outcome: Callable[[Target, Outcome], None] = lambda _target, _outcome: None,
     ) -> None:
         """`on_outcome` hears of every decided probe, under the prober's lock: it must be quick."""
@@ -80,6 +84,8 @@ class Prober:
         self._send_delay = send_delay
         self._schedule_lag = schedule_lag
         self._on_outcome = on_outcome
+        conversations = source.conversations
+        self._dialogue = Dialogue(conversations, source.table, wall_clock or WallClock()) if conversations else None
         self._identifier = secrets.randbelow(1 << 16)
         self._lock = threading.Lock()
         self._wake = Wake()
@@ -109,6 +115,7 @@ class Prober:
             now = time.monotonic_ns()
             for key, want in change.added.items():
                 self._add(key, want, now)
+            self._serve_neighbours()
             if change.refused and change.refused != self._refused:
                 _LOG.warning(
                     "%d peers are not probed, there is room for %d (--max-peers): %s",
@@ -176,8 +183,13 @@ class Prober:
         if overdue is not None:  # its deadline has passed: the time-out is under as many intervals as there are places
             self._settle(target, place, overdue, closed=True)
         slot = target.index * abi.PROBES_PER_TARGET + place
-        nonce = secrets.randbits(64) or 1
-        request = packet.echo_request(target.key.family, self._identifier, slot, ledger.sent, nonce)
+        nonce = new_nonce(place)
+        feedback = packet.NO_FEEDBACK
+        if self._dialogue is not None:
+            self._dialogue.listen(target.index, target.memory)
+            feedback = self._dialogue.feedback(target.index)
+        target.memory.remember(nonce, ledger.sent)
+        request = packet.echo_request(target.key.family, self._identifier, slot, ledger.sent, nonce, feedback)
         sent_ns = time.monotonic_ns()
         deadline_ns = sent_ns + self._timeout_ns
         self._source.table.arm(slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=deadline_ns, address=target.mapped)
@@ -221,8 +233,14 @@ class Prober:
     def _settle(self, target: Target, place: int, probe: InFlight, *, closed: bool) -> None:
         completion = self._source.table.completion(target.index * abi.PROBES_PER_TARGET + place)
         outcome = outcome_of(probe, completion, closed=closed)
-        if outcome is not None:
-            self._decide(target, place, outcome)
+        if outcome is None:
+            return
+        if outcome.result is Result.LOST_NETWORK and self._dialogue is not None:
+            where = self._dialogue.where_lost(
+                target.index, target.memory, probe.sequence, completion.transmitted_ns, target.ledger.max_rtt_ns
+            )
+            outcome = replace(outcome, result=where)
+        self._decide(target, place, outcome)
 
     def _decide(self, target: Target, place: int, outcome: Outcome) -> None:
         target.ledger.decide(place, outcome)
@@ -237,7 +255,7 @@ class Prober:
 
     def _add(self, key: TargetKey, want: Wanted, now_ns: int) -> None:
         index = self._free.popleft()
-        self._source.table.clear_target(index)
+        self._clear(index)
         target = Target(key, index, want.address, want.zone, want.order, mapped(want.address))
         self._targets[key] = target
         self._schedule.add(target, now_ns, phase(self._node, key))
@@ -246,12 +264,29 @@ class Prober:
         target = self._targets.pop(key)
         target.gone = True
         self._schedule.remove(target)
-        self._source.table.clear_target(target.index)
+        self._clear(target.index)
         self._free.append(target.index)
+
+    def _clear(self, index: int) -> None:
+        self._source.table.clear_target(index)
+        if self._dialogue is not None:
+            self._dialogue.conversations.clear(index)
+
+    def _serve_neighbours(self) -> None:
+        if self._dialogue is None:
+            return
+        homeless = self._dialogue.set_neighbours({each.mapped: each.index for each in self._targets.values()})
+        if homeless:
+            _LOG.warning("%d addresses find no place in the table of neighbours: their dwell is not measured", homeless)
 
     def _snapshot(self, target: Target) -> PairSnapshot:
         ledger, table = target.ledger, self._source.table
         late, duplicates = table.late_and_duplicates(target.index)
+        network_rtt = dwell = None
+        if self._dialogue is not None:
+            self._dialogue.listen(target.index, target.memory)
+            network_rtt = self._dialogue.conversations.network_rtt(target.index)
+            dwell = self._dialogue.conversations.dwell(target.index)
         return PairSnapshot(
             to=target.key.peer,
             family=target.key.family,
@@ -267,6 +302,10 @@ class Prober:
             min_rtt_ns=ledger.min_rtt_ns,
             max_rtt_ns=ledger.max_rtt_ns,
             rtt=table.histogram(target.index),
+            network_rtt=network_rtt,
+            dwell=dwell,
+            clock_offset=target.memory.one_way.clock_offset(),
+            queueing=target.memory.one_way.queueing(),
         )
 
 

@@ -67,6 +67,15 @@ class Completion:
     error_code: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """A probe's nonce, t1 and t4."""
+
+    nonce: int
+    transmitted_ns: int
+    received_ns: int
+
+
 def mapped(address: Address) -> bytes:
     """Return `address` in 16 bytes, IPv4 as ::ffff:a.b.c.d."""
     if isinstance(address, IPv4Address):
@@ -99,6 +108,11 @@ class ProbeTable:
         """Return what is known of the probe in place `slot`."""
         fields = _PROBE.unpack_from(self._probes, slot * abi.PROBE.size)
         return Completion(*fields[4:9])
+
+    def stamps(self, slot: int) -> Stamps:
+        """Return the probe in place `slot`, its nonce with it."""
+        fields = _PROBE.unpack_from(self._probes, slot * abi.PROBE.size)
+        return Stamps(fields[0], fields[4], fields[5])
 
     def clear_target(self, target: int) -> None:
         """Forget the target's probes and sums; later answers to them are foreign."""

@@ -14,7 +14,7 @@ import pytest
 from monlat_ebpf import packet
 from monlat_ebpf.model import Address, Family, Peer, Result
 from monlat_ebpf.sources import Source
-from monlat_ebpf.sources.socket.clock import Reading, WallClock, read_clocks
+from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.table import Completion, TableSize, mapped

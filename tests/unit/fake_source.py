@@ -36,6 +36,7 @@ class FakeSource:
     """Calls `behaviour` with each probe that is sent; it may raise OSError, as sending does."""
 
     name = "fake"
+    conversations = None
 
     def __init__(self, targets: int, behaviour: Behaviour | None = None) -> None:
         size = TableSize(targets)

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf.sources.socket.clock import read_clocks
+from monlat_ebpf.wall_clock import read_clocks
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
 from monlat_ebpf.sources.socket.messages import Reply
 from monlat_ebpf.sources.socket.receiver import Receiver

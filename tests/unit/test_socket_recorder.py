@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from monlat_ebpf.model import Address
-from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Reply
 from monlat_ebpf.sources.socket.recorder import Recorder
 from monlat_ebpf.sources.socket.table import SocketTable

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
-from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
 from monlat_ebpf.sources.socket.recorder import Recorder
 from monlat_ebpf.sources.socket.table import SocketTable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from monlat_ebpf import abi
-from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Message, Reply
 from monlat_ebpf.sources.socket.table import Probe, SocketTable
 

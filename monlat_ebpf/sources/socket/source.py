@@ -12,7 +12,7 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets
 from monlat_ebpf.sources.socket import ancillary
-from monlat_ebpf.sources.socket.clock import WallClock
+from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
 from monlat_ebpf.table import ProbeTable, TableSize
@@ -30,6 +30,7 @@ class SocketSource:
     """Sends through raw sockets whose stamps a thread reads; the table is plain memory of this process."""
 
     name = "socket"
+    conversations = None  # a socket sees the peers' requests too late for an instant of theirs
 
     def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
         """Open the sockets in this thread's network namespace. Raises SourceError."""

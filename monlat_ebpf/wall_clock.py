@@ -76,6 +76,11 @@ class WallClock:
         self._offsets: deque[_Offset] = deque(maxlen=_REMEMBERED)  # the newest first
         self._keep(self._surest(), since=0)
 
+    @property
+    def offset_ns(self) -> int:
+        """How far the wall clock is ahead of the monotonic one, as `look` last found it."""
+        return self._offsets[0].value
+
     def look(self) -> int:
         """Notice a step, if there was one, and return the monotonic clock. Call it before placing stamps."""
         reading = self._read()
