@@ -24,6 +24,8 @@ def neighbours_for(targets: int) -> int:
 
 def neighbour_hash(address: bytes) -> int:
     """Return the hash of a mapped address, the same as neighbour_hash() in `bpf/responder.h`."""
+    first: int
+    second: int
     first, second = _WORDS.unpack(address)
     return ((first * 0x9E3779B97F4A7C15 & _U64) ^ (second * 0xC2B2AE3D27D4EB4F & _U64)) >> 32
 

@@ -18,8 +18,10 @@ class Source(Protocol):
 
     name: str
     table: ProbeTable
-    conversations: Conversations | None
-    """What the peers' agents tell; None where the source does not see the peers' requests."""
+
+    @property
+    def conversations(self) -> Conversations | None:
+        """What the peers' agents tell; None where the source does not see the peers' requests."""
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet`, an ICMP message without IP header, to `address` without ever waiting.

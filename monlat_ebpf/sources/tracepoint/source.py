@@ -46,7 +46,7 @@ class TracepointSource:
             self.close()
             raise
         self.table = ProbeTable(size, *memories[:3])
-        self.conversations: Conversations | None = Conversations(size, *memories[3:])
+        self.conversations = Conversations(size, *memories[3:])
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""
