@@ -74,6 +74,7 @@ class Agent:
         except BaseException:
             self._server.close()
             raise
+        self._own.show_trouble(self._source.trouble)
         self._own.show_capabilities(_drop_capabilities())
         self._prober = Prober(
             self._source,

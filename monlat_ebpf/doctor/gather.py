@@ -30,6 +30,7 @@ SYSCTLS: Final = (
     "net.ipv6.icmp.ratelimit",
     "net.ipv6.icmp.ratemask",
 )
+_AGENT_SECONDS: Final = 2.0
 _COMMAND_SECONDS: Final = 30.0
 # a process of its own: its import maps LLVM, and a broken one may take the process with it
 _TRY_BCC: Final = (
@@ -114,7 +115,7 @@ def _has_text(path: str) -> bool:
 
 def _port(port: int) -> Port:
     try:
-        client.ask_this_node()
+        client.ask_this_node(_AGENT_SECONDS)
     except AgentUnreachable:
         return Port.FREE if _can_listen(port) else Port.TAKEN
     return Port.AGENT

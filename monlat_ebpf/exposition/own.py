@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 import monlat_ebpf
 from monlat_ebpf.histogram import OCTAVE_EDGES
@@ -78,6 +81,26 @@ class OwnMetrics:
         for name in names:
             self._capability.labels(capability=name).set(1)
 
+    def show_trouble(self, trouble: Callable[[], Mapping[str, int]]) -> None:
+        """Show what goes wrong in the source of time stamps, by reason, as `trouble` tells it at each scrape."""
+        self.registry.register(_Trouble(trouble))
+
     def render(self) -> bytes:
         """Return all of `registry` in the text format 0.0.4."""
         return prometheus_client.generate_latest(self.registry)
+
+
+class _Trouble(Collector):
+    """Counts that another keeps."""
+
+    def __init__(self, trouble: Callable[[], Mapping[str, int]]) -> None:
+        self._trouble = trouble
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them as they are now."""
+        family = CounterMetricFamily(
+            "monlat_source_trouble", "What went wrong in the source of time stamps, by reason.", labels=["reason"]
+        )
+        for reason, count in sorted(self._trouble().items()):
+            family.add_metric([reason], count)
+        yield family

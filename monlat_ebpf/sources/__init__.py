@@ -6,6 +6,7 @@ source completes it with the instants t1 and t4, and nobody downstream needs to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from monlat_ebpf.conversations import Conversations
@@ -28,6 +29,9 @@ class Source(Protocol):
 
         Raises OSError as the system call does.
         """
+
+    def trouble(self) -> Mapping[str, int]:
+        """Return how often what went wrong, by reason."""
 
     def close(self) -> None:
         """Give everything back to the kernel."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.errors import SourceError
@@ -11,6 +12,9 @@ from monlat_ebpf.sources import Source
 from monlat_ebpf.table import TableSize
 
 _LOG = logging.getLogger(__name__)
+
+_LONGEST_REASON: Final = 200
+"""Characters of a label's value; the log has all of it."""
 
 
 def open_source(
@@ -47,5 +51,5 @@ def _socket(size: TableSize) -> Source:
 
 
 def _one_line(error: SourceError) -> str:
-    """Return what fits a label: the summary, without what the compiler or the verifier said before it."""
-    return " ".join(str(error).split())[:200]
+    """Return what fits a label: the last line sums up what the compiler or the verifier said before it."""
+    return str(error).splitlines()[-1].strip()[:_LONGEST_REASON]

@@ -38,5 +38,3 @@ def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
     assert median(errors) < 30 * MICROSECOND
     assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
     assert measurement.foreign() == {}
-        f"\ndelay {delay_us} us: median error {median(errors) / 1000:.1f} us, p99 {sorted(errors)[986] / 1000:.1f} us"
-    )

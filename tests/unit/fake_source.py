@@ -61,6 +61,9 @@ class FakeSource:
         self.sent.append(probe)
         self.behaviour(probe)
 
+    def trouble(self) -> dict[str, int]:
+        return {}
+
     def close(self) -> None:
         pass
 

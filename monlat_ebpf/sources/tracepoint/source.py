@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import resource
+from collections.abc import Mapping
 from contextlib import suppress
 
 from monlat_ebpf import abi
@@ -51,6 +52,10 @@ class TracepointSource:
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""
         self._sockets.send(packet, address)
+
+    def trouble(self) -> Mapping[str, int]:
+        """Return nothing: what goes wrong in the kernel is counted in the table."""
+        return {}
 
     def close(self) -> None:
         """Detach the program and free its memory, save what is still mapped."""
