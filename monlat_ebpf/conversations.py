@@ -28,33 +28,6 @@ _U64: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationSize:
-    """Bytes of each of its parts, for a table of `size`."""
-
-    size: TableSize
-
-    @property
-    def exchange_bytes(self) -> int:
-        """Both ends' view of the last probes."""
-        return self.size.slots * abi.EXCHANGE.size
-
-    @property
-    def conversation_bytes(self) -> int:
-        """Sums and state of each target."""
-        return self.size.targets * abi.CONVERSATION.size
-
-    @property
-    def neighbours(self) -> int:
-        """Places of the hash table."""
-        return neighbours.neighbours_for(self.size.targets)
-
-    @property
-    def neighbour_bytes(self) -> int:
-        """The hash table."""
-        return self.neighbours * abi.NEIGHBOUR.size
-
-
-@dataclass(frozen=True, slots=True)
 class Told:
     """What a peer told of one probe of ours: t2 in the peer's wall time, and its dwell."""
 
@@ -88,7 +61,18 @@ class Conversations:
         settings: Memory,
         refused_feedback: Memory,
     ) -> None:
-        self._size = ConversationSize(size)
+        self._places = neighbours.neighbours_for(size.targets)
+        self.use(exchanges, conversations, neighbour_table, settings, refused_feedback)
+
+    def use(
+        self,
+        exchanges: Memory,
+        conversations: Memory,
+        neighbour_table: Memory,
+        settings: Memory,
+        refused_feedback: Memory,
+    ) -> None:
+        """Go on with other views of the same memory."""
         self._exchanges = exchanges
         self._conversations = conversations
         self._neighbours = neighbour_table
@@ -97,7 +81,7 @@ class Conversations:
 
     def set_neighbours(self, targets: Mapping[bytes, int]) -> int:
         """Serve the requests of these mapped addresses, and of no others; return how many found no place."""
-        table, homeless = neighbours.build(targets, self._size.neighbours)
+        table, homeless = neighbours.build(targets, self._places)
         self._neighbours[: len(table)] = table
         return len(homeless)
 

@@ -44,8 +44,9 @@ class Memory:
         self.sequences[nonce] = sequence
 
 
-def where_lost(sequence: int, transmitted_ns: int, heard: Heard | None, heard_sequence: int | None,
-               longest_rtt_ns: int | None) -> Result:
+def where_lost(
+    sequence: int, transmitted_ns: int, heard: Heard | None, heard_sequence: int | None, longest_rtt_ns: int | None
+) -> Result:
     """Return where a probe was lost that left this host and had no reply, as far as the peer's word tells.
 
     A peer that speaks of a later probe says whether it saw this one. One that speaks of an earlier one alone
@@ -105,8 +106,9 @@ class Dialogue:
             )
         )
 
-    def where_lost(self, target: int, memory: Memory, sequence: int, transmitted_ns: int,
-                   longest_rtt_ns: int | None) -> Result:
+    def where_lost(
+        self, target: int, memory: Memory, sequence: int, transmitted_ns: int, longest_rtt_ns: int | None
+    ) -> Result:
         """Return where a probe of `target` was lost on the network."""
         heard = self.conversations.heard(target)
         heard_sequence = memory.sequences.get(heard.nonce) if heard else None

@@ -19,7 +19,9 @@ _WORDS: Final = struct.Struct(f"!{(_HEADER.size + abi.PAYLOAD.size) // 2}H")
 
 def payload(slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK) -> bytes:
     """Return the payload of a probe; `feedback` as `struct feedback` is laid out."""
-    return _PAYLOAD_START.pack(abi.PAYLOAD_MAGIC, abi.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce) + feedback + _PADDING
+    return (
+        _PAYLOAD_START.pack(abi.PAYLOAD_MAGIC, abi.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce) + feedback + _PADDING
+    )
 
 
 def echo_request(

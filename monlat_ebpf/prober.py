@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from monlat_ebpf import abi, packet
 from monlat_ebpf.dialogue import Dialogue, Memory, new_nonce
+from monlat_ebpf.free_places import FreePlaces
 from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.icmp_names import error_name
 from monlat_ebpf.ledger import InFlight, Ledger, Outcome, outcome_of
@@ -92,7 +93,7 @@ class Prober:
         self._stopping = False
         self.last_turn_ns = time.monotonic_ns()
         self._targets: dict[TargetKey, Target] = {}
-        self._free = deque(range(source.table.size.targets))  # the longest unused first
+        self._free = FreePlaces(source.table.size.targets)
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random())
         self._to_settle: deque[tuple[int, Target, int]] = deque()  # time, target, sequence
         self._errors: Counter[str] = Counter()
@@ -254,7 +255,8 @@ class Prober:
     # under the lock
 
     def _add(self, key: TargetKey, want: Wanted, now_ns: int) -> None:
-        index = self._free.popleft()
+        index = self._free.take(now_ns)
+        self._source.reserve(index + 1)
         self._clear(index)
         target = Target(key, index, want.address, want.zone, want.order, mapped(want.address))
         self._targets[key] = target
@@ -265,7 +267,7 @@ class Prober:
         target.gone = True
         self._schedule.remove(target)
         self._clear(target.index)
-        self._free.append(target.index)
+        self._free.give_back(target.index, time.monotonic_ns())
 
     def _clear(self, index: int) -> None:
         self._source.table.clear_target(index)

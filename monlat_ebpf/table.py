@@ -88,6 +88,10 @@ class ProbeTable:
 
     def __init__(self, size: TableSize, probes: Memory, targets: Memory, foreign: Memory) -> None:
         self.size = size
+        self.use(probes, targets, foreign)
+
+    def use(self, probes: Memory, targets: Memory, foreign: Memory) -> None:
+        """Go on with other views of the same memory."""
         self._probes = probes
         self._targets = targets
         self._foreign = foreign

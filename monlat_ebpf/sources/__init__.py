@@ -24,6 +24,9 @@ class Source(Protocol):
     def conversations(self) -> Conversations | None:
         """What the peers' agents tell; None where the source does not see the peers' requests."""
 
+    def reserve(self, targets: int) -> None:
+        """Make the table usable for the targets below `targets`; others must not be touched."""
+
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet`, an ICMP message without IP header, to `address` without ever waiting.
 

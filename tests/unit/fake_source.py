@@ -47,6 +47,9 @@ class FakeSource:
         self.foreign = 0
         self.behaviour: Behaviour = behaviour or self.answer
 
+    def reserve(self, targets: int) -> None:
+        self.reserved = targets
+
     def send(self, packet: bytes, address: Address) -> None:
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(

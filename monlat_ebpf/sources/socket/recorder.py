@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from monlat_ebpf import abi
-from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Message, Reply
 from monlat_ebpf.sources.socket.table import Probe, SocketTable
+from monlat_ebpf.wall_clock import WallClock
 
 _SLOT_OUT_OF_RANGE: Final = abi.CONSTANTS["FOREIGN_SLOT_OUT_OF_RANGE"]
 _NO_PROBE: Final = abi.CONSTANTS["FOREIGN_NO_PROBE"]

@@ -12,10 +12,10 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets
 from monlat_ebpf.sources.socket import ancillary
-from monlat_ebpf.wall_clock import WallClock
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
 from monlat_ebpf.table import ProbeTable, TableSize
+from monlat_ebpf.wall_clock import WallClock
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +71,9 @@ class SocketSource:
     def _stamp(self, raw: socket.socket, family: Family) -> None:
         endpoint = Endpoint(raw, family)
         self._receiver.add(endpoint)
+
+    def reserve(self, targets: int) -> None:
+        """Do nothing: all of the table is usable, and costs nothing before it is used."""
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""

@@ -19,7 +19,16 @@ HOOKS: Final[Mapping[str, str]] = {
 }
 """Raw tracepoint to function."""
 
-MAPS: Final = ("probes", "targets", "foreign", "exchanges", "conversations", "neighbours", "settings", "refused_feedback")
+MAPS: Final = (
+    "probes",
+    "targets",
+    "foreign",
+    "exchanges",
+    "conversations",
+    "neighbours",
+    "settings",
+    "refused_feedback",
+)
 """The maps, in the order in which their descriptors are handed over."""
 
 _WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")

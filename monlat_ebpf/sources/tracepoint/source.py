@@ -7,14 +7,23 @@ import os
 import resource
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from monlat_ebpf import abi
-from monlat_ebpf.conversations import Conversations, ConversationSize
+from monlat_ebpf.conversations import Conversations
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.neighbours import neighbours_for
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
+from monlat_ebpf.sources.tracepoint.program import MAPS
 from monlat_ebpf.table import ProbeTable, TableSize
+
+_FIRST_TARGETS: Final = 64
+"""Mapped from the start; twice as many whenever that is not enough."""
+
+_TABLE_MAPS: Final = MAPS.index("exchanges")
+"""How many of the maps are the table's; the rest are the conversations'."""
 
 
 class TracepointSource:
@@ -24,30 +33,40 @@ class TracepointSource:
 
     def __init__(self, size: TableSize) -> None:
         """Load the program with room for `size`. Raises SourceError."""
+        self._size = size
         self._sockets = RawSockets(receive_nothing)
         self._loaded: Loaded | None = None
         try:
             self._sockets.get(Family.IPV4)
             _lift_locked_memory_limit()
             self._loaded = load(size.slots)
-            conversation = ConversationSize(size)
-            lengths = (
-                *(size.probe_bytes, size.target_bytes, size.foreign_bytes),
-                *(conversation.exchange_bytes, conversation.conversation_bytes, conversation.neighbour_bytes),
-                *(abi.SETTINGS.size, abi.REFUSED_FEEDBACK.size),
-            )
-            memories = [
-                mmap.mmap(descriptor, _whole_pages(length))
-                for descriptor, length in zip(self._loaded.maps, lengths, strict=True)
-            ]
+            memories = self._map(self._loaded, _FIRST_TARGETS)
         except PermissionError as error:
             self.close()
             raise SourceError(f"no raw socket ({error}): the agent needs CAP_NET_RAW, or root") from error
         except BaseException:
             self.close()
             raise
-        self.table = ProbeTable(size, *memories[:3])
-        self.conversations = Conversations(size, *memories[3:])
+        self.table = ProbeTable(size, *memories[:_TABLE_MAPS])
+        self.conversations = Conversations(size, *memories[_TABLE_MAPS:])
+
+    def reserve(self, targets: int) -> None:
+        """Map the memory of the targets below `targets`."""
+        if targets > self._mapped and self._loaded is not None:
+            memories = self._map(self._loaded, max(targets, 2 * self._mapped))
+            self.table.use(*memories[:_TABLE_MAPS])
+            self.conversations.use(*memories[_TABLE_MAPS:])
+
+    def _map(self, loaded: Loaded, targets: int) -> list[mmap.mmap]:
+        """Return the maps' memory, of the first targets alone.
+
+        The kernel maps a range at once and whole, and all of it counts as resident.
+        """
+        self._mapped = min(targets, self._size.targets)
+        lengths = _lengths(TableSize(self._mapped), self._size)
+        return [
+            mmap.mmap(descriptor, _whole_pages(length)) for descriptor, length in zip(loaded.maps, lengths, strict=True)
+        ]
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""
@@ -63,6 +82,20 @@ class TracepointSource:
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
+
+
+def _lengths(used: TableSize, whole: TableSize) -> tuple[int, ...]:
+    """Return the bytes of each map, in the order of MAPS, of which the first `used` are wanted."""
+    return (
+        used.probe_bytes,
+        used.target_bytes,
+        used.foreign_bytes,
+        used.slots * abi.EXCHANGE.size,
+        used.targets * abi.CONVERSATION.size,
+        neighbours_for(whole.targets) * abi.NEIGHBOUR.size,
+        abi.SETTINGS.size,
+        abi.REFUSED_FEEDBACK.size,
+    )
 
 
 def _whole_pages(length: int) -> int:
