@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
 
@@ -20,7 +20,7 @@ from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.own import OwnMetrics
 from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.local_addresses import is_local
-from monlat_ebpf.model import AgentSnapshot, Family, Peer
+from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
 from monlat_ebpf.prober import Prober
 from monlat_ebpf.sources.choice import open_source
 from monlat_ebpf.table import TableSize
@@ -64,7 +64,7 @@ class Agent:
         self._server = MetricsServer(
             config.listen_host,
             config.listen_port,
-            agent_routes(self.snapshot, self._healthy, self._ready, self._own),
+            agent_routes(self.snapshot, self._healthy, self._ready, self._own, self._recent),
             count_error=self._own.count_http_error,
         )
         try:
@@ -111,6 +111,7 @@ class Agent:
 
     def snapshot(self) -> AgentSnapshot:
         """Return what is known now, every reply so far included."""
+        conversations = self._source.conversations
         return AgentSnapshot(
             node=self._config.node_name,
             zone=self._config.zone or self._discovery.own_zone,
@@ -121,7 +122,12 @@ class Agent:
             pairs=list(self._prober.pairs()),
             probe_errors=self._prober.errors(),
             foreign_packets=self._source.table.foreign_packets(),
+            refused_feedback=conversations.refused_feedback() if conversations else None,
+            send_delay=self._prober.send_delay(),
         )
+
+    def _recent(self, peer: str) -> Mapping[Family, Sequence[RecentProbe]]:
+        return self._prober.recent(peer)
 
     def _set_peers(self, peers: Sequence[Peer]) -> None:
         """Take a list from discovery, without this node: a probe to oneself measures the loopback device."""

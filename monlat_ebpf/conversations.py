@@ -104,11 +104,14 @@ class Conversations:
 
     def told(self, target: int) -> Told | None:
         """Return what the peer last told of a probe of ours, None before it did."""
-        fed_nonce = self._state(target)[-1]
-        if fed_nonce == 0:
+        return self.told_of(target, self._state(target)[-1])
+
+    def told_of(self, target: int, nonce: int) -> Told | None:
+        """Return what the peer told of the probe with that nonce, None when it did not."""
+        if nonce == 0:
             return None
-        *_, nonce, peer_received, dwell = self._exchange(target, fed_nonce)
-        return Told(nonce, peer_received, dwell) if nonce == fed_nonce else None
+        *_, told_nonce, peer_received, dwell = self._exchange(target, nonce)
+        return Told(nonce, peer_received, dwell) if told_nonce == nonce else None
 
     def heard(self, target: int) -> Heard | None:
         """Return which of our probes the peer last said it saw, None before it did."""

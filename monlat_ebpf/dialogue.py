@@ -36,6 +36,11 @@ class Memory:
     one_way: OneWay = field(default_factory=OneWay)
     last_told: int = 0
 
+    @property
+    def is_told_lately(self) -> bool:
+        """Whether the peer told of one of the last PROBES_PER_TARGET probes."""
+        return self.last_told in self.sequences
+
     def remember(self, nonce: int, sequence: int) -> None:
         """Enter a probe that is about to be sent."""
         place = nonce % abi.PROBES_PER_TARGET
@@ -78,6 +83,11 @@ class Dialogue:
     def set_neighbours(self, targets: Mapping[bytes, int]) -> int:
         """Serve these mapped addresses; return how many found no place."""
         return self.conversations.set_neighbours(targets)
+
+    @property
+    def wall_offset_ns(self) -> int:
+        """How far the wall clock is ahead of CLOCK_MONOTONIC."""
+        return self._clock.offset_ns
 
     def feedback(self, target: int) -> bytes:
         """Return what the next request to `target` says."""

@@ -4,6 +4,8 @@ MonlatError
 +-- ConfigError         a flag, a variable or a file says what cannot be     exit status 2
 +-- SourceError         a timestamp source cannot be had on this machine     exit status 1
 +-- AgentUnreachable    a command found no agent to ask                      exit status 1
++-- UnknownPeer         a command asks for a peer that the agent has not     exit status 2
++-- RouteError          the kernel has no route to an address                exit status 1
 +-- TestbedError        namespaces or links cannot be made                   exit status 1
 """
 
@@ -28,6 +30,16 @@ class SourceError(MonlatError):
 
 class AgentUnreachable(MonlatError):
     """A command found no agent to ask."""
+
+
+class UnknownPeer(MonlatError):
+    """A command asks for a peer that the agent does not measure."""
+
+    exit_status = 2
+
+
+class RouteError(MonlatError):
+    """The kernel has no route to an address."""
 
 
 class TestbedError(MonlatError):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from monlat_ebpf import abi
 from monlat_ebpf.model import Result
 from monlat_ebpf.table import Completion
+
+_RESULTS: Final = tuple(Result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Ledger:
     min_rtt_ns: int | None = None
     max_rtt_ns: int | None = None
     _open: dict[int, InFlight] = field(default_factory=dict)
+    _ended: bytearray = field(default_factory=lambda: bytearray(abi.PROBES_PER_TARGET))  # index in _RESULTS, by place
     _newest_decided: int = -1
 
     @property
@@ -99,10 +103,18 @@ class Ledger:
         """Return the probe in flight in `place`."""
         return self._open.get(place)
 
+    def last_ended(self) -> Iterator[tuple[int, Result]]:
+        """Yield sequence and result of those of the last PROBES_PER_TARGET probes that ended, oldest first."""
+        for sequence in range(max(self.sent - abi.PROBES_PER_TARGET, 0), self.sent):
+            place = sequence % abi.PROBES_PER_TARGET
+            if place not in self._open:
+                yield sequence, _RESULTS[self._ended[place]]
+
     def decide(self, place: int, outcome: Outcome) -> None:
         """Close the probe in `place`."""
         del self._open[place]
         self.results[outcome.result] += 1
+        self._ended[place] = _RESULTS.index(outcome.result)
         if outcome.rtt_ns is not None:
             rtt = outcome.rtt_ns
             self.min_rtt_ns = rtt if self.min_rtt_ns is None else min(self.min_rtt_ns, rtt)

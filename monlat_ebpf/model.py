@@ -81,13 +81,34 @@ class Queueing:
 
 
 @dataclass(frozen=True, slots=True)
+class RecentProbe:
+    """One of the last probes, ended. Times are nanoseconds, `sent_unix_ns` since 1970; None where not known.
+
+    `dwell_ns` is the peer's, once it told; then RTT less dwell is what the network took. Its split into `forward_ns`
+    and `return_ns` is by the estimated offset of the peer's clock, and as wrong as that is: each by up to
+    ClockOffset.error_ns, the one as much too long as the other is too short (`monlat_ebpf/one_way.py`).
+    """
+
+    sequence: int
+    result: Result
+    sent_unix_ns: int
+    send_delay_ns: int | None = None
+    rtt_ns: int | None = None
+    dwell_ns: int | None = None
+    forward_ns: int | None = None
+    return_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PairSnapshot:
     """What this node knows of one family of one peer, at one instant.
 
     `sent == sum(results.values()) + in_flight` always holds. Times are nanoseconds. `last_rtt_ns` is None
     while the peer does not answer, `min_rtt_ns` and `max_rtt_ns` until it first has. `device` is the name
     of the interface that the last probe left by, "" before there was one. What takes both ends' agents is None
-    where the source does not see the peer's requests, or until it first did.
+    where the source does not see the peer's requests, or until it first did. `dwell` is of this node's kernel, when
+    it answers the peer; `last_peer_dwell_ns` is of the peer's. The last four are of the exchanges that the peer told
+    of, and None again when it has told of none of the last PROBES_PER_TARGET probes.
     """
 
     to: str
@@ -106,6 +127,8 @@ class PairSnapshot:
     rtt: Histogram
     network_rtt: Histogram | None = None
     dwell: Histogram | None = None
+    last_network_rtt_ns: int | None = None
+    last_peer_dwell_ns: int | None = None
     clock_offset: ClockOffset | None = None
     queueing: Queueing | None = None
 
@@ -115,8 +138,9 @@ class AgentSnapshot:
     """What this agent knows at one instant; all that is shown anywhere comes from here.
 
     `pairs` is sorted by peer, and within a peer by its order of preference of families. `probe_errors`
-    counts by ICMP error or errno name, `foreign_packets` by reason. `source_reason` is "" when the source
-    is the first choice.
+    counts by ICMP error or errno name, `foreign_packets` by reason. `refused_feedback`
+    as well, None where the source hears no feedback. `source_reason` is "" when the source is the first choice.
+    `send_delay` is of all probes to anybody.
     """
 
     node: str
@@ -129,3 +153,4 @@ class AgentSnapshot:
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     foreign_packets: Mapping[str, int] = field(default_factory=dict)
     refused_feedback: Mapping[str, int] | None = None
+    send_delay: Histogram | None = None

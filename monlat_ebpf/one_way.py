@@ -59,6 +59,11 @@ class OneWay:
             self._window.clear()
         self._window.append(exchange)
 
+    @property
+    def last(self) -> Exchange | None:
+        """The newest exchange, None before there was one."""
+        return self._window[-1] if self._window else None
+
     def clock_offset(self) -> ClockOffset | None:
         """Return the offset by the least-delayed exchange, None before there was one."""
         if not self._window:

@@ -17,11 +17,13 @@ from typing import Final, Protocol
 from monlat_ebpf import abi, packet
 from monlat_ebpf.dialogue import Dialogue, Memory, new_nonce
 from monlat_ebpf.free_places import FreePlaces
-from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
+from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND, bucket_of
 from monlat_ebpf.icmp_names import error_name
 from monlat_ebpf.ledger import InFlight, Ledger, Outcome, outcome_of
-from monlat_ebpf.model import Address, PairSnapshot, Peer, Result
+from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
+from monlat_ebpf.one_way import OneWay
 from monlat_ebpf.peers import TargetKey, Wanted, changes, phase
+from monlat_ebpf.recent import recent_probe
 from monlat_ebpf.schedule import Schedule
 from monlat_ebpf.sources import Source
 from monlat_ebpf.table import mapped
@@ -35,6 +37,9 @@ IDLE_TURN_SECONDS: Final = 5.0
 
 SETTLE_DELAY_NS: Final = 10_000_000
 """Between a deadline and its reading: a processor that had the reply in hand may have been interrupted."""
+
+_UNTOLD: Final = OneWay()
+"""Of a peer that tells nothing."""
 
 
 class Observer(Protocol):
@@ -97,6 +102,8 @@ class Prober:
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random())
         self._to_settle: deque[tuple[int, Target, int]] = deque()  # time, target, sequence
         self._errors: Counter[str] = Counter()
+        self._send_delays = [0] * abi.BUCKETS
+        self._send_delay_sum_ns = 0
         self._refused: tuple[str, ...] = ()
         self._logged: set[tuple[TargetKey, int]] = set()
 
@@ -142,6 +149,17 @@ class Prober:
         """Return how many probes failed, by ICMP error or errno name."""
         with self._lock:
             return dict(self._errors)
+
+    def send_delay(self) -> Histogram:
+        """Return the send delay of all probes so far."""
+        with self._lock:
+            return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
+
+    def recent(self, peer: str) -> dict[Family, list[RecentProbe]]:
+        """Return the last probes of each family of `peer` that have ended, oldest first; nothing of a stranger."""
+        with self._lock:
+            targets = [target for target in self._targets.values() if target.key.peer == peer]
+            return {target.key.family: self._recent(target) for target in targets}
 
     def pairs(self) -> Iterator[PairSnapshot]:
         """Yield each target's account, sorted by peer and preference, with all replies so far in it.
@@ -247,6 +265,8 @@ class Prober:
         target.ledger.decide(place, outcome)
         if outcome.send_delay_ns is not None:
             target.device = outcome.device
+            self._send_delays[bucket_of(outcome.send_delay_ns)] += 1
+            self._send_delay_sum_ns += outcome.send_delay_ns
             self._send_delay.observe(outcome.send_delay_ns / NANOSECONDS_PER_SECOND)
         if outcome.error is not None:
             self._errors[error_name(target.key.family, *outcome.error)] += 1
@@ -281,6 +301,20 @@ class Prober:
         if homeless:
             _LOG.warning("%d addresses find no place in the table of neighbours: their dwell is not measured", homeless)
 
+    def _recent(self, target: Target) -> list[RecentProbe]:
+        self._settle_answered(target)
+        offset, wall_offset_ns = None, time.time_ns() - time.monotonic_ns()
+        if self._dialogue is not None:
+            self._dialogue.listen(target.index, target.memory)
+            offset, wall_offset_ns = target.memory.one_way.clock_offset(), self._dialogue.wall_offset_ns
+        probes = []
+        for sequence, result in target.ledger.last_ended():
+            slot = target.index * abi.PROBES_PER_TARGET + sequence % abi.PROBES_PER_TARGET
+            stamps = self._source.table.stamps(slot)
+            told = self._dialogue.conversations.told_of(target.index, stamps.nonce) if self._dialogue else None
+            probes.append(recent_probe(sequence, result, stamps, told, offset, wall_offset_ns))
+        return probes
+
     def _snapshot(self, target: Target) -> PairSnapshot:
         ledger, table = target.ledger, self._source.table
         late, duplicates = table.late_and_duplicates(target.index)
@@ -289,6 +323,8 @@ class Prober:
             self._dialogue.listen(target.index, target.memory)
             network_rtt = self._dialogue.conversations.network_rtt(target.index)
             dwell = self._dialogue.conversations.dwell(target.index)
+        one_way = target.memory.one_way if target.memory.is_told_lately else _UNTOLD
+        last = one_way.last
         return PairSnapshot(
             to=target.key.peer,
             family=target.key.family,
@@ -306,8 +342,10 @@ class Prober:
             rtt=table.histogram(target.index),
             network_rtt=network_rtt,
             dwell=dwell,
-            clock_offset=target.memory.one_way.clock_offset(),
-            queueing=target.memory.one_way.queueing(),
+            last_network_rtt_ns=last.network_rtt if last else None,
+            last_peer_dwell_ns=last.t3 - last.t2 if last else None,
+            clock_offset=one_way.clock_offset(),
+            queueing=one_way.queueing(),
         )
 
 

@@ -69,9 +69,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """A probe's nonce, t1 and t4."""
+    """A probe's nonce, t0, t1 and t4."""
 
     nonce: int
+    sent_ns: int
     transmitted_ns: int
     received_ns: int
 
@@ -116,7 +117,7 @@ class ProbeTable:
     def stamps(self, slot: int) -> Stamps:
         """Return the probe in place `slot`, its nonce with it."""
         fields = _PROBE.unpack_from(self._probes, slot * abi.PROBE.size)
-        return Stamps(fields[0], fields[4], fields[5])
+        return Stamps(fields[0], fields[1], fields[4], fields[5])
 
     def clear_target(self, target: int) -> None:
         """Forget the target's probes and sums; later answers to them are foreign."""

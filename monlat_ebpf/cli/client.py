@@ -1,4 +1,4 @@
-"""Asks an agent over HTTP: the commands' one way to what was measured. Used by `peers` and `demo`."""
+"""Asks an agent over HTTP: the commands' one way to what was measured. Used by all that show it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,57 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlencode, urlsplit
 
-from monlat_ebpf.errors import AgentUnreachable, ConfigError
-from monlat_ebpf.exposition.api import PairDocument, PeersDocument, RttDocument
+from monlat_ebpf.errors import AgentUnreachable, ConfigError, UnknownPeer
+from monlat_ebpf.exposition.api import NetworkRttDocument, PairDocument, PeersDocument, RttDocument
+from monlat_ebpf.exposition.one_peer import PeerDocument
 
 DEFAULT_URLS: Final = ("http://[::1]:10045", "http://127.0.0.1:10045")
 """This node's agent; the second for a host without IPv6."""
 
 _PATH: Final = "/api/v1/peers"
-_LARGEST_ANSWER: Final = 64 * 1024 * 1024  # bytes; 5,000 peers of two addresses need 5 MB
+_NAMED_PEERS: Final = 5  # of those that there are, when somebody asks for one that there is not
+_LARGEST_ANSWER: Final = 64 * 1024 * 1024  # bytes; 5,000 peers of two addresses need 8 MB
+
+Answer = TypeVar("Answer")
 
 
 def ask_this_node(timeout_seconds: float = 5.0) -> PeersDocument:
     """Return the answer of the agent on this node. Raises AgentUnreachable."""
+    return _first_answer(lambda url: ask(url, timeout_seconds))
+
+
+def ask_about(peer: str, url: str | None, timeout_seconds: float = 5.0) -> PeerDocument:
+    """Return what the agent at `url` (None: on this node) knows of `peer`, its last probes with it.
+
+    Raises as `ask` does, and UnknownPeer.
+    """
+    if url is None:
+        return _first_answer(lambda url: ask_about(peer, url, timeout_seconds))
+    answer = cast(PeerDocument, ask(url, timeout_seconds, f"?{urlencode({'peer': peer})}"))
+    if not all("probes" in pair for pair in answer["pairs"]):
+        raise _unreachable(url, f"its answer to {_PATH} lacks probes (is it a monlat of another version?)")
+    if not answer["pairs"]:
+        known = list(dict.fromkeys(pair["to"] for pair in ask(url, timeout_seconds)["pairs"]))
+        some = ", ".join(known[:_NAMED_PEERS]) + (", …" if len(known) > _NAMED_PEERS else "")
+        raise UnknownPeer(f"node {answer['node']} measures no peer {peer!r}; it measures {some or 'none'}")
+    return answer
+
+
+def _first_answer(attempt: Callable[[str], Answer]) -> Answer:
     failures = []
     for url in DEFAULT_URLS:
         try:
-            return ask(url, timeout_seconds)
+            return attempt(url)
         except AgentUnreachable as error:
             failures.append(error)
     raise failures[0]
 
 
-def ask(url: str, timeout_seconds: float = 5.0) -> PeersDocument:
+def ask(url: str, timeout_seconds: float = 5.0, query: str = "") -> PeersDocument:
     """Return the answer of the agent at `url`, waiting at most `timeout_seconds` for each part of it.
 
     No proxy is used, whatever the environment says: it would ask about its own node. Raises ConfigError when `url`
@@ -39,7 +65,7 @@ def ask(url: str, timeout_seconds: float = 5.0) -> PeersDocument:
     base = _checked(url)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(base + _PATH, timeout=timeout_seconds) as response:
+        with opener.open(base + _PATH + query, timeout=timeout_seconds) as response:
             body = response.read(_LARGEST_ANSWER + 1)
     except urllib.error.HTTPError as error:
         with error:
@@ -73,8 +99,10 @@ def _problem(answer: Any) -> str:
         missing = "a list in pairs"
     for index, pair in enumerate([] if missing else answer["pairs"]):
         place = f"pairs[{index}]."
-        missing = _missing(pair, PairDocument.__required_keys__, place) or _missing(
-            pair["rtt_ms"], RttDocument.__required_keys__, place + "rtt_ms."
+        missing = (
+            _missing(pair, PairDocument.__required_keys__, place)
+            or _missing(pair["rtt_ms"], RttDocument.__required_keys__, place + "rtt_ms.")
+            or _missing(pair["network_rtt_ms"], NetworkRttDocument.__required_keys__, place + "network_rtt_ms.")
         )
         if missing:
             break

@@ -11,7 +11,7 @@ import click
 from monlat_ebpf import __version__
 from monlat_ebpf.errors import MonlatError
 
-COMMANDS = ("agent", "ping", "peers", "doctor", "demo")
+COMMANDS = ("agent", "ping", "peers", "explain", "watch", "doctor", "demo")
 """In the order of the help. Each is the `command` of the module of its name in this package."""
 
 _NO_COMMAND = 2  # as for any other usage that cannot be

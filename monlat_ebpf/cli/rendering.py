@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import compress
 from typing import Literal
 
-from monlat_ebpf.exposition.api import PairDocument, PeersDocument
+from monlat_ebpf.exposition.api import AgentDocument, PairDocument, PeersDocument
 
 RttKind = Literal["last", "p50", "p99", "min", "max"]
 
@@ -19,6 +19,8 @@ _DECIMALS = ((0.00995, 4), (0.9995, 3), (9.995, 2), (99.95, 1))
 
 _RESULT_NAMES = {
     "lost_network": "network",
+    "lost_forward": "forward",
+    "lost_return": "return",
     "lost_host": "host",
     "unreachable": "unreachable",
     "send_error": "send error",
@@ -26,11 +28,12 @@ _RESULT_NAMES = {
 
 
 class Tone(StrEnum):
-    """How a cell is meant, for whoever has colours."""
+    """How a cell is meant, for whoever has colours. Each letter of a BAR is a colour of its own."""
 
     PLAIN = ""
     FAINT = "faint"
     BAD = "bad"
+    BAR = "bar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def milliseconds(value: float | None) -> str:
 
 def peers_table(answer: PeersDocument) -> Table:
     """Return one agent's pairs, a row each."""
-    return Table(_title(answer), _PEERS_COLUMNS, tuple(_pair_row(pair) for pair in answer["pairs"]))
+    return Table(title(answer), _PEERS_COLUMNS, tuple(_pair_row(pair) for pair in answer["pairs"]))
 
 
 def matrix(pairs: Sequence[PairDocument], kind: RttKind = "last") -> Table:
@@ -133,7 +136,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _title(answer: PeersDocument) -> str:
+def title(answer: AgentDocument) -> str:
+    """Say whose answer it is, and how that agent measures."""
     source = answer["source"] + (f" ({answer['source_reason']})" if answer["source_reason"] else "")
     return printable(
         f"node {answer['node']}, source {source}, a probe each {answer['interval_seconds']:g} s, "
@@ -144,7 +148,6 @@ def _title(answer: PeersDocument) -> str:
 def _pair_row(pair: PairDocument) -> tuple[Cell, ...]:
     rtt = pair["rtt_ms"]
     ended = pair["replies"] + pair["lost"]
-    loss = f"{100 * pair['lost'] / ended:.3g}%" if ended else _NOTHING
     lost_tone = Tone.BAD if pair["lost"] else Tone.PLAIN
     return (
         *(
@@ -153,14 +156,20 @@ def _pair_row(pair: PairDocument) -> tuple[Cell, ...]:
         ),
         Cell(str(pair["sent"])),
         Cell(str(pair["lost"]), lost_tone),
-        Cell(loss, lost_tone),
+        Cell(loss(pair), lost_tone),
         Cell(milliseconds(rtt["last"]), Tone.BAD if rtt["last"] is None and ended else Tone.PLAIN),
         *(Cell(milliseconds(value)) for value in (rtt["p50"], rtt["p99"], rtt["min"], rtt["max"])),
-        Cell(_lost_at(pair), lost_tone),
+        Cell(lost_at(pair), lost_tone),
     )
 
 
-def _lost_at(pair: PairDocument) -> str:
+def loss(pair: PairDocument) -> str:
+    """Say which part of the probes that ended was lost: "17.4%"; "-" before one ended."""
+    ended = pair["replies"] + pair["lost"]
+    return f"{100 * pair['lost'] / ended:.3g}%" if ended else _NOTHING
+
+
+def lost_at(pair: PairDocument) -> str:
     """Say where the lost probes ended: "network 3, host 1"."""
     results = pair["results"]
     return ", ".join(f"{name} {results[key]}" for key, name in _RESULT_NAMES.items() if results.get(key))

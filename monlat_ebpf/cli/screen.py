@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from itertools import cycle, groupby
 from typing import TYPE_CHECKING
 
 from monlat_ebpf.cli.rendering import Cell, Table, Tone, narrowed
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.table
 
 _GUTTER = "  "
 _WIDEST = 10_000  # columns: no table is wider
-_STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.BAD: "bold red"}
+_STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.BAD: "bold red", Tone.BAR: ""}
+_BAR_STYLES = ("black on yellow", "black on cyan", "black on magenta", "black on green", "black on white")
+"""Of the letters of a bar, in the order of their first coming in a table."""
 
 
 def show(table: Table) -> None:
@@ -29,14 +33,22 @@ def _show_in_terminal(table: Table) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    unlimited = console.options.update(width=_WIDEST)
-    for candidate in narrowed(table):
-        drawn = as_rich(candidate)
-        width = console.measure(drawn, options=unlimited).maximum
-        if width <= console.width:
-            break
-    console.width = max(console.width, width)
+    drawn = as_rich(fitting(table, console))
+    console.width = max(console.width, _width_of(drawn, console))
     console.print(drawn)
+
+
+def fitting(table: Table, console: rich.console.Console) -> Table:
+    """Return `table` with as many columns as fit `console`, the fewest where even those do not."""
+    for candidate in narrowed(table):
+        if _width_of(as_rich(candidate), console) <= console.width:
+            break
+    return candidate
+
+
+def _width_of(drawn: rich.table.Table, console: rich.console.Console) -> int:
+    unlimited = console.options.update(width=_WIDEST)
+    return console.measure(drawn, options=unlimited).maximum
 
 
 def as_text(table: Table) -> str:
@@ -71,7 +83,13 @@ def as_rich(table: Table) -> rich.table.Table:
     for column in table.columns:
         drawn.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
 
+    bars = "".join(cell.text for row in table.rows for cell in row if cell.tone is Tone.BAR)
+    styles = dict(zip(dict.fromkeys(bars.replace(" ", "")), cycle(_BAR_STYLES), strict=False))
+
     def text_of(cell: Cell) -> Text:
+        if cell.tone is Tone.BAR:
+            runs = ("".join(run) for _, run in groupby(cell.text))
+            return Text.assemble(*((run, styles.get(run[0], "")) for run in runs))
         return Text(cell.text, style=_STYLES[cell.tone])
 
     for row in table.rows:

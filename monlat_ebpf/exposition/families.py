@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from monlat_ebpf.one_way import WINDOW
+
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
@@ -26,6 +28,27 @@ LATENCY_BETWEEN_NODES: Final = MetricFamily(
 RTT: Final = MetricFamily(
     "monlat_rtt_seconds", "histogram", "Round-trip time from this node's driver to the peer and back to the driver."
 )
+NETWORK_RTT: Final = MetricFamily(
+    "monlat_network_rtt_seconds",
+    "histogram",
+    "Round-trip time without what the peer's kernel took to answer, where the peer's agent tells it.",
+)
+DWELL: Final = MetricFamily(
+    "monlat_dwell_seconds", "histogram", "Time that this node's kernel took to answer a probe of the peer."
+)
+CLOCK_OFFSET: Final = MetricFamily(
+    "monlat_clock_offset_seconds", "gauge", "The peer's wall clock minus this node's, by the least delayed probe."
+)
+CLOCK_OFFSET_ERROR: Final = MetricFamily(
+    "monlat_clock_offset_error_seconds",
+    "gauge",
+    "How wrong the clock offset may be, either way: half of that probe's network round-trip time, and the drift since.",
+)
+QUEUEING: Final = MetricFamily(
+    "monlat_queueing_seconds",
+    "gauge",
+    f"How much longer the last probe took in each direction than the best of the last {WINDOW}.",
+)
 PROBES_SENT: Final = MetricFamily("monlat_probes_sent_total", "counter", "Probes that the agent began to send.")
 PROBE_RESULTS: Final = MetricFamily("monlat_probe_results_total", "counter", "Probes that ended, by how they ended.")
 LATE_REPLIES: Final = MetricFamily(
@@ -41,6 +64,9 @@ FOREIGN_PACKETS: Final = MetricFamily(
     "monlat_foreign_packets_total",
     "counter",
     "Packets that look like a probe's and answer none of this agent's, by reason.",
+)
+REFUSED_FEEDBACK: Final = MetricFamily(
+    "monlat_refused_feedback_total", "counter", "What peers said of this node's probes and was not believed, by reason."
 )
 PEER_INFO: Final = MetricFamily(
     "monlat_peer_info", "gauge", "Always 1: the address, the zones and the interface of a measured pair."

@@ -35,6 +35,8 @@ class Request:
 
     accept: str = ""
     """The Accept header, "" without one."""
+    query: str = ""
+    """What follows the question mark, still encoded; "" without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +210,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> Response:
         """Return the route's response, its first chunk made, so that most of what can fail still becomes a 500."""
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         route = self.server.routes.get(path)
         if route is None:
             paths = "  ".join(self.server.routes)
             return Response(f"nothing here; there is {paths}\n".encode(), status=HTTPStatus.NOT_FOUND)
         try:
-            response = route(Request(accept=self.headers.get("Accept", "")))
+            response = route(Request(accept=self.headers.get("Accept", ""), query=query))
             if isinstance(response.body, bytes):
                 return response
             first = next(response.body, b"")

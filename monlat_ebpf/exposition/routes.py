@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
-from monlat_ebpf.exposition import api, negotiation, text
+from monlat_ebpf.exposition import api, negotiation, one_peer, text
 from monlat_ebpf.exposition.http import Request, Response, Route
 from monlat_ebpf.exposition.own import OwnMetrics
-from monlat_ebpf.model import AgentSnapshot
+from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe
 
 Check = Callable[[], str | None]
 """Returns None when all is well, else the reason why not."""
 
+Recent = Callable[[str], Mapping[Family, Sequence[RecentProbe]]]
+
 _INDEX: Final = {
     "/metrics": "the measurements, for Prometheus",
-    "/api/v1/peers": "the same by peer, as JSON",
+    "/api/v1/peers": "the same by peer, as JSON; ?peer=NAME: of one, with its last probes",
     "/healthz": "does the process work",
     "/readyz": "is it loaded, and does it know its peers",
 }
 
 
 def agent_routes(
-    snapshot: Callable[[], AgentSnapshot], healthy: Check, ready: Check, own: OwnMetrics
+    snapshot: Callable[[], AgentSnapshot], healthy: Check, ready: Check, own: OwnMetrics, recent: Recent = lambda _: {}
 ) -> Mapping[str, Route]:
-    """Return the routes of an agent. `snapshot` is called once a request, so an answer is of one instant."""
+    """Return the routes of an agent. `snapshot` is called once a request, so an answer is of one instant.
+
+    `recent` returns the last probes of a peer, by family, oldest first.
+    """
     exposition = text.TextExposition()
 
     def render_text(agent: AgentSnapshot) -> Iterator[bytes]:
@@ -39,7 +45,11 @@ def agent_routes(
         chosen = negotiation.choose(request.accept, formats)
         return Response(chosen.render(snapshot()), chosen.content_type)
 
-    def peers(_: Request) -> Response:
+    def peers(request: Request) -> Response:
+        wanted = parse_qs(request.query).get("peer")
+        if wanted:
+            body = one_peer.render_peer(snapshot(), wanted[-1], recent(wanted[-1]))
+            return Response(body, api.CONTENT_TYPE)
         return Response(api.render_peers(snapshot()), api.CONTENT_TYPE)
 
     return {

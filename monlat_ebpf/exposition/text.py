@@ -15,21 +15,13 @@ from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.chunks import in_chunks
 from monlat_ebpf.exposition.families import MetricFamily
 from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, classic_buckets
-from monlat_ebpf.model import AgentSnapshot, PairSnapshot, Result
+from monlat_ebpf.model import AgentSnapshot, ClockOffset, Histogram, PairSnapshot, Queueing, Result
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
-_LABELS: Final = b"@"  # stands for a pair's labels in _RTT_LINES, which hold no other @
-_RTT_LINES: Final = b"".join(
-    (
-        *(b'monlat_rtt_seconds_bucket{@,le="%r"} %%d\n' % edge for edge in OCTAVE_EDGES),
-        b'monlat_rtt_seconds_bucket{@,le="+Inf"} %d\n',
-        b"monlat_rtt_seconds_sum{@} %r\n",
-        b"monlat_rtt_seconds_count{@} %d\n",
-    )
-)
+_LABELS: Final = b"@"  # stands for a pair's labels in the lines of a histogram, which hold no other @
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> bytes:
@@ -87,10 +79,10 @@ class TextExposition:
 def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.LATENCY_BETWEEN_NODES)
     yield from _latency_lines(rows)
-    yield _header(families.RTT)
-    for labels, pair in rows:
-        numbers = (*classic_buckets(pair.rtt), pair.rtt.sum_ns / NANOSECONDS_PER_SECOND, pair.rtt.count)
-        yield (_RTT_LINES % numbers).replace(_LABELS, labels.family)
+    yield from _histogram_lines(families.RTT, [(labels, pair.rtt) for labels, pair in rows])
+    yield from _histogram_lines(families.NETWORK_RTT, [(labels, pair.network_rtt) for labels, pair in rows])
+    yield from _histogram_lines(families.DWELL, [(labels, pair.dwell) for labels, pair in rows])
+    yield from _one_way_lines(rows)
     yield _header(families.PROBES_SENT)
     for labels, pair in rows:
         yield b"monlat_probes_sent_total{%b} %d\n" % (labels.family, pair.sent)
@@ -108,6 +100,9 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.FOREIGN_PACKETS)
     for reason, count in sorted(snapshot.foreign_packets.items()):
         yield b"monlat_foreign_packets_total{%b} %d\n" % (label_text([("reason", reason)]), count)
+    yield _header(families.REFUSED_FEEDBACK)
+    for reason, count in sorted((snapshot.refused_feedback or {}).items()):
+        yield b"monlat_refused_feedback_total{%b} %d\n" % (label_text([("reason", reason)]), count)
     yield _header(families.PEER_INFO)
     for labels, _ in rows:
         yield b"monlat_peer_info{%b} 1\n" % labels.info
@@ -122,6 +117,47 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
 
 def _header(family: MetricFamily) -> bytes:
     return f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n".encode()
+
+
+def _histogram_lines(family: MetricFamily, rows: Iterable[tuple[_PairLabels, Histogram | None]]) -> Iterator[bytes]:
+    """Yield the family's classic buckets, sums and counts, of those that have them."""
+    yield _header(family)
+    name = family.name.encode()
+    template = b"".join(
+        (
+            *(b'%b_bucket{@,le="%r"} %%d\n' % (name, edge) for edge in OCTAVE_EDGES),
+            b'%b_bucket{@,le="+Inf"} %%d\n' % name,
+            b"%b_sum{@} %%r\n" % name,
+            b"%b_count{@} %%d\n" % name,
+        )
+    )
+    for labels, histogram in rows:
+        if histogram is not None:
+            cumulative = classic_buckets(histogram)
+            numbers = (*cumulative, histogram.sum_ns / NANOSECONDS_PER_SECOND, cumulative[-1])
+            yield (template % numbers).replace(_LABELS, labels.family)
+
+
+def _one_way_lines(rows: _Rows) -> Iterator[bytes]:
+    """Yield one line a peer and gauge: of the first of its families whose exchanges the peer tells."""
+    offsets: dict[str, tuple[bytes, ClockOffset]] = {}
+    queues: dict[str, tuple[bytes, Queueing]] = {}
+    for labels, pair in rows:
+        if pair.clock_offset is not None:
+            offsets.setdefault(pair.to, (labels.nodes, pair.clock_offset))
+        if pair.queueing is not None:
+            queues.setdefault(pair.to, (labels.nodes, pair.queueing))
+    yield _header(families.CLOCK_OFFSET)
+    for nodes, offset in offsets.values():
+        yield b"monlat_clock_offset_seconds{%b} %r\n" % (nodes, offset.offset_ns / NANOSECONDS_PER_SECOND)
+    yield _header(families.CLOCK_OFFSET_ERROR)
+    for nodes, offset in offsets.values():
+        yield b"monlat_clock_offset_error_seconds{%b} %r\n" % (nodes, offset.error_ns / NANOSECONDS_PER_SECOND)
+    yield _header(families.QUEUEING)
+    for nodes, queue in queues.values():
+        for direction, nanoseconds in ((b"forward", queue.forward_ns), (b"return", queue.return_ns)):
+            seconds = nanoseconds / NANOSECONDS_PER_SECOND
+            yield b'monlat_queueing_seconds{%b,direction="%b"} %r\n' % (nodes, direction, seconds)
 
 
 def _latency_lines(rows: _Rows) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 
 def pair(to: str, **changes: Any) -> dict[str, Any]:
@@ -23,11 +24,20 @@ def pair(to: str, **changes: Any) -> dict[str, Any]:
         "sent": 23,
         "replies": 19,
         "lost": 4,
-        "results": {"reply": 19, "lost_network": 3, "lost_host": 0, "unreachable": 1, "send_error": 0},
+        "results": {
+            **{"reply": 19, "lost_network": 3, "lost_forward": 0, "lost_return": 0},
+            **{"lost_host": 0, "unreachable": 1, "send_error": 0},
+        },
         "in_flight": 0,
         "late": 0,
         "duplicates": 0,
         "rtt_ms": {"last": 0.0431, "p50": 0.0502, "p99": 1.274, "min": 0.0094, "max": 103.4},
+        "network_rtt_ms": {"last": 0.0131, "p50": 0.0152, "p99": 0.9},
+        "dwell_ms": {"p50": 0.0311, "p99": 0.4},
+        "peer_dwell_ms": 0.03,
+        "clock_offset_ms": -2.0005,
+        "clock_offset_error_ms": 0.01,
+        "queueing_ms": {"forward": 0.0021, "return": 0.0},
         **changes,
     }
 
@@ -43,21 +53,49 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "pairs": list(pairs),
         "probe_errors": {},
         "foreign_packets": {},
+        "refused_feedback": {},
+        "send_delay_ms": {"p50": 0.0801, "p99": 0.29},
         **changes,
     }
 
 
+def probe(sequence: int, **changes: Any) -> dict[str, Any]:
+    """One answered probe: 80 us to the driver, 10 there, 30 at the peer, 20 back."""
+    return {
+        "sequence": sequence,
+        "result": "reply",
+        "sent_unix": 1_700_000_000.25 + sequence,
+        "send_delay_us": 80.0,
+        "rtt_us": 60.0,
+        "dwell_us": 30.0,
+        "network_us": 30.0,
+        "forward_us": 10.0,
+        "return_us": 20.0,
+        **changes,
+    }
+
+
+def _of_one(content: bytes, peer: str) -> bytes:
+    document = json.loads(content)
+    return json.dumps({**document, "pairs": [each for each in document["pairs"] if each["to"] == peer]}).encode()
+
+
 @contextmanager
-def serving(body: dict[str, Any] | bytes) -> Iterator[str]:
-    """Serve `body`, and yield the URL to ask."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+def serving(*bodies: dict[str, Any] | bytes) -> Iterator[str]:
+    """Serve `bodies` one after the other, the last one for good, and yield the URL to ask.
+
+    Asked for one peer, it serves only the pairs to that.
+    """
+    contents = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path == "/api/v1/peers"
+            path, _, query = self.path.partition("?")
+            found = path == "/api/v1/peers"
             self.send_response(200 if found else 404)
             self.end_headers()
-            self.wfile.write(content if found else b"")
+            content = contents.pop(0) if len(contents) > 1 else contents[0]
+            self.wfile.write(_of_one(content, parse_qs(query)["peer"][0]) if query else content if found else b"")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""

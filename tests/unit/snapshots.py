@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
-from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Result
+from monlat_ebpf.model import AgentSnapshot, ClockOffset, Family, Histogram, PairSnapshot, Queueing, Result
 
 NO_SAMPLES = Histogram((0,) * 186, 0)
 
@@ -57,6 +57,8 @@ def agent(pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
         pairs=pairs,
         probe_errors={"ENETUNREACH": 2, "host_unreachable": 3},
         foreign_packets={"no_probe": 0, "nonce_mismatch": 7},
+        refused_feedback={"nonce_mismatch": 3, "unknown_peer": 0},
+        send_delay=histogram({36: 1, 49: 1}, 84_000),
     )
 
 
@@ -70,6 +72,12 @@ ANSWERING = replace(
     min_rtt_ns=64_000,
     max_rtt_ns=500_000,
     rtt=histogram({49: 1, 71: 1, 73: 1}, 1_000_000),
+    network_rtt=histogram({36: 1, 49: 1}, 84_000),
+    dwell=histogram({36: 2}, 40_000),
+    last_network_rtt_ns=64_000,
+    last_peer_dwell_ns=372_000,
+    clock_offset=ClockOffset(-2_000_500.0, 10_000.0),
+    queueing=Queueing(0, 44_000),
 )
 ANSWERING_OVER_IPV6 = replace(
     new_pair("node2", "fd00::2", to_zone="b", device="eth0"),
@@ -79,13 +87,19 @@ ANSWERING_OVER_IPV6 = replace(
     min_rtt_ns=500_000,
     max_rtt_ns=500_000,
     rtt=histogram({73: 1}, 500_000),
+    network_rtt=NO_SAMPLES,
+    dwell=histogram({36: 1}, 20_000),
+    clock_offset=ClockOffset(7.0, 7.0),
+    queueing=Queueing(7, 7),
 )
 SILENT_SINCE_A_WHILE = replace(
     new_pair("node3", "fd00::3", device="eth1"),
-    sent=20,
+    sent=30,
     results={
         Result.REPLY: 2,
         Result.LOST_NETWORK: 11,
+        Result.LOST_FORWARD: 4,
+        Result.LOST_RETURN: 6,
         Result.LOST_HOST: 1,
         Result.UNREACHABLE: 3,
         Result.SEND_ERROR: 2,

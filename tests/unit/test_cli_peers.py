@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import socket
 import subprocess
 import sys
-import termios
 
 import pytest
 
 from monlat_ebpf.cli.client import ask
 from monlat_ebpf.errors import AgentUnreachable, ConfigError
 from tests.unit.fake_agent import answer, pair, serving
+from tests.unit.terminal import in_a_terminal
 
 PROGRAM = [sys.executable, "-m", "monlat_ebpf", "peers"]
 BOX_DRAWING = "─━│┃"
@@ -30,24 +28,6 @@ def in_a_pipe(*arguments: str, **environment: str) -> subprocess.CompletedProces
         check=False,
         env={**os.environ, **environment},
     )
-
-
-def in_a_terminal(*arguments: str, columns: int) -> str:
-    """Run the command with a terminal as its standard output; return what it wrote."""
-    terminal, inside = pty.openpty()
-    termios.tcsetwinsize(inside, (50, columns))
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], stdout=inside, env={**environment, "TERM": "xterm-256color"}
-    ) as process:
-        os.close(inside)
-        written = b""
-        with contextlib.suppress(OSError):  # EIO: the last writer has closed its side
-            while part := os.read(terminal, 65536):
-                written += part
-        os.close(terminal)
-    assert process.returncode == 0
-    return written.decode()
 
 
 def unused_port() -> int:
@@ -78,7 +58,7 @@ def test_a_pipe_gets_plain_text_of_any_width() -> None:
 def test_a_terminal_gets_a_table_with_colours() -> None:
     """A frame, and red where probes were lost."""
     with serving(answer(pair("node2"))) as url:
-        shown = in_a_terminal("--url", url, columns=160)
+        shown = in_a_terminal([*PROGRAM, "--url", url], columns=160)
     assert set(BOX_DRAWING) & set(shown)
     assert "\x1b[1;31m" in shown
     assert "10.0.0.2" in shown
@@ -87,7 +67,7 @@ def test_a_terminal_gets_a_table_with_colours() -> None:
 def test_a_narrow_terminal_leaves_columns_out_and_says_so() -> None:
     """At 80 columns where probes were lost and the family give way; what is shown is whole."""
     with serving(answer(pair("node2"))) as url:
-        shown = in_a_terminal("--url", url, columns=80)
+        shown = in_a_terminal([*PROGRAM, "--url", url], columns=80)
     assert "left out to fit: LOST AT, FAMILY" in shown
     assert all(number in shown for number in ("23", "17.4%", "0.043", "0.050", "1.27", "0.0094", "103"))
 
@@ -95,7 +75,7 @@ def test_a_narrow_terminal_leaves_columns_out_and_says_so() -> None:
 def test_a_terminal_that_is_too_narrow_for_anything_cuts_nothing() -> None:
     """At 30 columns the terminal breaks the lines, and the numbers are all there."""
     with serving(answer(pair("node2"))) as url:
-        shown = " ".join(in_a_terminal("--url", url, columns=30).split())
+        shown = " ".join(in_a_terminal([*PROGRAM, "--url", url], columns=30).split())
     assert "left out to fit: LOST AT, FAMILY, DEVICE, ZONE, MIN, MAX" in shown
     assert all(text in shown for text in ("node2", "10.0.0.2", "23", "17.4%", "0.043", "0.050", "1.27"))
 
@@ -144,8 +124,8 @@ def test_no_agent_says_which_url_and_how_to_start_one() -> None:
         (b"[]", "its answer to /api/v1/peers is no JSON object"),
         (
             {"node": "node1", "pairs": []},
-            "its answer to /api/v1/peers lacks foreign_packets, interval_seconds, probe_errors, source, source_reason, "
-            "timeout_seconds (is it a monlat of another version?)",
+            "its answer to /api/v1/peers lacks foreign_packets, interval_seconds, probe_errors, refused_feedback, "
+            "send_delay_ms, source, source_reason, timeout_seconds (is it a monlat of another version?)",
         ),
         (
             answer({}) | {"pairs": None},

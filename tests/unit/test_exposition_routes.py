@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.own import OwnMetrics
 from monlat_ebpf.exposition.routes import agent_routes
-from monlat_ebpf.model import AgentSnapshot
+from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe, Result
 from tests.unit import snapshots
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
@@ -31,8 +32,15 @@ class SmallAgent:
         self.taken += 1
         return snapshots.SMALL_CLUSTER
 
+    def recent(self, peer: str) -> dict[Family, list[RecentProbe]]:
+        assert peer in ("node2", "nobody", snapshots.ODD_NAME)
+        probe = RecentProbe(
+            3, Result.REPLY, 1_700_000_000_500_000_000, 80_000, 436_000, 372_000, forward_ns=20_500, return_ns=43_500
+        )
+        return {Family.IPV4: [probe]} if peer == "node2" else {}
+
     def routes_with(self, own: OwnMetrics) -> MetricsServer:
-        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, own)
+        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, own, self.recent)
         return MetricsServer("127.0.0.1", 0, routes, count_error=own.count_http_error)
 
 
@@ -78,6 +86,37 @@ def test_peers_are_json(connection: HTTPConnection) -> None:
     status, body, headers = get(connection, "/api/v1/peers")
     assert (status, headers["Content-Type"]) == (200, "application/json")
     assert [pair["to"] for pair in json.loads(body)["pairs"]][:3] == ["node2", "node2", "node3"]
+
+
+def test_one_peer_is_told_with_its_last_probes(connection: HTTPConnection) -> None:
+    """?peer=NAME, encoded: the pairs to it alone, each with the probes of its family."""
+    status, body, headers = get(connection, "/api/v1/peers?peer=node2")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    document = json.loads(body)
+    assert document["node"] == "node1"
+    assert [(pair["to"], pair["family"]) for pair in document["pairs"]] == [("node2", "ipv4"), ("node2", "ipv6")]
+    assert document["pairs"][0]["probes"] == [
+        {
+            "sequence": 3,
+            "result": "reply",
+            "sent_unix": 1_700_000_000.5,
+            "send_delay_us": 80.0,
+            "rtt_us": 436.0,
+            "dwell_us": 372.0,
+            "network_us": 64.0,
+            "forward_us": 20.5,
+            "return_us": 43.5,
+        }
+    ]
+    assert document["pairs"][1]["probes"] == []
+    odd = json.loads(get(connection, f"/api/v1/peers?peer={quote(snapshots.ODD_NAME)}")[1])
+    assert [pair["to"] for pair in odd["pairs"]] == [snapshots.ODD_NAME]
+
+
+def test_a_stranger_has_no_pairs(connection: HTTPConnection) -> None:
+    """The filter finds nobody, which is no error."""
+    status, body, _ = get(connection, "/api/v1/peers?peer=nobody")
+    assert (status, json.loads(body)["pairs"]) == (200, [])
 
 
 def test_health_and_readiness_are_told_apart(agent: SmallAgent, connection: HTTPConnection) -> None:

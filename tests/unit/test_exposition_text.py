@@ -71,13 +71,39 @@ def test_parser_reads_back_what_was_measured() -> None:
 
 
 def test_new_peer_has_all_its_series_at_zero() -> None:
-    """A peer that nothing was sent to yet has every counter, all five results and every bucket, at zero."""
+    """A peer that nothing was sent to yet has every counter, all seven results and every bucket, at zero."""
     samples = parsed(text_of(snapshots.agent([snapshots.new_pair("node9", "10.0.0.9")])))
-    assert values_of(samples, "monlat_probe_results_total", to="node9") == [0] * 5
+    assert values_of(samples, "monlat_probe_results_total", to="node9") == [0] * 7
     assert values_of(samples, "monlat_rtt_seconds_bucket", to="node9") == [0] * 25
     for name in ("sent", "late", "duplicate"):
         series = "monlat_probes_sent_total" if name == "sent" else f"monlat_{name}_replies_total"
         assert values_of(samples, series, to="node9") == [0]
+
+
+def test_what_both_ends_saw_is_told_only_where_it_is_known() -> None:
+    """No series where the source does not see the peer's requests; else both histograms are there, at 0."""
+    blind = snapshots.new_pair("node8", "10.0.0.8")
+    seeing = replace(
+        snapshots.new_pair("node9", "10.0.0.9"), network_rtt=snapshots.NO_SAMPLES, dwell=snapshots.NO_SAMPLES
+    )
+    samples = parsed(text_of(snapshots.agent([blind, seeing])))
+    for name in ("monlat_network_rtt_seconds", "monlat_dwell_seconds"):
+        assert values_of(samples, f"{name}_count") == values_of(samples, f"{name}_count", to="node9") == [0]
+        assert values_of(samples, f"{name}_bucket", to="node9") == [0] * 25
+    for name in ("monlat_clock_offset_seconds", "monlat_clock_offset_error_seconds", "monlat_queueing_seconds"):
+        assert values_of(samples, name) == []
+
+
+def test_clock_and_queues_are_of_the_first_family_that_has_them() -> None:
+    """One series a peer, and for queueing one a direction: of the preferred family, or else of the other."""
+    silent = replace(snapshots.ANSWERING, clock_offset=None, queueing=None)
+    first = parsed(text_of(snapshots.agent([snapshots.ANSWERING, snapshots.ANSWERING_OVER_IPV6])))
+    other = parsed(text_of(snapshots.agent([silent, snapshots.ANSWERING_OVER_IPV6])))
+    for samples, offset, error, back in ((first, -0.0020005, 1e-05, 4.4e-05), (other, 7e-09, 7e-09, 7e-09)):
+        assert values_of(samples, "monlat_clock_offset_seconds") == [offset]
+        assert values_of(samples, "monlat_clock_offset_error_seconds") == [error]
+        assert values_of(samples, "monlat_queueing_seconds", to="node2", direction="return") == [back]
+        assert len(values_of(samples, "monlat_queueing_seconds")) == 2
 
 
 def test_latency_is_of_the_first_family_that_answers() -> None:

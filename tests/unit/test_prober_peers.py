@@ -66,7 +66,8 @@ def test_the_account_is_right_at_every_look() -> None:
                 kept[key] = seen[key]
             wait_until(more_than(source, len(source.sent)))
         final = bench.pair("stays1")
-    assert all(final.results[result] for result in Result)
+    told_by_peers = {Result.LOST_FORWARD, Result.LOST_RETURN}
+    assert {result for result, count in final.results.items() if count} == set(Result) - told_by_peers
 
 
 def test_a_peer_that_leaves_goes_at_once() -> None:

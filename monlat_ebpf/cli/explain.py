@@ -1,0 +1,87 @@
+"""`monlat explain`: where the microseconds to one peer go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from monlat_ebpf.cli import explain_text
+from monlat_ebpf.cli.client import DEFAULT_URLS, ask_about
+from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.screen import show
+from monlat_ebpf.errors import RouteError
+from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, PeerDocument
+from monlat_ebpf.routes import Route, route_to
+
+
+@click.command("explain")
+@click.argument("peer")
+@setting(
+    "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
+)
+@setting("--json", "as_json", is_flag=True, help="Print the agent's answer with verdict and route, as JSON.")
+def command(peer: str, url: str | None, as_json: bool) -> None:
+    """Show where the time of the last probes to PEER went: this node, the network, the peer.
+
+    Network and peer can be told apart when the peer runs an agent too.
+    """
+    answer = ask_about(peer, url)
+    here = url is None or is_loopback(url)
+    if as_json:
+        click.echo(json.dumps(_document(answer, here), indent=2, ensure_ascii=False))
+        return
+    for number, pair in enumerate(answer["pairs"]):
+        if number:
+            click.echo()
+        _show(answer, pair, here)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine itself, so that its routes are the agent's."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _document(answer: PeerDocument, here: bool) -> dict[str, Any]:
+    pairs = []
+    for pair in answer["pairs"]:
+        route = _route(pair) if here else None
+        pairs.append(
+            {
+                **pair,
+                "verdict": asdict(explain_text.judge(answer, pair)),
+                "route": asdict(route) if isinstance(route, Route) else None,
+                "route_error": route if isinstance(route, str) else "",
+            }
+        )
+    return {**answer, "pairs": pairs}
+
+
+def _show(answer: PeerDocument, pair: ExplainedPairDocument, here: bool) -> None:
+    click.secho(explain_text.heading(answer, pair), bold=True)
+    click.echo(explain_text.judge(answer, pair).text)
+    click.echo()
+    show(explain_text.waterfall(pair["probes"]))
+    click.echo(explain_text.LEGEND)
+    click.echo()
+    show(explain_text.spread(answer, pair))
+    click.echo()
+    route = str(_route(pair)) if here else "the agent's node knows it; ask there"
+    for line in explain_text.notes(pair, route):
+        click.echo(line)
+
+
+def _route(pair: ExplainedPairDocument) -> Route | str:
+    """Return the route, or why there is none."""
+    try:
+        return route_to(ip_address(pair["address"]))
+    except RouteError as error:
+        return str(error)

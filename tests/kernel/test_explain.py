@@ -1,0 +1,213 @@
+"""`monlat explain` and `watch` beside real agents on both ends, with a router between them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.network import Node
+from tests.kernel.agents import PORT, RunningAgent, entry
+from tests.kernel.full_queue import full_queue
+from tests.unit.waiting import wait_until
+
+PROGRAM = (sys.executable, "-m", "monlat_ebpf")
+URL = f"http://127.0.0.1:{PORT}"
+WARM_UP = 127  # exchanges, before anything is made slow: three times as many as until it is found out
+LOOKS = 5
+MILLISECOND_US = 1_000.0
+PARTS = {"send_delay": "send_delay_us", "network": "network_us", "dwell": "dwell_us"}
+
+
+@dataclass(frozen=True)
+class Bed:
+    """node1 (10.78.1.1) and node2 (10.78.2.1), each on a wire of its own to the router (.254)."""
+
+    node1: Node
+    node2: Node
+    router1: Node
+    router2: Node
+
+    def explain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.node1.namespace.run([*PROGRAM, "explain", "node2", "--url", URL, *arguments])
+
+    def explained(self) -> dict[str, Any]:
+        """The only pair of `explain --json`."""
+        done = self.explain("--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        (pair,) = json.loads(done.stdout)["pairs"]
+        assert isinstance(pair, dict)
+        return pair
+
+
+@contextmanager
+def built_bed(directory: Path, exchanges: int) -> Iterator[Bed]:
+    """Both agents know of so many exchanges when the block begins."""
+    with ExitStack() as stack:
+        here, middle, there = (stack.enter_context(Namespace(name)) for name in ("node1", "router", "node2"))
+        middle.sysctl("net.ipv4.ip_forward", 1)
+        built = Bed(
+            node1=Node("node1", here, "10.78.1.1", ""),
+            node2=Node("node2", there, "10.78.2.1", ""),
+            router1=Node("router", middle, "10.78.1.254", "", "to1"),
+            router2=Node("router", middle, "10.78.2.254", "", "to2"),
+        )
+        _connect(built.node1, built.router1)
+        _connect(built.node2, built.router2)
+        peers = {"node1": entry("node2", "10.78.2.1"), "node2": entry("node1", "10.78.1.1")}
+        agents = [
+            stack.enter_context(RunningAgent(node.namespace, directory, [peers[node.name]], node=node.name))
+            for node in (built.node1, built.node2)
+        ]
+        for agent in agents:
+            agent.wait_for_scrape(
+                lambda scrape: (
+                    scrape.total("monlat_network_rtt_seconds_count") >= exchanges
+                    and scrape.has("monlat_clock_offset_seconds")
+                )
+            )
+        yield built
+
+
+def _connect(node: Node, router: Node) -> None:
+    """Lay the wire between them, and point the node's default route at the router."""
+    with Links(router.namespace) as far, Links(node.namespace) as near:
+        far.add_veth(router.device, node.namespace, node.device)
+        for links, end in ((far, router), (near, node)):
+            links.add_address(end.device, f"{end.ipv4}/24")
+            links.set_up(end.device)
+        for links, end in ((far, router), (near, node)):
+            links.wait_until_usable(end.device, [end.ipv4])
+        near.add_route("0.0.0.0/0", gateway=router.ipv4)
+
+
+@pytest.fixture
+def fresh_bed(tmp_path: Path) -> Iterator[Bed]:
+    """Of one test's own, which will disturb it."""
+    with built_bed(tmp_path, WARM_UP) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """Of all tests that leave it as it is."""
+    with built_bed(tmp_path_factory.mktemp("bed"), 17) as built:
+        yield built
+
+
+CAUSES: dict[str, tuple[Callable[[Bed], tuple[Node, Node]], str]] = {
+    "send_delay": (lambda bed: (bed.node1, bed.router1), "a queue on this node"),
+    "network": (lambda bed: (bed.router2, bed.node2), "a slow network"),
+    "dwell": (lambda bed: (bed.node2, bed.router2), "a slow peer"),
+}
+"""Whose queue is filled, by packets to whom, and what is to be said of it."""
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_part_that_was_made_slow_is_named(fresh_bed: Bed, cause: str) -> None:
+    """With 90 ms of queue on the sender, in the network, at the peer: that part rose, and is the largest, 5 times."""
+    place, said = CAUSES[cause]
+    looks: list[dict[str, Any]] = []
+
+    def is_slow() -> bool:
+        looks[:] = [fresh_bed.explained()]
+        return middle(looks[0], cause) > 50 * MILLISECOND_US
+
+    with full_queue(*place(fresh_bed)):
+        wait_until(is_slow, seconds=60)
+        looks += [fresh_bed.explained() for _ in range(LOOKS - 1)]
+    first = looks[0]["verdict"]
+    assert first["risen"] == cause
+    assert said in first["text"]
+    assert ("It waits on the way there" in first["text"]) == (cause == "network")
+    for pair in looks:
+        assert pair["verdict"]["largest"] == cause, pair
+        for other in PARTS.keys() - {cause}:
+            assert middle(pair, other) < 10 * MILLISECOND_US, (other, pair)
+
+
+def middle(pair: dict[str, Any], part: str) -> float:
+    """The median of a part over the probes of which it is known, microseconds."""
+    known: list[float] = [probe[PARTS[part]] for probe in pair["probes"] if probe[PARTS[part]] is not None]
+    return median(known)
+
+
+def test_the_parts_of_a_probe_add_up(bed: Bed) -> None:
+    """Of every probe that node2 told of, forward + dwell + return = RTT to the nanosecond; 11 or more were told of."""
+    pair = bed.explained()
+    told = [probe for probe in pair["probes"] if probe["dwell_us"] is not None]
+    assert len(pair["probes"]) in (15, 16)  # one may be in flight
+    assert len(told) > 10
+    for probe in told:
+        parts = probe["forward_us"] + probe["dwell_us"] + probe["return_us"]
+        assert parts == pytest.approx(probe["rtt_us"], abs=0.0005)
+        assert probe["network_us"] + probe["dwell_us"] == pytest.approx(probe["rtt_us"], abs=0.0005)
+    assert [probe["sequence"] for probe in pair["probes"]] == sorted(probe["sequence"] for probe in pair["probes"])
+
+
+def test_a_pipe_gets_waterfall_spread_route_and_clock(bed: Bed) -> None:
+    """Plain text: who, the sentence, a bar a probe, the spread, losses, the route through the router, the clock."""
+    done = bed.explain()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0] == "node1 to node2: 10.78.2.1, by eth0, source tracepoint"
+    assert lines[1].startswith("The largest part is the ")
+    bars = [line.split()[-1] for line in lines if " reply " in line]
+    assert len(bars) in (15, 16)
+    assert all(set(bar) <= set("sfdrn") for bar in bars)
+    assert "route: via 10.78.1.254 dev eth0 src 10.78.1.1; handed to the driver of eth0" in lines
+    assert any(line.startswith("clock of node2: ") for line in lines)
+    assert any(line.startswith("  network RTT ") for line in lines)
+
+
+def test_a_peer_nobody_measures_is_told(bed: Bed) -> None:
+    """The error names the peers that there are; exit status 2."""
+    done = bed.node1.namespace.run([*PROGRAM, "explain", "node9", "--url", URL])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "monlat: node node1 measures no peer 'node9'; it measures node2\n"
+
+
+def test_watch_prints_a_table_each_interval_until_it_is_told_to_end(bed: Bed) -> None:
+    """Three tables a tenth of a second apart, network RTT and dwell known in each; Ctrl-C ends it with status 0."""
+    watch = bed.node1.namespace.popen(
+        [*PROGRAM, "watch", "--url", URL, "--interval", "100ms"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert watch.stdout is not None
+        tables = [[watch.stdout.readline() for _ in range(4 if number else 3)][-3:] for number in range(3)]
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(timeout=20) == 0
+    finally:
+        watch.kill()
+        watch.communicate()
+    for title, head, row in tables:
+        assert title.startswith("node node1, source tracepoint")
+        assert head.split()[:9] == ["TO", "FAMILY", "RTT", "P50", "P99", "NETWORK", "P50", "P99", "DWELL"]
+        assert row.split()[:2] == ["node2", "ipv4"]
+        assert "-" not in row.split()
+
+
+def test_without_a_route_the_reason_is_shown(bed: Bed) -> None:
+    """When node1's default route is gone, explain says so and shows what is known still."""
+    with Links(bed.node1.namespace) as links:
+        links.delete_route("0.0.0.0/0", gateway="10.78.1.254")
+        try:
+            wait_until(lambda: bed.explained()["verdict"]["lost_mostly"] == "send_error", seconds=60)
+            pair = bed.explained()
+        finally:
+            links.add_route("0.0.0.0/0", gateway="10.78.1.254")
+    assert pair["route"] is None
+    assert pair["route_error"].startswith("no route to 10.78.2.1: Network is unreachable. Look at")
+    assert "not sent: the system call failed" in pair["verdict"]["text"]
