@@ -1,0 +1,101 @@
+"""What bench/precision found: as a table in the terminal, as Markdown, and as the claims it was run for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.figures import Claims, print_table
+from bench.tools.tool import USER
+from bench.truth import Errors
+
+MONLAT = "monlat"
+COLUMNS = ("median", "p99", "maximum")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A tool, its version, and who stamps request and reply."""
+
+    name: str
+    version: str
+    stamps: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """`errors` has no entry where a condition does not apply to a tool; `where` is machine and kernel."""
+
+    contenders: Sequence[Contender]
+    conditions: Sequence[str]
+    errors: Mapping[tuple[str, str], Errors]
+    where: str
+
+    def rows(self) -> Iterator[tuple[Contender, str, Errors]]:
+        """Yield what there is, by condition, then by tool."""
+        for condition in self.conditions:
+            for contender in self.contenders:
+                found = self.errors.get((contender.name, condition))
+                if found is not None and found.samples:
+                    yield contender, condition, found
+
+
+def print_result(result: Result) -> None:
+    """Print a line a tool and condition."""
+    rows = [
+        (
+            *(contender.name, condition, str(len(found.samples))),
+            *(str(found.without_figure), str(found.without_truth), *microseconds(found)),
+        )
+        for contender, condition, found in result.rows()
+    ]
+    print_table(("error in us", "", "probes", "no figure", "no truth", *COLUMNS), rows)
+    print(result.where)
+
+
+def markdown(result: Result) -> str:
+    """Return a table with a line a tool and a column a condition, and what must be known with it."""
+    cells = {(each.name, condition): " / ".join(microseconds(found)) for each, condition, found in result.rows()}
+    lines = [
+        "| | request, reply stamped by | " + " | ".join(result.conditions) + " |",
+        "|---|---|" + "---:|" * len(result.conditions),
+    ]
+    for each in result.contenders:
+        name = f"**{each.name}**" if each.name == MONLAT else each.name
+        by = ", ".join(each.stamps)
+        row = " | ".join(cells.get((each.name, condition), "n/a") for condition in result.conditions)
+        lines.append(f"| {name} {each.version} | {by} | {row} |")
+    sizes = [len(found.samples) for _, _, found in result.rows()]
+    how = (
+        "Distance between a tool's RTT and the truth in µs: median / p99 / maximum. Made by `bench/precision`, "
+        f"{min(sizes)} to {max(sizes)} probes a cell, on {result.where}."
+    )
+    return "\n".join([*lines, "", how, ""])
+
+
+def microseconds(found: Errors) -> tuple[str, ...]:
+    return tuple(f"{nanoseconds / 1e3:,.0f}" for nanoseconds in found.quantiles())
+
+
+def judge(result: Result, idle: str) -> int:
+    """Print the claims; return 1 when one does not hold."""
+    claims = Claims()
+    stamped_by_user_space = [each.name for each in result.contenders if each.stamps == (USER, USER)]
+    for condition in result.conditions:
+        ours = result.errors[MONLAT, condition].quantiles()
+        if condition != idle:
+            best = min(
+                found.quantiles()[1] for name in stamped_by_user_space if (found := _of(result, name, condition))
+            )
+            claims.check(f"p99 of monlat / of the best that stamps in user space, {condition}", ours[1] / best, 0.1)
+        others = [found.quantiles() for name in ("ping", "fping") if (found := _of(result, name, condition))]
+        for place, column in enumerate(COLUMNS):
+            for_column = [theirs[place] for theirs in others]
+            if for_column:
+                claims.check(f"{column} of monlat / of ping or fping, {condition}", ours[place] / min(for_column), 1)
+    return claims.exit_status
+
+
+def _of(result: Result, name: str, condition: str) -> Errors | None:
+    found = result.errors.get((name, condition))
+    return found if found is not None and found.samples else None

@@ -1,0 +1,73 @@
+"""A tool's figure against the reflector's own record of the same request."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bench.figures import quantile
+from bench.tools.tool import Figure
+from monlat_ebpf.testbed.plan import Record
+
+OCCUPIED_NS = 150_000
+"""How long the reflector is occupied with one request after it has read it, and again after it has written, at most."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one tool said from `begin_ns` to `end_ns` (CLOCK_MONOTONIC), of targets that no other block has."""
+
+    tool: str
+    condition: str
+    targets: frozenset[str]
+    begin_ns: int
+    end_ns: int
+    figures: Sequence[Figure]
+
+
+@dataclass
+class Errors:
+    """Distances between figures and truth in ns; how many requests have no figure, and how many no exact truth."""
+
+    samples: list[int] = field(default_factory=list)
+    without_figure: int = 0
+    without_truth: int = 0
+
+    def quantiles(self) -> tuple[int, int, int]:
+        """Return median, p99 and maximum, in ns."""
+        return quantile(self.samples, 0.5), quantile(self.samples, 0.99), max(self.samples)
+
+
+def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Record]) -> dict[tuple[str, str], Errors]:
+    """Match each figure with the record of its target that has the same number.
+
+    A request counts when the reflector read it within its block: what was probed before the burden is left out. So is
+    a request that may have waited for the reflector, which serves one at a time: nobody knows when it arrived.
+    """
+    requests: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        requests[str(record.address)].append(record)
+    occupied_since = sorted(stamp for record in records for stamp in (record.read_ns, *record.written_ns))
+    errors: dict[tuple[str, str], Errors] = defaultdict(Errors)
+    for block in blocks:
+        found = errors[block.tool, block.condition]
+        rtts = {(figure.address, figure.nth): figure.rtt_ns for figure in block.figures}
+        for target in block.targets:
+            for nth, record in enumerate(requests[target]):
+                if not (block.begin_ns <= record.read_ns <= block.end_ns and record.written_ns):
+                    continue
+                if (target, nth) not in rtts:
+                    found.without_figure += 1
+                elif may_have_waited(record.read_ns, occupied_since):
+                    found.without_truth += 1
+                else:
+                    found.samples.append(abs(rtts[target, nth] - record.turnaround_ns))
+    return dict(errors)
+
+
+def may_have_waited(read_ns: int, occupied_since: Sequence[int]) -> bool:
+    """Whether something that began before `read_ns` kept the reflector then; the instants are sorted."""
+    before = bisect_left(occupied_since, read_ns)
+    return before > 0 and read_ns - occupied_since[before - 1] < OCCUPIED_NS

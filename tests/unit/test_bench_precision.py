@@ -1,0 +1,66 @@
+"""What bench/precision makes of the tools' words, and of the truth."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from bench.tools.one_shot import replies_of_fping, replies_of_ping
+from bench.tools.smokeping_prober import go_duration_ns
+from bench.tools.tool import Figure
+from bench.truth import Block, Errors, errors_by_tool_and_condition
+from monlat_ebpf.testbed.plan import PLAIN, Record
+
+ASKED, OTHER = IPv4Address("10.99.1.1"), IPv4Address("10.99.1.2")
+
+PING = """\
+PING 10.99.1.1 (10.99.1.1) 56(84) bytes of data.
+64 bytes from 10.99.1.1: icmp_seq=1 ttl=64 time=0.372 ms
+64 bytes from 10.99.1.1: icmp_seq=3 ttl=64 time=11.2 ms
+
+--- 10.99.1.1 ping statistics ---
+3 packets transmitted, 2 received, 33.3333% packet loss, time 405ms
+rtt min/avg/max/mdev = 0.372/5.786/11.2/5.414 ms
+"""
+FPING = """\
+10.99.1.2  : 0.371 - 1.35
+10.99.1.33 : - 4.39 301
+"""
+
+
+def test_ping_counts_from_one() -> None:
+    """A line of ping is the figure of the probe before its number; a lost probe has none."""
+    assert replies_of_ping(PING) == [Figure("10.99.1.1", 0, 372_000), Figure("10.99.1.1", 2, 11_200_000)]
+
+
+def test_fping_keeps_the_place_of_a_lost_probe() -> None:
+    """Each place of a line of fping is a probe, and a dash is one without a figure."""
+    assert replies_of_fping(FPING) == [
+        Figure("10.99.1.2", 0, 371_000),
+        Figure("10.99.1.2", 2, 1_350_000),
+        Figure("10.99.1.33", 1, 4_390_000),
+        Figure("10.99.1.33", 2, 301_000_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"), [("491.472µs", 491_472), ("31.046119ms", 31_046_119), ("1.5s", 1_500_000_000), ("7ns", 7)]
+)
+def test_durations_of_go(text: str, nanoseconds: int) -> None:
+    """A duration as Go prints it is read to the nanosecond."""
+    assert go_duration_ns(text) == nanoseconds
+
+
+def test_figure_is_compared_with_the_request_of_its_number() -> None:
+    """Of five requests three lie in the block: one figure is 23 ns off, one may have waited, and one is missing."""
+    second = 1_000_000_000
+    reads = [second, 2 * second, 3 * second, 4 * second + 149_999, 5 * second]
+    records = [Record(ASKED, 0, 7 + nth, PLAIN, read, (read + 310,)) for nth, read in enumerate(reads)]
+    records.append(Record(OTHER, 0, 0, PLAIN, 4 * second, ()))
+    figures = [Figure(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
+    block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, figures)
+
+    errors = errors_by_tool_and_condition([block], records)
+
+    assert errors == {("ping", "idle"): Errors([23], without_figure=1, without_truth=1)}
