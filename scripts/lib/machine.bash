@@ -1,0 +1,85 @@
+# Virtual machines in emulation. Sourced by scripts/test-kernels, which gives die, quietly, $root, $cache and $work.
+# shellcheck shell=bash
+
+# What runs inside is a Debian of this machine's release on a read-only disk with this checkout's Python packages; the
+# checkout itself comes with the initial RAM disk. No file system is shared: one over 9p takes ten times as long.
+guest_packages=(iproute2 iputils-ping libbpf1 linux-libc-dev python3-bpfcc util-linux)
+# Of the checkout's Python packages these stay behind: large, and of no use there.
+left_out=(__pycache__ '*.pth' monlat_ebpf '*mypyc*' 'mypy*' 'ruff*' 'kubernetes*' 'pip*' 'setuptools*' pkg_resources
+	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*')
+
+# Modules of the disk, and of what the tests build; dependencies come along.
+disk_modules=(virtio_pci virtio_blk ext4 overlay)
+test_modules=(veth bridge 8021q bonding tun virtio_net sch_netem sch_prio sch_tbf cls_u32)
+
+# Make the disk of all machines, unless it is there: $disk.
+make_disk() {
+	local release tree="$work/tree" packages="$root/.venv/lib/python3*/site-packages" reach="$work/apt.conf"
+	# shellcheck disable=SC1091
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	disk=$cache/$release-$({ declare -p guest_packages left_out && cat "$root/.venv/.installed"; } | sha256sum | head -c 16).ext2
+	[[ ! -e $disk ]] || return 0
+	echo "test-kernels: making the machines' disk" >&2
+	apt-config dump | grep -E '^Acquire::((https?|ftp)::(Proxy|Timeout|Verify)|Check-|Retries)' >"$reach" || true
+	quietly mmdebstrap --variant=minbase --aptopt="$reach" --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--include="$(IFS=, && echo "${guest_packages[*]}")" "$release" "$tree" || die "mmdebstrap failed; its own words are above."
+	copy_python_packages "$packages" "$tree"
+	rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
+	quietly mke2fs -q -t ext2 -d "$tree" "$work/disk" 1G || die "mke2fs failed; its own words are above."
+	rm -rf "$tree" "$cache"/*.ext2
+	mv "$work/disk" "$disk"
+}
+
+# The same versions as the other tests run with.
+copy_python_packages() { # PATTERN TREE
+	local from to
+	from=$(compgen -G "$1") && to=$(compgen -G "$2/usr/lib/python3/dist-packages")
+	tar -C "$from" -c "${left_out[@]/#/--exclude=./}" . | tar -C "$to" -x
+}
+
+# Make the initial RAM disk of a kernel: modules, the checkout and the command.
+make_initrd() { # KERNEL FILE COMMAND
+	local tree="$cache/kernels/$1" file=$2 command=$3 release into="$work/initrd" module
+	release=$(<"$tree/release")
+	rm -rf "$into"
+	mkdir -p "$into"/{bin,lower,modules,monlat,new,proc,rw}
+	cp "$(command -v busybox)" "$into/bin/busybox"
+	ln -s busybox "$into/bin/sh"
+	cp "$root/scripts/lib/guest-init" "$into/init"
+	cp -r --preserve=timestamps "$root"/{bpf,monlat_ebpf,pyproject.toml,tests} "$into/monlat/"
+	printf '%s\n' "$command" >"$into/monlat/command"
+	for module in "${disk_modules[@]}" "${test_modules[@]}"; do
+		modprobe -C /dev/null --show-depends -d "$tree" -S "$release" "$module" | sed -n 's/^insmod //p'
+	done | awk '!seen[$1]++ { print $1 }' | while read -r module; do
+		unpacked_module "$module" >"$into/modules/$(basename "$module" | sed 's/\.ko.*/.ko/')"
+		basename "$module" | sed 's/\.ko.*/.ko/' >>"$into/modules/order"
+	done
+	(cd "$into" && find . | busybox cpio -o -H newc 2>/dev/null) >"$file"
+}
+
+unpacked_module() { # FILE
+	case $1 in
+	*.xz) xz -dc "$1" ;;
+	*.zst) zstd -dc "$1" ;;
+	*) cat "$1" ;;
+	esac
+}
+
+# Run a machine to its end. What the command said is then in REPORT, the kernel's messages in REPORT.console, QEMU's in
+# REPORT.qemu, its process in REPORT.pid. A signal ends the waiting at once.
+run_machine() { # KERNEL INITRD REPORT SECONDS [QEMU OPTION...]
+	local kernel="$cache/kernels/$1/vmlinuz" initrd=$2 report=$3 seconds=$4
+	shift 4
+	timeout --kill-after=5 "$seconds" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi,tb-size=512 -smp 2 -m 2048 \
+		-nodefaults -no-user-config -no-reboot -display none -pidfile "$report.pid" -kernel "$kernel" -initrd "$initrd" \
+		-append 'console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable' \
+		-drive "file=$disk,format=raw,if=virtio,readonly=on" \
+		-serial "file:$report.console" -serial "file:$report" "$@" </dev/null 2>"$report.qemu" &
+	wait $!
+}
+
+end_machine() { # REPORT
+	local pid
+	if pid=$(cat "$1.pid" 2>/dev/null); then kill "$pid" 2>/dev/null || true; fi
+}
