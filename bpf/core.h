@@ -190,8 +190,9 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 	receive_reply(&ip, &echo, first_pass, now);
 }
 
-/* A packet handed to a driver. Requests that are no probe of ours are other programs' affair: not counted. */
-static __always_inline void transmit(char *start, u32 bytes, const char *device)
+/* A packet handed to a driver; `own`: made here, not forwarded. Requests that are no probe of ours are other
+ * programs' affair: not counted. */
+static __always_inline void transmit(char *start, u32 bytes, const char *device, int own)
 {
 	struct ip_packet ip;
 	struct echo echo;
@@ -205,7 +206,8 @@ static __always_inline void transmit(char *start, u32 bytes, const char *device)
 	if (!is_our_payload(&echo.payload) || !is_our_namespace(device))
 		return;
 	if (is_echo_reply(&ip, echo.icmp.type)) {
-		transmit_answer(&ip, &echo);
+		if (own)
+			transmit_answer(&ip, &echo);
 		return;
 	}
 	if (!is_echo_request(&ip, echo.icmp.type))

@@ -29,7 +29,8 @@ struct feedback {
 	u64 nonce;    /* of the receiver's request */
 	u64 received; /* t2, wall time, ns */
 	u32 dwell;    /* t3 - t2, ns; 0: seen, but not answered */
-	u32 before;   /* bit i: the request of that one's sequence - 1 - i was seen as well */
+	u16 before;   /* bit i: the request of that one's sequence - 1 - i was seen as well */
+	u16 after;    /* bit i: that of its sequence + 1 + i was; only while they wait to be answered */
 };
 
 /* The echo's payload, as it is on the wire. */
@@ -77,8 +78,8 @@ struct exchange {
 
 /* An address whose requests we serve, in a hash table of our own (the agent may no longer call bpf() when
  * peers change): open addressing, at most NEIGHBOUR_STEPS steps, written by the agent alone. */
-#define NEIGHBOUR_STEPS 8
-#define NEIGHBOURS_PER_TARGET 4 /* sparse: eight steps do for any set of peers that is not made to collide */
+#define NEIGHBOUR_STEPS 12
+#define NEIGHBOURS_PER_TARGET 4 /* sparse, so that these steps do for all but one set in hundreds of full ones */
 struct neighbour {
 	u8 address[16];
 	u32 target;
@@ -109,12 +110,14 @@ struct target {
 struct conversation {
 	struct histogram network_rtt;
 	struct histogram dwell;
-	u64 served_nonce;    /* of the peer's last request */
+	u8 own_address[16];  /* of this node, from which the peer was last answered; zeros: not yet */
+	u64 served_nonce;    /* of the peer's last request: the one of the highest sequence */
 	u32 served_sequence; /* the highest of its sequences, and which ones before it were seen */
 	u32 served_before;
-	u64 heard;        /* when the last feedback that names a probe of ours came */
+	u64 heard;        /* when the peer's newest request with feedback that names a probe of ours came */
 	u64 heard_nonce;  /* that probe */
-	u64 heard_before; /* bits, as in feedback */
+	u32 heard_before; /* bits, as in feedback */
+	u32 heard_after;
 	u64 fed_nonce;    /* the last probe of ours whose dwell was told */
 };
 

@@ -7,12 +7,16 @@
  * counts only with the exact nonce of a probe to that peer that was answered in time.
  */
 
-/* The same as neighbour_hash() in monlat_ebpf/neighbours.py: the upper half of a multiplicative hash. */
+/* The same as neighbour_hash() in monlat_ebpf/neighbours.py. A product's bit depends on no higher bit of its
+ * factors, and neighbouring addresses differ in the highest: so they are folded down before each product. */
 static __always_inline u32 neighbour_hash(const u8 *address)
 {
 	const u64 *words = (const u64 *)address;
+	u64 hash = words[0] * 0x9e3779b97f4a7c15ULL ^ words[1];
 
-	return (u32)((words[0] * 0x9e3779b97f4a7c15ULL ^ words[1] * 0xc2b2ae3d27d4eb4fULL) >> 32);
+	hash = (hash ^ hash >> 32) * 0xc2b2ae3d27d4eb4fULL;
+	hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15ULL;
+	return (u32)(hash >> 32);
 }
 
 /* Contract: the target of a peer's address, or SLOTS where it is nobody's. */
@@ -45,24 +49,32 @@ static __always_inline int is_clock_apart(u64 peer_received, u64 now)
 	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
 }
 
-/* Which earlier sequences a new one leaves behind; a peer that starts anew starts the record anew. */
-static __always_inline void note_sequence(struct conversation *with, u32 sequence)
+/* Contract: 1 when `sequence` is the newest, 0 when the network let it be overtaken. A peer that starts anew, so
+ * that its sequences are far from the last, or were seen before of other requests, starts the record anew. */
+static __always_inline int note_sequence(struct conversation *with, u32 sequence)
 {
-	u32 ahead = sequence - with->served_sequence, behind = with->served_sequence - sequence;
+	u32 ahead = sequence - with->served_sequence, behind = with->served_sequence - sequence, bit;
 
-	if (with->served_nonce == 0 || (ahead > 31 && behind > 31)) {
-		with->served_sequence = sequence;
-		with->served_before = 0;
-	} else if (ahead && ahead <= 31) {
+	if (with->served_nonce && ahead && ahead <= 31) {
 		with->served_before = with->served_before << ahead | 1U << (ahead - 1);
 		with->served_sequence = sequence;
-	} else if (behind) {
-		with->served_before |= 1U << ((behind - 1) & 31);
+		return 1;
 	}
+	if (with->served_nonce && behind && behind <= 31) {
+		bit = 1U << ((behind - 1) & 31);
+		if (!(with->served_before & bit)) {
+			with->served_before |= bit;
+			return 0;
+		}
+	}
+	with->served_sequence = sequence;
+	with->served_before = 0;
+	return 1;
 }
 
+/* `newest`: no later request of the peer has told more already of what it saw. */
 static __always_inline void apply_feedback(const struct feedback *feedback, u32 number, struct conversation *with,
-					   u64 now)
+					   int newest, u64 now)
 {
 	u32 slot = number * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
 	struct probe *probe = probes.lookup(&slot);
@@ -73,9 +85,12 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 		count_refused_feedback(FEEDBACK_NONCE_MISMATCH);
 		return;
 	}
-	with->heard_nonce = feedback->nonce;
-	with->heard_before = feedback->before;
-	with->heard = now;
+	if (newest) {
+		with->heard_nonce = feedback->nonce;
+		with->heard_before = feedback->before;
+		with->heard_after = feedback->after;
+		with->heard = now;
+	}
 	if (exchange->fed_nonce == feedback->nonce || feedback->dwell == 0)
 		return; /* said before; or seen and not answered */
 	if (probe->transmitted == 0 || probe->received == 0 || probe->received > probe->deadline)
@@ -96,12 +111,22 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 	add_sample(&with->network_rtt, rtt - feedback->dwell);
 }
 
+/* On a node that forwards, a bridge or a router, a peer's requests to others come by as well. Whose address is
+ * ours is known from the first answer on. */
+static __always_inline int is_to_another(const struct conversation *with, const u8 *destination)
+{
+	const u64 *own = (const u64 *)with->own_address;
+
+	return (own[0] || own[1]) && !same_address(with->own_address, destination);
+}
+
 /* A request has come in. */
 static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
 {
 	u32 number = find_neighbour(ip->source), slot;
 	struct conversation *with;
 	struct exchange *exchange;
+	int newest;
 
 	if (number >= SLOTS / PROBES_PER_TARGET) {
 		if (first_pass && echo->payload.feedback.nonce)
@@ -111,18 +136,19 @@ static __always_inline void receive_request(const struct ip_packet *ip, const st
 	with = conversations.lookup(&number);
 	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
 	exchange = exchanges.lookup(&slot);
-	if (!with || !exchange || !is_checksum_right(ip, echo))
+	if (!with || !exchange || is_to_another(with, ip->destination) || !is_checksum_right(ip, echo))
 		return;
 	if (exchange->nonce != echo->payload.nonce) {
-		note_sequence(with, echo->payload.sequence);
+		newest = note_sequence(with, echo->payload.sequence);
 		exchange->nonce = echo->payload.nonce;
 		exchange->received = now;
 		exchange->transmitted = 0;
 		exchange->sequence = echo->payload.sequence;
 		exchange->requests = 0;
-		with->served_nonce = echo->payload.nonce;
+		if (newest)
+			with->served_nonce = echo->payload.nonce;
 		if (echo->payload.feedback.nonce)
-			apply_feedback(&echo->payload.feedback, number, with, now);
+			apply_feedback(&echo->payload.feedback, number, with, newest, now);
 	}
 	if (first_pass)
 		exchange->requests++;
@@ -141,6 +167,8 @@ static __always_inline void transmit_answer(const struct ip_packet *ip, const st
 	with = conversations.lookup(&number);
 	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
 	exchange = exchanges.lookup(&slot);
+	if (with)
+		__builtin_memcpy(with->own_address, ip->source, 16);
 	if (!with || !exchange || exchange->nonce != echo->payload.nonce || exchange->requests > 1)
 		return;
 	now = bpf_ktime_get_ns();

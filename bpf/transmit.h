@@ -24,6 +24,7 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 		 window_field(&window, char *, SKB_DATA);
 	if (before > linear || linear - before < SHORTEST_REQUEST || linear - before > LONGEST_REQUEST)
 		return 0;
-	transmit(window_field(&window, char *, SKB_DATA) + before, linear - before, (const char *)ctx->args[1]);
+	transmit(window_field(&window, char *, SKB_DATA) + before, linear - before, (const char *)ctx->args[1],
+		 window_field(&window, u32, SKB_SKB_IIF) == 0);
 	return 0;
 }

@@ -7,7 +7,7 @@ says of its own wall clock.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +19,14 @@ from monlat_ebpf.table import Memory, TableSize
 _EXCHANGE: Final = struct.Struct(abi.EXCHANGE.format)
 _FEEDBACK: Final = struct.Struct(abi.FEEDBACK.format)
 _HISTOGRAM: Final = struct.Struct(abi.HISTOGRAM.format)
-_STATE: Final = struct.Struct("<QIIQQQQ")
+_STATE: Final = struct.Struct("<QIIQQIIQ")
 _STATE_OFFSET: Final = abi.CONVERSATION.offset("served_nonce")
 _REFUSED: Final = struct.Struct(abi.REFUSED_FEEDBACK.format)
 _WALL_OFFSET: Final = struct.Struct("<Q")
 _LARGEST_DWELL: Final = 2**32 - 1
 _U64: Final = 2**64 - 1
+_U32: Final = 2**32 - 1
+_U16: Final = 2**16 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,40 @@ class Told:
 class Heard:
     """The last word of a peer on which of our probes it saw.
 
-    It came at `at_ns` and names the last one, `nonce`; bit i of `before` says whether the one i + 1 sequences
-    before it was seen.
+    It came at `at_ns` and names `nonce`; bit i of `before` says whether the one i + 1 sequences before that was
+    seen, bit i of `after` whether the one i + 1 sequences after it was. The highest bit of `after`, or the named one
+    where there is none, is the newest that the peer had seen.
     """
 
     at_ns: int
     nonce: int
     before: int
+    after: int = 0
+
+
+def around(before: int, back: int) -> tuple[int, int]:
+    """Return `before` and `after` of a word that names the request `back` sequences before the newest, up to 15.
+
+    `before` as given is the newest's: bit i says whether the request i + 1 sequences before it was seen.
+    """
+    seen = before << 1 | 1  # bit i: the one i before the newest
+    after = sum((seen >> (back - 1 - bit) & 1) << bit for bit in range(back))
+    return before >> back & _U16, after
+
+
+def _seen(before: int) -> Iterator[int]:
+    """Yield how far back of the newest those requests are that were seen and may have their places still."""
+    return (back for back in range(1, abi.PROBES_PER_TARGET) if before >> (back - 1) & 1)
+
+
+def _dwell_ns(received_ns: int, transmitted_ns: int, requests: int) -> int:
+    """Return the dwell as it can be told, 0 where it cannot.
+
+    Of a request that came twice it cannot: which of two answers reached the peer is not known. One over 4.29 s has no
+    room in the payload.
+    """
+    dwell = transmitted_ns - received_ns if transmitted_ns and requests <= 1 else 0
+    return dwell if 0 < dwell <= _LARGEST_DWELL else 0
 
 
 class Conversations:
@@ -82,7 +111,8 @@ class Conversations:
     def set_neighbours(self, targets: Mapping[bytes, int]) -> int:
         """Serve the requests of these mapped addresses, and of no others; return how many found no place."""
         table, homeless = neighbours.build(targets, self._places)
-        self._neighbours[: len(table)] = table
+        if self._neighbours[: len(table)] != table:  # written anew, an entry is half itself for a moment
+            self._neighbours[: len(table)] = table
         return len(homeless)
 
     def set_wall_offset(self, offset_ns: int) -> None:
@@ -90,17 +120,26 @@ class Conversations:
         _WALL_OFFSET.pack_into(self._settings, 0, offset_ns & _U64)
 
     def feedback(self, target: int, wall_offset_ns: int) -> bytes:
-        """Return what the next request to `target` shall say of its last one to us, as it goes into the payload."""
-        served_nonce, _, before, *_ = self._state(target)
-        if served_nonce == 0:
+        """Return what the next request to `target` shall say of its last ones to us, as it goes into the payload.
+
+        That is of the last one answered, or where none of them was, of the last. While answers wait in a queue of
+        this node the newest has none, and with nothing but the newest told of no dwell would ever be.
+        """
+        newest_nonce, newest, before, *_ = self._state(target)
+        if newest_nonce == 0:
             return NO_FEEDBACK
-        nonce, received, transmitted, *_ = self._exchange(target, served_nonce)
-        if nonce != served_nonce:
-            return NO_FEEDBACK  # its place was taken by a newer one just now; the next request tells of that
-        dwell = transmitted - received if transmitted else 0
-        if dwell > _LARGEST_DWELL:
-            dwell = 0  # seen; but so long a dwell has no room in the payload
-        return _FEEDBACK.pack(nonce, received + wall_offset_ns & _U64, dwell, before)
+        nonce, received, transmitted, _, requests, *_ = self._exchange(target, newest_nonce)
+        dwell = _dwell_ns(received, transmitted, requests)
+        back = 0
+        if dwell == 0:
+            for further in _seen(before):
+                earlier, came, left, sequence, requests, *_ = self._exchange(target, newest_nonce - further)
+                if sequence == newest - further & _U32 and _dwell_ns(came, left, requests):
+                    back, nonce, received, dwell = further, earlier, came, _dwell_ns(came, left, requests)
+                    break
+        if (back == 0 and nonce != newest_nonce) or self._state(target)[:3] != (newest_nonce, newest, before):
+            return NO_FEEDBACK  # a newer request came just now; the next one of ours tells of that
+        return _FEEDBACK.pack(nonce, received + wall_offset_ns & _U64, dwell, *around(before, back))
 
     def told(self, target: int) -> Told | None:
         """Return what the peer last told of a probe of ours, None before it did."""
@@ -115,8 +154,8 @@ class Conversations:
 
     def heard(self, target: int) -> Heard | None:
         """Return which of our probes the peer last said it saw, None before it did."""
-        _, _, _, at_ns, nonce, before, _ = self._state(target)
-        return Heard(at_ns, nonce, before) if nonce else None
+        _, _, _, at_ns, nonce, before, after, _ = self._state(target)
+        return Heard(at_ns, nonce, before, after) if nonce else None
 
     def network_rtt(self, target: int) -> Histogram:
         """Return the histogram of RTT less dwell."""

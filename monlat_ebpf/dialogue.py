@@ -16,11 +16,15 @@ from monlat_ebpf.wall_clock import WallClock
 
 _PLACE_BITS: Final = (abi.PROBES_PER_TARGET - 1).bit_length()
 _NONCE_BITS: Final = 64
-_TOLD_BEFORE: Final = 32
-"""How many sequences before the last one a peer's word covers."""
+_TOLD_AROUND: Final = 16
+"""How many sequences to either side of the one that it names a peer's word covers."""
 
-MARGIN_NS: Final = 1_000_000
-"""On top of the longest RTT so far, before a peer's silence about a probe means that it never saw it."""
+MARGIN_NS: Final = 200_000_000
+"""On top of the longest RTT so far, before a peer's silence about a probe means that it never saw it.
+
+Between the making of the peer's word and its leaving lie the peer's scheduling (a CPU limit of a few percent holds it
+for 100 ms) and its queues.
+"""
 
 
 def new_nonce(place: int) -> int:
@@ -54,17 +58,21 @@ def where_lost(
 ) -> Result:
     """Return where a probe was lost that left this host and had no reply, as far as the peer's word tells.
 
-    A peer that speaks of a later probe says whether it saw this one. One that speaks of an earlier one alone
-    did not see it, if it spoke so late that the probe must have come by: later than any round trip took.
+    A peer that knows of a later probe says whether it saw this one. One that knows of earlier ones alone did not
+    see it, if it spoke so late that the probe must have come by: later than any round trip took.
     """
     if heard is None or heard_sequence is None:
         return Result.LOST_NETWORK
-    behind = heard_sequence - sequence
-    if behind == 0:
+    ahead = sequence - heard_sequence
+    if ahead == 0:
         return Result.LOST_RETURN
-    if 0 < behind <= _TOLD_BEFORE:
-        return Result.LOST_RETURN if heard.before >> (behind - 1) & 1 else Result.LOST_FORWARD
-    if behind < 0 and longest_rtt_ns is not None and heard.at_ns - transmitted_ns > longest_rtt_ns + MARGIN_NS:
+    if -_TOLD_AROUND <= ahead < 0:
+        return Result.LOST_RETURN if heard.before >> (-ahead - 1) & 1 else Result.LOST_FORWARD
+    if 0 < ahead <= _TOLD_AROUND:
+        from_this_one = heard.after >> (ahead - 1)
+        if from_this_one:
+            return Result.LOST_RETURN if from_this_one & 1 else Result.LOST_FORWARD
+    if ahead > 0 and longest_rtt_ns is not None and heard.at_ns - transmitted_ns > longest_rtt_ns + MARGIN_NS:
         return Result.LOST_FORWARD
     return Result.LOST_NETWORK
 

@@ -27,7 +27,10 @@ def neighbour_hash(address: bytes) -> int:
     first: int
     second: int
     first, second = _WORDS.unpack(address)
-    return ((first * 0x9E3779B97F4A7C15 & _U64) ^ (second * 0xC2B2AE3D27D4EB4F & _U64)) >> 32
+    mixed = (first * 0x9E3779B97F4A7C15 & _U64) ^ second
+    mixed = (mixed ^ mixed >> 32) * 0xC2B2AE3D27D4EB4F & _U64
+    mixed = (mixed ^ mixed >> 29) * 0x9E3779B97F4A7C15 & _U64
+    return mixed >> 32
 
 
 def build(targets: Mapping[bytes, int], places: int) -> tuple[bytes, tuple[bytes, ...]]:

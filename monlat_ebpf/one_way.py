@@ -4,12 +4,14 @@ From the four instants of an exchange come, as in NTP's on-wire protocol (RFC 59
 (RFC 8762), the offset of the peer's clock, ((t2 - t1) + (t3 - t4)) / 2, and the time that the network took,
 (t4 - t1) - (t3 - t2). If both directions were equally slow, the offset would be exact; whatever they were, it is
 wrong by half their difference and so by no more than half the network RTT. The exchange with the least network
-RTT bounds it best, so that one of a window speaks for all.
+RTT bounds it best, so that one of a window speaks for all; but clocks drift apart, and what was known grows less
+certain as it grows old (RFC 5905 calls that dispersion). So the one speaks whose bound, age included, is the least.
 
 The split of an RTT into two directions cannot be known without synchronised clocks: a constant difference
 between the directions looks just like a clock offset, and shows as a bias of half of it. What can be known is how
 much each direction varies: t2 - t1 above its least of the window is time spent in queues on the way there,
-t4 - t3 above its least on the way back, as long as neither clock is stepped.
+t4 - t3 above its least on the way back, as long as neither clock is stepped, and but for what the clocks drift
+apart in the window: a part in a million is 60 us, on top in one direction.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Final
 from monlat_ebpf.model import ClockOffset, Queueing
 
 WINDOW: Final = 61
-"""Exchanges: a minute at one a second, in which quartz clocks drift apart by a millisecond at worst."""
+"""Exchanges: a minute at one a second."""
 
 DRIFT: Final = 100e-6
 """Seconds a second by which two free-running clocks may drift apart (RFC 5905 takes 15e-6 for a disciplined one)."""
@@ -46,6 +48,10 @@ class Exchange:
         """The peer's clock minus ours."""
         return ((self.t2 - self.t1) + (self.t3 - self.t4)) / 2
 
+    def error_at(self, t4: int) -> float:
+        """Return by how much `offset` may be wrong at a time of our clock."""
+        return self.network_rtt / 2 + DRIFT * abs(t4 - self.t4)
+
 
 class OneWay:
     """The last exchanges with one peer."""
@@ -65,11 +71,12 @@ class OneWay:
         return self._window[-1] if self._window else None
 
     def clock_offset(self) -> ClockOffset | None:
-        """Return the offset by the least-delayed exchange, None before there was one."""
+        """Return the offset by the exchange that bounds it best as of the newest, None before there was one."""
         if not self._window:
             return None
-        best = min(self._window, key=lambda exchange: exchange.network_rtt)
-        return ClockOffset(best.offset, best.network_rtt / 2)
+        now = self._window[-1].t4
+        best = min(self._window, key=lambda exchange: exchange.error_at(now))
+        return ClockOffset(best.offset, best.error_at(now))
 
     def queueing(self) -> Queueing | None:
         """Return how much longer than at best each direction of the last exchange took, None before there was one."""

@@ -115,6 +115,8 @@ class Prober:
             change = changes(self._targets, peers, self._max_peers)
             for key in change.removed:
                 self._remove(key)
+            if change.removed:
+                self._serve_neighbours()  # before their places are others': the kernel program writes where it is told
             self._logged = {logged for logged in self._logged if logged[0] in self._targets}
             for key, want in change.kept.items():
                 target = self._targets[key]

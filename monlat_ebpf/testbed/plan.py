@@ -9,6 +9,7 @@ from typing import Self
 
 from monlat_ebpf.model import Address
 from monlat_ebpf.testbed.actions import Action, Answer
+from monlat_ebpf.testbed.speech import Speech
 
 PLAIN = Answer()
 NO_RULE = -1
@@ -33,10 +34,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Answer after `delay_ns`, except where a rule says otherwise; the first rule that applies wins."""
+    """Answer after `delay_ns`, except where a rule says otherwise; the first rule that applies wins.
+
+    With `speech`, tell of each answer as a peer's agent does.
+    """
 
     delay_ns: int = 0
     rules: tuple[Rule, ...] = ()
+    speech: Speech | None = None
 
     @classmethod
     def cycle(cls, actions: Sequence[Action], delay_ns: int = 0) -> Self:

@@ -26,6 +26,7 @@ from monlat_ebpf.testbed.actions import Reorder
 from monlat_ebpf.testbed.framing import Framing
 from monlat_ebpf.testbed.packets import EchoRequest, parse_echo_request
 from monlat_ebpf.testbed.plan import RECORD, Plan
+from monlat_ebpf.wall_clock import WallClock
 
 READY = b"R"
 FAILED = struct.Struct("=Q")
@@ -67,12 +68,15 @@ class Entry:
 
 
 class Due(NamedTuple):
-    """An answer and the instant to write it at; `order` keeps equal instants in the order of their making."""
+    """An answer and the instant to write it at; `order` keeps equal instants in the order of their making.
+
+    Without an entry it is no answer, but a request of the reflector's own.
+    """
 
     at: int
     order: int
     frame: bytes
-    entry: Entry
+    entry: Entry | None
 
 
 class Loop:
@@ -86,7 +90,9 @@ class Loop:
         self._due: list[Due] = []
         self._held: dict[bytes, list[Due]] = {}
         self._requests_to: dict[bytes, int] = {}
+        self._spoken: dict[bytes, int] = {}
         self._made = 0
+        self._wall_offset_ns = WallClock().offset_ns
 
     def run(self) -> None:
         """Reflect until told to stop. Answers that are not due by then are never written."""
@@ -134,9 +140,23 @@ class Loop:
         except OSError:  # the interface is down, or has no room: told at the end, like all counts
             self.failed += 1
         else:
-            answer.entry.written.append(now)
-        for held in self._held.pop(answer.entry.request.destination, ()):
-            self._write(held)
+            if answer.entry is not None:
+                answer.entry.written.append(now)
+                self._speak_of(answer.entry)
+        if answer.entry is not None:
+            for held in self._held.pop(answer.entry.request.destination, ()):
+                self._write(held)
+
+    def _speak_of(self, entry: Entry) -> None:
+        speech, asked = self._setup.plan.speech, entry.request
+        if speech is None or len(entry.written) > 1:
+            return
+        number = self._spoken.get(asked.destination, 0)
+        self._spoken[asked.destination] = number + 1
+        request = speech.request(asked, number, entry.read, entry.written[0], self._wall_offset_ns)
+        self._made += 1
+        due = Due(time.monotonic_ns() + speech.after_ns, self._made, self._setup.framing.frame(request), None)
+        heapq.heappush(self._due, due)
 
     def _sleep(self) -> None:
         """Wait for a request, but no longer than until an answer is almost due."""

@@ -17,6 +17,7 @@ from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.table import TableSize
 from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.wall_clock import WallClock
 
 DEADLINE_SECONDS = 60
 NODE = "tester"
@@ -52,6 +53,7 @@ class Measurement:
         timeout_seconds: float = 1.0,
         settle_seconds: float = 0.0,
         open_source: Callable[[TableSize], Source] = TracepointSource,
+        wall_clock: WallClock | None = None,
     ) -> None:
         self._namespace = namespace
         self._peers = peers
@@ -71,6 +73,7 @@ class Measurement:
             max_peers=len(peers),
             send_delay=self.send_delay,
             schedule_lag=self.schedule_lag,
+            wall_clock=wall_clock,
             on_outcome=self._keep,
         )
         self._thread = threading.Thread(target=self._run, name="prober")

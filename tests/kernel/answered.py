@@ -1,0 +1,126 @@
+"""A loaded program with one probe that was sent and answered, and the wire that peers and strangers write to."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from monlat_ebpf import abi, packet
+from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.model import Family
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.table import Stamps, TableSize, mapped
+from monlat_ebpf.testbed import packets
+from monlat_ebpf.testbed.device import RawDevice
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.reflector import ADDRESSES
+
+OURS = {4: "10.99.0.1", 6: "fd99::1"}
+PEER = {4: "10.99.7.7", 6: "fd99::7:7"}
+OTHER_PEER = {4: "10.99.8.8", 6: "fd99::8:8"}
+STRANGER = {4: "10.99.9.9", 6: "fd99::9:9"}
+TARGET, OTHER_TARGET, TARGETS = 1, 2, 3
+PROBE_NONCE = 0x1122334455667780 | 5  # in place 5
+PROBE_SLOT = TARGET * abi.PROBES_PER_TARGET + 5
+WHOLE_DAY_NS = 86_400 * 10**9
+HOUR_NS = 3_600 * 10**9
+
+
+def feedback(nonce: int, received_ns: int, dwell_ns: int, before: int = 0, after: int = 0) -> bytes:
+    return struct.pack("<QQIHH", nonce, received_ns, dwell_ns, before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """`version` is the family of all that `send` and `ask` do."""
+
+    version: int
+    namespace: Namespace
+    source: TracepointSource
+    device: RawDevice
+    wire: list[bytes] = field(default_factory=list)
+
+    @property
+    def conversations(self) -> Conversations:
+        return self.source.conversations
+
+    @property
+    def stamps(self) -> Stamps:
+        return self.source.table.stamps(PROBE_SLOT)
+
+    @property
+    def rtt_ns(self) -> int:
+        return self.stamps.received_ns - self.stamps.transmitted_ns
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def send(self, *, nonce: int = PROBE_NONCE, timeout_ns: int = WHOLE_DAY_NS) -> None:
+        """Send a probe to the peer."""
+        now, address = time.monotonic_ns(), ip_address(PEER[self.version])
+        slot = TARGET * abi.PROBES_PER_TARGET + nonce % abi.PROBES_PER_TARGET
+        self.source.table.arm(
+            slot, nonce=nonce, sent_ns=now, deadline_ns=now + timeout_ns, address=mapped(address)
+        )
+        with self.namespace.entered():
+            self.source.send(packet.echo_request(Family.of(address), 7, slot, 5, nonce), address)
+
+    def answer(self, *, nonce: int = PROBE_NONCE) -> None:
+        """Let the peer answer it."""
+        slot = TARGET * abi.PROBES_PER_TARGET + nonce % abi.PROBES_PER_TARGET
+        payload = packet.payload(slot, 5, nonce)
+        self.device.inject([packets.echo_reply(PEER[self.version], OURS[self.version], 7, 5, payload)])
+
+    def request(self, nonce: int, sequence: int, said: bytes, peer: Mapping[int, str] = PEER) -> bytes:
+        """Return a request of a peer's agent."""
+        payload = packet.payload(0, sequence, nonce, said)
+        return packets.echo_request(peer[self.version], OURS[self.version], 9, sequence & 0xFFFF, payload)
+
+    def ask(self, nonce: int, sequence: int, said: bytes = packet.NO_FEEDBACK, peer: Mapping[int, str] = PEER) -> None:
+        """Let a peer's request arrive; it is answered before this returns."""
+        self.device.inject([self.request(nonce, sequence, said, peer)])
+
+    def be_silent(self) -> None:
+        """Answer no requests any more."""
+        self.namespace.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+        self.namespace.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
+
+    def sent_to(self, address: str) -> list[bytes]:
+        """Take from the wire what was sent down it so far, and return what of it goes to `address`."""
+        os.set_blocking(self.device.descriptor, False)
+        with suppress(BlockingIOError):
+            while True:
+                self.wire.append(os.read(self.device.descriptor, 65536))
+        whole, at = packets.packed(address), {4: 16, 6: 24}[self.version]
+        return [each for each in self.wire if each[at : at + len(whole)] == whole]
+
+    def refused(self) -> dict[str, int]:
+        return {reason: count for reason, count in self.conversations.refused_feedback().items() if count}
+
+    def network_rtts(self) -> list[int]:
+        """How many samples of the network RTT each target has."""
+        return [self.conversations.network_rtt(target).count for target in range(TARGETS)]
+
+    def dwells(self) -> list[int]:
+        """How many samples of this node's dwell each target has."""
+        return [self.conversations.dwell(target).count for target in range(TARGETS)]
+
+
+@contextmanager
+def bed(version: int) -> Iterator[Bed]:
+    with Namespace("agent") as namespace, RawDevice(namespace, ADDRESSES) as device:
+        with namespace.entered():
+            source = TracepointSource(TableSize(TARGETS))
+        try:
+            known = ((PEER, TARGET), (OTHER_PEER, OTHER_TARGET))
+            addresses = {mapped(ip_address(address[version])): target for address, target in known}
+            assert source.conversations.set_neighbours(addresses) == 0
+            source.conversations.set_wall_offset(time.time_ns() - time.monotonic_ns())
+            yield Bed(version, namespace, source, device)
+        finally:
+            source.close()

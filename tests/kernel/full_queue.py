@@ -1,0 +1,54 @@
+"""A queue before a link that is kept full, so that all that leaves by it waits."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.network import Node
+
+BITS_PER_SECOND = 10_000_000
+BURST_BYTES = 3_000
+QUEUE_BYTES = 500_000  # more than is ever put in: nothing may be dropped
+DATAGRAM = bytes(1_400)
+SEND_BUFFER_BYTES = 90_000  # the kernel doubles it, and takes 2.3 kB of it for each: some 78 datagrams, 90 ms
+DISCARD_PORT = 9
+FILL_SECONDS = 20
+
+
+@contextmanager
+def full_queue(sender: Node, receiver: Node) -> Iterator[None]:
+    """Let everything that `sender` sends wait for some 90 ms in a token bucket's queue, which drops nothing."""
+    with sender.namespace.entered():
+        out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with receiver.namespace.entered():
+        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # never read: what it has no room for is dropped
+    stopping, full = threading.Event(), threading.Event()
+
+    def fill() -> None:
+        while not stopping.is_set():
+            try:
+                out.send(DATAGRAM)
+            except BlockingIOError:
+                full.set()
+                select.select([], [out], [], 1)
+
+    thread = threading.Thread(target=fill, name="filler")
+    with Links(sender.namespace) as links, out, sink:
+        sink.bind((receiver.ipv4, DISCARD_PORT))
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        out.setblocking(False)
+        out.connect((receiver.ipv4, DISCARD_PORT))
+        links.add_token_bucket(sender.device, BITS_PER_SECOND, BURST_BYTES, QUEUE_BYTES)
+        thread.start()
+        try:
+            assert full.wait(FILL_SECONDS), "the queue does not fill"
+            yield
+        finally:
+            stopping.set()
+            thread.join()
+            links.delete_queue(sender.device)

@@ -1,0 +1,55 @@
+"""The dwell on a node whose wire is a port of a bridge: one sample a request, up to the last device's transmit."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from monlat_ebpf.histogram import quantile
+from monlat_ebpf.model import Peer, Result
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.table import TableSize, mapped
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.network import Node
+from tests.kernel.full_queue import full_queue
+from tests.kernel.measuring import Measurement
+
+PROBES = 47
+NEAR, FAR = ("10.78.0.1", "fd78::1"), ("10.78.0.2", "fd78::2")
+LENGTHS = ("24", "64")
+
+
+def test_answer_through_a_bridge_makes_one_dwell_up_to_the_wire() -> None:
+    """47 requests of each family: 47 dwells each. The port's queue, behind the bridge's transmit, is part of it.
+
+    The requests come by the port and by the bridge, the answers leave by both: the first receive and the last transmit
+    count, so the median dwell is over 30 ms, and would be some 30 us up to the bridge.
+    """
+    with Namespace("near") as near, Namespace("far") as far, Links(near) as near_links, Links(far) as far_links:
+        near_links.add_veth("wire0", far, "wire0")
+        far_links.add_bridge("br0")
+        far_links.set_master("wire0", "br0")
+        for links, name, addresses in ((near_links, "wire0", NEAR), (far_links, "br0", FAR)):
+            links.set_up("wire0")
+            links.set_up(name)
+            for address, length in zip(addresses, LENGTHS, strict=True):
+                links.add_address(name, f"{address}/{length}")
+        for links, name, addresses in ((near_links, "wire0", NEAR), (far_links, "br0", FAR)):
+            links.wait_until_usable(name, addresses)
+        with far.entered():
+            responder = TracepointSource(TableSize(2))
+        try:
+            neighbours = {mapped(ip_address(address)): target for target, address in enumerate(NEAR)}
+            assert responder.conversations.set_neighbours(neighbours) == 0
+            peer = Peer("far", tuple(ip_address(address) for address in FAR))
+            queue = full_queue(Node("far", far, *FAR, device="wire0"), Node("near", near, *NEAR, device="wire0"))
+            with queue:
+                with Measurement(near, [peer], probes=PROBES, interval_seconds=0.04) as measurement:
+                    measurement.wait()
+                assert measurement.results() == {Result.REPLY: 2 * PROBES}
+                sent = [pair.sent for pair in measurement.pairs()]
+            dwells = [responder.conversations.dwell(target) for target in (0, 1)]
+        finally:
+            responder.close()
+    assert [dwell.count for dwell in dwells] == sent
+    assert all((quantile(dwell, 0.5) or 0) > 0.03 for dwell in dwells)

@@ -1,0 +1,105 @@
+"""On which way a probe was lost: as a router in between knows that dropped it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.model import Address, Result
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.table import ProbeTable, TableSize
+from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
+from tests.kernel.measuring import Measurement
+from tests.kernel.two_agents import FOR_EVER
+from tests.unit.waiting import wait_until
+
+PROBES = 9_973
+PAIRS = 23
+INTERVAL_SECONDS = 0.15
+TIMEOUT_SECONDS = 2.3  # a few words of the peer, and less than the 16 places of a target last
+FINISH_SECONDS = 120
+
+
+class LimitedSource:
+    """The tracepoint source, whose device has room for `limit` packets and for no more: a known number is sent."""
+
+    name = "limited"
+
+    def __init__(self, size: TableSize, limit: int) -> None:
+        self._source = TracepointSource(size)
+        self.table: ProbeTable = self._source.table
+        self._left = limit
+
+    @property
+    def conversations(self) -> Conversations:
+        return self._source.conversations
+
+    def reserve(self, targets: int) -> None:
+        self._source.reserve(targets)
+
+    def trouble(self) -> Mapping[str, int]:
+        return self._source.trouble()
+
+    def send(self, packet: bytes, address: Address) -> None:
+        if self._left == 0:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        self._source.send(packet, address)
+        self._left -= 1
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def results_of(bed: LossyRouter, probes: int, *, with_peer: bool) -> Counter[Result]:
+    """Let the near agent send `probes` probes in all, and return how they ended."""
+    far_agent = Measurement(
+        bed.far,
+        bed.peers_of_far,
+        probes=FOR_EVER,
+        interval_seconds=INTERVAL_SECONDS,
+        timeout_seconds=TIMEOUT_SECONDS,
+    ) if with_peer else nullcontext()  # fmt: skip
+    with far_agent, Measurement(
+        bed.near,
+        bed.peers_of_near,
+        probes=FOR_EVER,
+        interval_seconds=INTERVAL_SECONDS,
+        timeout_seconds=TIMEOUT_SECONDS,
+        open_source=lambda size: LimitedSource(size, probes),
+    ) as near_agent:  # fmt: skip
+
+        def results() -> Counter[Result]:
+            total: Counter[Result] = Counter()
+            for pair in near_agent.pairs():
+                total.update({result: count for result, count in pair.results.items() if count})
+            del total[Result.SEND_ERROR]
+            return total
+
+        wait_until(lambda: results().total() == probes, seconds=FINISH_SECONDS)
+        return results()
+
+
+def test_loss_is_told_apart_by_direction() -> None:
+    """Of 9,973 probes 7 in a hundred are dropped on the way there, of their answers 3 in a hundred on the way back.
+
+    By the router's plan that is 700 (7 of each of 99 whole hundreds and of the rest), and of the 9,273 answered 279.
+    The peer's own requests, which carry its word, are dropped as its answers are.
+    """
+    with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
+        results = results_of(bed, PROBES, with_peer=True)
+        dropped = bed.dropped()
+    assert (dropped.forward, dropped.back) == (700, 279)
+    assert dropped.words > 0
+    assert results == {Result.REPLY: PROBES - 700 - 279, Result.LOST_FORWARD: 700, Result.LOST_RETURN: 279}
+
+
+def test_without_the_peers_agent_the_place_is_not_known() -> None:
+    """The same losses over 997 probes, and nobody who tells: all 70 and 30 are lost on the network, somewhere."""
+    with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
+        results = results_of(bed, 997, with_peer=False)
+        assert bed.dropped() == Dropped(70, 30, 0)
+    assert results == {Result.REPLY: 997 - 100, Result.LOST_NETWORK: 100}

@@ -1,0 +1,37 @@
+"""What both ends' kernels know of each probe, read from the agent's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from monlat_ebpf import abi
+from monlat_ebpf.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """A probe that the peer told of: its target, its RTT by t1 and t4, and the peer's dwell; nanoseconds."""
+
+    target: int
+    nonce: int
+    rtt_ns: int
+    dwell_ns: int
+
+
+def fed_probes(source: Source, targets: int) -> Iterator[Fed]:
+    """Yield the last probe that the peer told of, of each of the first `targets`."""
+    conversations, table = source.conversations, source.table
+    assert conversations is not None
+    for target in range(targets):
+        told = conversations.told(target)
+        if told is not None:
+            stamps = table.stamps(target * abi.PROBES_PER_TARGET + told.nonce % abi.PROBES_PER_TARGET)
+            assert stamps.nonce == told.nonce
+            yield Fed(target, told.nonce, stamps.received_ns - stamps.transmitted_ns, told.dwell_ns)
+
+
+def refused(source: Source) -> dict[str, int]:
+    """Return the reasons for which feedback was refused at all."""
+    assert source.conversations is not None
+    return {reason: count for reason, count in source.conversations.refused_feedback().items() if count}
