@@ -55,7 +55,9 @@ def build() -> Image:
 
 
 def _ids() -> set[str]:
-    return set(podman("image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={NAME.rpartition(':')[0]}").split())
+    return set(
+        podman("image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={NAME.rpartition(':')[0]}").split()
+    )
 
 
 def _have_base() -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from monlat_ebpf.testbed.syscalls import enter_network
+
+SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h
 PROC = Path("/proc")
 
 
@@ -51,21 +57,38 @@ def processes_with(text: str) -> set[int]:
     }
 
 
-def users_of_network(inode: int) -> list[str]:
-    """What keeps the network namespace of that number alive: processes in it, descriptors, mounts."""
-    name = f"net:[{inode}]"
-    return [
-        str(path)
-        for process in PROC.iterdir()
-        if process.name.isdecimal()
-        for path in (*_entries(process / "fd"), process / "ns" / "net")
-        if _target(path) == name
-    ] + [line for line in (PROC / "self" / "mountinfo").read_text().splitlines() if name in line]
+def networks_of(process_id: int) -> set[int]:
+    """Cookies of the network namespaces that the process is in or has descriptors of."""
+    directory = PROC / str(process_id)
+    found = (_cookie(link) for link in (*_entries(directory / "fd"), directory / "ns" / "net"))
+    return {cookie for cookie in found if cookie}
 
 
-def network_of(process_id: int) -> int:
-    """The number of the network namespace that the process is in."""
-    return (PROC / str(process_id) / "ns" / "net").stat().st_ino
+def networks_in_use() -> set[int]:
+    """Cookies of the network namespaces that any process or mount on this machine keeps alive."""
+    processes = [int(directory.name) for directory in PROC.iterdir() if directory.name.isdecimal()]
+    mounts = [line.split()[4] for line in (PROC / "self" / "mountinfo").read_text().splitlines() if " net:[" in line]
+    found = {cookie for mount in mounts if (cookie := _cookie(Path(mount), any_name=True))}
+    return found.union(*map(networks_of, processes))
+
+
+def _cookie(path: Path, *, any_name: bool = False) -> int | None:
+    """The cookie of the network namespace at `path`, None where there is none. Unlike its inode, it is never reused."""
+    try:
+        if not any_name and not str(path.readlink()).startswith("net:["):
+            return None
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        enter_network(descriptor)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
+            return int.from_bytes(inside.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+    finally:
+        enter_network(here)
+        os.close(here)
+        os.close(descriptor)
 
 
 def _ids(kind: str) -> frozenset[int]:
@@ -100,10 +123,3 @@ def _entries(directory: Path) -> list[Path]:
         return list(directory.iterdir())
     except OSError:
         return []
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""

@@ -14,7 +14,7 @@ ENDED = "monlat_probe_results_total"
 ERRORS = "monlat_probe_errors_total"
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 SETTLING = 13
-"""At 50 ms: the kernel has noticed what happened, and probes sent before it are decided, with 300 ms to their time-out."""
+"""At 50 ms each: until the kernel has noticed what happened, and probes sent before it are past their 300 ms."""
 IN_TROUBLE = 23
 AFTERWARDS = 11
 
