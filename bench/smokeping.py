@@ -84,7 +84,7 @@ class Smokeping:
         return [(float(edge), int(float(count))) for edge, count in self._bucket.findall(text)]
 
     def _scrape(self) -> str:
-        with urlopen(f"http://{_LISTEN}/metrics", timeout=60) as response:  # noqa: S310  # a constant http URL
+        with urlopen(f"http://{_LISTEN}/metrics", timeout=60) as response:
             return str(response.read(), "utf-8")
 
     def _answers(self) -> bool:

@@ -8,44 +8,26 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from monlat_ebpf.testbed.syscalls import enter_network
+from tests.kernel.kernel_objects import Objects
 
 SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h
 PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
-class KernelObjects:
-    """Numbers of BPF programs and maps; the kernel gives none of them a second time."""
-
-    programs: frozenset[int]
-    maps: frozenset[int]
-
-    @classmethod
-    def of(cls, process_id: int) -> KernelObjects:
-        """Those that the process holds by descriptor."""
-        text = "\n".join(_texts((PROC / str(process_id) / "fdinfo").iterdir()))
-        return cls(_numbers("prog_id", text), _numbers("map_id", text))
-
-    def alive(self) -> KernelObjects:
-        """Those of them that the kernel still has."""
-        return KernelObjects(self.programs & _ids("prog"), self.maps & _ids("map"))
-
-    def __or__(self, other: KernelObjects) -> KernelObjects:
-        return KernelObjects(self.programs | other.programs, self.maps | other.maps)
-
-    def __bool__(self) -> bool:
-        return bool(self.programs or self.maps)
+def objects_of_process(*process_ids: int) -> Objects:
+    """The programs, maps and links that the processes hold by descriptor."""
+    found = "".join(text for number in process_ids for text in _texts(_entries(PROC / str(number) / "fdinfo")))
+    return Objects(*(tuple(sorted(_numbers(key, found))) for key in ("map_id", "prog_id", "link_id")))
 
 
 def maps_of_size(entries: int) -> set[int]:
     """The maps with so many entries."""
-    return {shown["id"] for shown in _bpftool("map") if shown["max_entries"] == entries}
+    return {shown["id"] for shown in _all_maps() if shown["max_entries"] == entries}
 
 
 def processes_with(text: str) -> set[int]:
@@ -91,25 +73,21 @@ def _cookie(path: Path, *, any_name: bool = False) -> int | None:
         os.close(descriptor)
 
 
-def _ids(kind: str) -> frozenset[int]:
-    return frozenset(shown["id"] for shown in _bpftool(kind))
-
-
-def _bpftool(kind: str) -> list[dict[str, Any]]:
-    # it stops with an error when an object goes while it lists them
+def _all_maps() -> list[dict[str, Any]]:
+    # it stops with an error when a map goes while it lists them
     for _ in range(20):
-        shown = subprocess.run(["bpftool", "-j", kind, "show"], capture_output=True, text=True, check=False)
+        shown = subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, text=True, check=False)
         if shown.returncode == 0:
             listed: list[dict[str, Any]] = json.loads(shown.stdout)
             return listed
-    raise AssertionError(f"bpftool {kind} show: {shown.stdout} {shown.stderr}")
+    raise AssertionError(f"bpftool map show: {shown.stdout} {shown.stderr}")
 
 
 def _numbers(key: str, text: str) -> frozenset[int]:
     return frozenset(int(number) for number in re.findall(rf"^{key}:\t(\d+)$", text, re.MULTILINE))
 
 
-def _texts(files: Iterator[Path] | list[Path]) -> Iterator[str]:
+def _texts(files: Iterable[Path]) -> Iterator[str]:
     """The files' texts, without those that are gone or never open."""
     for file in files:
         try:

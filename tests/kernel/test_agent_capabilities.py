@@ -8,7 +8,7 @@ import pytest
 
 from monlat_ebpf.testbed.network import Pair
 from tests.kernel.agents import RunningAgent, entry
-from tests.kernel.leftovers import KernelObjects
+from tests.kernel.leftovers import objects_of_process
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 
@@ -50,7 +50,7 @@ def test_auto_falls_back_to_the_socket_and_says_so(tmp_path: Path) -> None:
         (warning,) = (line for line in agent.log().splitlines() if " WARNING " in line)
         assert "CAP_BPF" in warning
         assert "socket" in warning
-        assert not KernelObjects.of(agent.process.pid)
+        assert objects_of_process(agent.process.pid).alive() == []
 
 
 def test_first_choice_needs_no_reason(tmp_path: Path) -> None:

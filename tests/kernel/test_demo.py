@@ -19,7 +19,8 @@ from typing import IO
 
 import pytest
 
-from tests.kernel.leftovers import KernelObjects, networks_in_use, networks_of, processes_with
+from tests.kernel.kernel_objects import Objects
+from tests.kernel.leftovers import networks_in_use, networks_of, objects_of_process, processes_with
 from tests.unit.waiting import wait_until
 
 DEMO = (sys.executable, "-m", "monlat_ebpf", "demo")
@@ -34,24 +35,27 @@ class Traces:
 
     def __init__(self, temporary: Path) -> None:
         self.temporary = temporary
-        self.objects = KernelObjects(frozenset(), frozenset())
+        self.objects = Objects((), (), ())
         self.networks: set[int] = set()
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "TMPDIR": str(self.temporary), "TERM": "xterm"}
 
+    def processes(self) -> set[int]:
+        return processes_with(str(self.temporary))
+
     def take_down(self) -> None:
         """Note the programs, maps and network namespaces of the moment."""
-        for process in processes_with(str(self.temporary)):
-            self.objects |= KernelObjects.of(process)
-            self.networks |= networks_of(process)
+        processes = self.processes()
+        self.objects = objects_of_process(*processes)
+        self.networks = set[int]().union(*map(networks_of, processes))
         self.networks -= networks_of(os.getpid())
 
     def check_gone(self) -> None:
         """Return when all of it is gone; fail when it does not go."""
-        wait_until(lambda: not processes_with(str(self.temporary)))
-        wait_until(lambda: not self.objects.alive())
+        wait_until(lambda: not self.processes())
+        self.objects.wait_until_gone()
         assert not self.networks & networks_in_use()
         assert list(self.temporary.iterdir()) == []
 
@@ -136,10 +140,27 @@ def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
 def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
     """SIGKILL: agents, programs, maps and namespaces go with it."""
     with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
+        assert traces.networks <= networks_in_use()
         demo.kill()
         demo.wait(timeout=20)
     assert (len(traces.objects.programs), len(traces.networks)) == (2 * 4, 3)
     traces.check_gone()
+
+
+def test_agent_that_dies_ends_the_demo_with_its_name(traces: Traces) -> None:
+    """One line says whose agent it was, status 1, and the other agent goes as well."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, said):
+        (victim,) = (number for number in traces.processes() if "\0--node-name\0node2\0" in _command_line(number))
+        os.kill(victim, signal.SIGKILL)
+        errors = said.read()
+        assert demo.wait(timeout=20) == 1
+    assert "monlat: the agent of node2 ended" in errors
+    assert "Traceback" not in errors
+    traces.check_gone()
+
+
+def _command_line(process_id: int) -> str:
+    return Path(f"/proc/{process_id}/cmdline").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

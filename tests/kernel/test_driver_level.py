@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from statistics import median
 
 import pytest
 
+from bench.figures import quantile
 from monlat_ebpf.model import Peer, Result
 from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Node, Pair
@@ -72,36 +72,32 @@ def wait_until_full(node: Node, address: str) -> None:
 
 @pytest.mark.parametrize(("family", "dropped"), [("ipv4", Result.LOST_HOST), ("ipv6", Result.SEND_ERROR)])
 def test_full_queue_is_send_delay_and_not_rtt(family: str, dropped: Result) -> None:
-    """Behind 80 ms of queue ping sees over 50 ms, 211 probes an RTT under 1 ms; none that the queue drops is the network's.
+    """Behind 80 ms of queue ping sees over 50 ms, 211 probes an RTT under 1 ms; what it drops is not the network's.
 
     The kernel keeps such a drop from a raw IPv4 socket and tells a raw IPv6 socket of it, with ENOBUFS.
     """
     with Pair() as (here, there):
         address = getattr(there, family)
-        with filled_queue(here, address):
-            with Measurement(
-                here.namespace, [Peer(there.name, (ip_address(address),))], probes=PROBES,
-                interval_seconds=INTERVAL_SECONDS, timeout_seconds=0.4,
-            ) as measurement:  # fmt: skip
-                ping = here.namespace.popen(
-                    ["ping", "-n", "-i", str(INTERVAL_SECONDS), "-c", str(PROBES), "-W", "1", address],
-                    stdout=subprocess.PIPE, text=True,
-                )  # fmt: skip
-                outcomes = list(measurement.wait().values())
-                output, _ = ping.communicate(timeout=30)
-    ping_ns = median(float(ms) * MILLISECOND for ms in RTT.findall(output))
+        peers = [Peer(there.name, (ip_address(address),))]
+        with (
+            filled_queue(here, address),
+            Measurement(
+                here.namespace, peers, probes=PROBES, interval_seconds=INTERVAL_SECONDS, timeout_seconds=0.4
+            ) as measurement,
+        ):
+            ping = ["ping", "-n", "-i", str(INTERVAL_SECONDS), "-c", str(PROBES), "-W", "1", address]
+            seen_by_ping = here.namespace.run(ping).stdout
+            outcomes = list(measurement.wait().values())
+    ping_ns = median(float(milliseconds) * MILLISECOND for milliseconds in RTT.findall(seen_by_ping))
     replies = [outcome for outcome in outcomes if outcome.result is Result.REPLY]
-    rtts = sorted(outcome.rtt_ns for outcome in replies if outcome.rtt_ns is not None)
+    rtts = [outcome.rtt_ns for outcome in replies if outcome.rtt_ns is not None]
     delays = [outcome.send_delay_ns for outcome in replies if outcome.send_delay_ns is not None]
     results = measurement.results()
-    print(f"\n{dict(results)}, ping {ping_ns / 1e6:.1f} ms, send delay {median(delays) / 1e6:.1f} ms", end=", ")
-    print(f"RTT {median(rtts) / 1e3:.0f} us, p99 {rtts[len(rtts) * 99 // 100] / 1e3:.0f} us")
 
     assert ping_ns > 50 * MILLISECOND
     assert set(results) == {Result.REPLY, dropped}
     assert len(outcomes) == PROBES
     assert measurement.prober.errors() == ({"ENOBUFS": results[dropped]} if dropped is Result.SEND_ERROR else {})
     assert len(rtts) == len(delays) == len(replies) > PROBES / 3
-    assert median(rtts) < 1 * MILLISECOND
-    assert rtts[len(rtts) * 99 // 100] < 1 * MILLISECOND
+    assert quantile(rtts, 0.99) < 1 * MILLISECOND
     assert 0.5 < (median(delays) + median(rtts)) / ping_ns < 2

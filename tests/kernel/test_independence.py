@@ -35,5 +35,4 @@ def test_burden_on_the_prober_does_not_show_in_the_rtt(burden: str) -> None:
             with BURDENS[burden](process):
                 burdened += process.probe(probes)
     assert (len(idle), len(burdened)) == (PROBES, PROBES)
-    print(f"\n{burden}: p99 {quantile(burdened, 0.99) / 1e3:.1f} us, idle {quantile(idle, 0.99) / 1e3:.1f} us")
     assert quantile(burdened, 0.99) < BOUND * quantile(idle, 0.99)

@@ -33,9 +33,8 @@ def measured_in(trouble: Trouble, network: Network, directory: Path, peer: str =
         begun = _after_results(agent, SETTLING)
         ended = _after_results(agent, IN_TROUBLE)
         trouble(False)
-        _after_results(agent, SETTLING)
-        agent.wait_for_replies(3)  # IPv6 asks for its neighbour once in a second
-        back = agent.scrape()
+        agent.wait_for_replies(3)  # a neighbour that was given up is asked for once in a second
+        back = _after_results(agent, SETTLING)
         again = agent.wait_for_replies(AFTERWARDS)
         assert set(losses(back, again)) == {"reply"}
         assert again.has("latency_between_nodes")
@@ -115,3 +114,19 @@ def test_peers_interface_down_behind_a_switch_is_a_loss_of_the_network(tmp_path:
         begun, ended = measured_in(device_down(cluster["node2"]), cluster, tmp_path)
     for family in Family:
         assert set(losses(begun, ended, family=family)) == {"lost_network"}
+
+
+def test_own_firewall_is_a_loss_of_this_host(tmp_path: Path) -> None:
+    """A rule that drops what this host sends: none of it is blamed on the network."""
+
+    def drop_output(begins: bool) -> None:
+        rules = "table inet test { chain c { type filter hook output priority 0; icmp type echo-request drop;"
+        rules += " icmpv6 type echo-request drop; }; }"
+        command = ["nft", rules] if begins else ["nft", "delete table inet test"]
+        ran = pair["node1"].namespace.run(command)
+        assert ran.returncode == 0, ran.stderr
+
+    with Pair() as pair:
+        begun, ended = measured_in(drop_output, pair, tmp_path)
+    for family in Family:
+        assert set(losses(begun, ended, family=family)) <= {"lost_host", "send_error"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.testbed.actions import Answer, Double, Drop, IcmpError
+from monlat_ebpf.testbed.actions import Action, Answer, Double, Drop, IcmpError
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
 from monlat_ebpf.testbed.plan import Plan, Rule
@@ -65,6 +65,15 @@ def test_this_host_answers_itself(host: str, family: str) -> None:
     assert document["summary"]["duplicates"] == 0
 
 
+def test_places_in_the_table_are_used_again() -> None:
+    """307 echoes, where the table has 256 places: 307 replies, each its own."""
+    with Namespace("alone") as namespace:
+        document = ping_json(namespace, "127.0.0.1", "-c", "307", "-i", "0.01", "-W", "0.2")
+    assert [probe["sequence"] for probe in document["probes"]] == list(range(307))
+    assert all(probe["user_rtt_ms"] > probe["rtt_ms"] for probe in document["probes"])
+    assert (document["summary"]["replies"], document["summary"]["duplicates"]) == (307, 0)
+
+
 def test_a_link_local_address_needs_its_interface_and_no_more() -> None:
     """7 echoes to fe80:: of the other end of the wire, by the name of our end: 7 replies."""
     with Pair() as pair:
@@ -81,9 +90,14 @@ def test_a_link_local_address_needs_its_interface_and_no_more() -> None:
 )
 def test_every_fault_is_shown_for_what_it_is(source: str, address: str, kind: tuple[int, int], router: str) -> None:
     """Of 13 probes one is late, one dropped, one doubled, one refused by a router: each says so, nine are replies."""
-    faults = (Answer(450 * MILLISECOND), Drop(), Double(30 * MILLISECOND), IcmpError(*kind, None, source=router))
+    faults: tuple[Action, ...] = (
+        Answer(450 * MILLISECOND),
+        Drop(),
+        Double(30 * MILLISECOND),
+        IcmpError(*kind, None, source=router),
+    )
     plan = Plan(0, tuple(Rule(action, every=13, offset=place) for place, action in enumerate(faults)))
-    with Namespace("agent") as namespace, Reflector(namespace, plan):
+    with Namespace("agent") as namespace, Reflector(namespace, plan, spin=False):
         document = ping_json(namespace, address, "--source", source, "-c", "13", "-i", "0.1", "-W", "0.4")
     probes = document["probes"]
     assert [probe["result"] for probe in probes] == (
@@ -99,7 +113,7 @@ def test_every_fault_is_shown_for_what_it_is(source: str, address: str, kind: tu
 def test_late_and_double_replies_have_lines_of_their_own() -> None:
     """The late one with the kernel's figure, 450 ms and some; the exit status is that of the replies."""
     plan = Plan(0, (Rule(Answer(450 * MILLISECOND), every=7), Rule(Double(30 * MILLISECOND), every=7, offset=1)))
-    with Namespace("agent") as namespace, Reflector(namespace, plan):
+    with Namespace("agent") as namespace, Reflector(namespace, plan, spin=False):
         done = namespace.run([*PING, "10.99.1.1", "-c", "7", "-i", "0.1", "-W", "0.4"])
     assert (done.returncode, done.stderr) == (0, "")
     late = re.search(r"^ +0  late reply, after it was counted as lost: kernel RTT (\d+) ms$", done.stdout, re.MULTILINE)
@@ -112,7 +126,7 @@ def test_late_and_double_replies_have_lines_of_their_own() -> None:
 
 def test_nobody_answers() -> None:
     """5 probes into the void: exit status 1, and --json sends that many by default."""
-    with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Drop()])):
+    with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Drop()]), spin=False):
         document = ping_json(namespace, "10.99.1.1", "-i", "0.01", "-W", "0.1", status=1)
     assert document["summary"]["results"]["lost_network"] == 5
     assert document["summary"]["rtt_ms"] == {"min": None, "p50": None, "p99": None, "max": None}

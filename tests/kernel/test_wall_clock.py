@@ -16,8 +16,8 @@ from monlat_ebpf.testbed.network import Pair
 from tests.kernel.agents import RunningAgent, entry
 
 HOUR = 3600
-INTERVAL_SECONDS = 0.05
-PROBES = 53
+INTERVAL_SECONDS = 0.1
+PROBES = 29
 SLEEP_BY_SELECT = """
 import select, time
 # libfaketime 0.9.10 breaks clock_nanosleep of CLOCK_MONOTONIC (its issue 426), which is how Python sleeps
@@ -53,12 +53,12 @@ class FakeTime:
 
 
 def check_stretch(agent: RunningAgent) -> None:
-    """Of 53 probes and more none is lost, none comes early or in a burst, and the RTTs are those of a veth."""
+    """Of 29 probes and more none is lost, none comes early or in a burst, and the RTTs are those of a veth."""
     before, start = agent.scrape(), time.monotonic()
     after, seconds = agent.wait_for_replies(PROBES), time.monotonic() - start
     assert set(after.results()) == {"reply"}
     sent = after.one("monlat_probes_sent_total") - before.one("monlat_probes_sent_total")
-    assert 0.7 * seconds <= sent * INTERVAL_SECONDS <= seconds + 2 * INTERVAL_SECONDS
+    assert 0.5 * seconds <= sent * INTERVAL_SECONDS <= seconds + 2 * INTERVAL_SECONDS
     rtt = agent.pair("node2")["rtt_ms"]
     assert rtt["last"] is not None
     assert rtt["min"] is not None
@@ -77,11 +77,11 @@ def clock_offset(agent: RunningAgent, zone: str) -> float:
 
 def test_step_of_the_wall_clock_changes_no_number(tmp_path: Path) -> None:
     """An hour forward and then back: before, between and after it the same schedule, no loss, RTTs under 50 ms."""
-    clock = FakeTime(tmp_path)
+    clock, peers = FakeTime(tmp_path), [entry("node2", "10.77.0.2")]
     with (
         Pair() as pair,
         RunningAgent(
-            pair["node1"].namespace, tmp_path, [entry("node2", "10.77.0.2")], environment=clock.environment
+            pair["node1"].namespace, tmp_path, peers, interval="100ms", environment=clock.environment
         ) as agent,
     ):
         check_stretch(agent)

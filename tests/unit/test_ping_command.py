@@ -55,4 +55,5 @@ def test_addresses_are_taken_as_written() -> None:
 def test_the_table_has_room_for_all_in_flight_and_late() -> None:
     """1 s in flight at 10 ms, and a second more for late replies: 201 probes, twice, in places of 16 to the target."""
     assert Plan(None, 0.010, 1.0).table_size().targets == 26
+    assert Plan(None, 0.010, 0.2).table_size().targets == 16
     assert Plan(1, 1.0, 1.0).table_size().targets == 1

@@ -53,7 +53,7 @@ def test_the_document_lists_probes_in_the_order_of_sending() -> None:
     """Their ends may come in another order; what is not known is null."""
     head = Head("node2", ip_address("10.0.0.2"), "socket", "no BTF")
     whole = document(head, PROBES, summary(PROBES, sent=5, in_flight=0, late=0, duplicates=0))
-    assert {key: whole[key] for key in ("host", "address", "family", "source", "source_reason")} == {  # type: ignore[literal-required]  # keys of PingDocument, all
+    assert {key: whole[key] for key in ("host", "address", "family", "source", "source_reason")} == {
         "host": "node2",
         "address": "10.0.0.2",
         "family": "ipv4",

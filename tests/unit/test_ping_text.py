@@ -40,7 +40,7 @@ def test_a_line_for_each_event() -> None:
         "       2  unreachable: icmp_time_exceeded from 10.0.0.254\n"
         "       3  unreachable: icmp_time_exceeded\n"
         "       4  lost on this host: it never reached a driver\n"
-        "       5  not sent: the system call failed: EPERM\n"
+        "       5  not sent: Operation not permitted (EPERM)\n"
         "       0  duplicate reply\n"
         "       6    not seen    not seen           0.212\n"
         "       7       0.043       0.081        no reply"
