@@ -94,8 +94,12 @@ def test_kill_takes_a_hanging_loader_along(tmp_path: Path) -> None:
         (loader,) = _running(LOADER, mark)
         wait_until(lambda: "libbcc" in Path(f"/proc/{loader}/maps").read_text(), seconds=60)
         os.kill(loader, signal.SIGSTOP)
-        agent.end_with(signal.SIGKILL)
-        wait_until(lambda: not processes_with(mark))
+        try:
+            agent.end_with(signal.SIGKILL)
+            wait_until(lambda: not processes_with(mark))
+        finally:
+            for left in processes_with(mark):
+                os.kill(left, signal.SIGKILL)
 
 
 def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
