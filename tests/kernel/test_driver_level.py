@@ -25,8 +25,10 @@ BITS_PER_SECOND = 2_000_000  # 2,551 frames a second
 QUEUE_BYTES = 20_000  # 80 ms at that rate
 FLOOD_FRAMES_PER_SECOND = 3_300  # three in four find room
 MISSED_BY_HOOKS = 0.03
-"""Not understood: behind a full queue up to 0.8 % of the packets left without our hooks being run, in bursts of some
-16. Such a probe is a reply without an RTT, or lost on the host."""
+"""Where the machine's own monitor (here the threads of process 1) is inside the kernel, for up to 15 ms about once a
+second, the kernel runs no tracing program on that processor: seen with an XDP program beside, every packet without a
+stamp was sent by a softirq that had interrupted that process. Such a probe is a reply without an RTT, or lost on the
+host; on a machine without such a monitor there is none."""
 RTT = re.compile(r"time=(\S+) ms")
 
 FLOOD = """
