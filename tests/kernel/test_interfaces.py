@@ -102,8 +102,16 @@ def test_vanished_route_is_a_send_error(tmp_path: Path) -> None:
 
 def test_wire_without_carrier_is_a_loss_of_this_host(tmp_path: Path) -> None:
     """The other end of the wire down: no driver takes the probes, so none of them is blamed on the network."""
+
+    def cut(begins: bool) -> None:
+        set_down(begins)
+        if begins:
+            with Links(pair["node1"].namespace) as links:
+                links.wait_until_without_carrier(DEVICE)
+
     with Pair() as pair:
-        begun, ended = measured_in(device_down(pair["node2"]), pair, tmp_path)
+        set_down = device_down(pair["node2"])
+        begun, ended = measured_in(cut, pair, tmp_path)
     for family in Family:
         assert set(losses(begun, ended, family=family)) <= {"lost_host", "send_error"}
 
