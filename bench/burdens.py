@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,7 +82,8 @@ class ProcessorLimit:
 
     def __enter__(self) -> Self:
         self._version, mount = _processor_cgroups()
-        self._outside = mount / _own_cgroup(self._version).lstrip("/")
+        own = mount / _own_cgroup(self._version).lstrip("/")
+        self._outside = own if own.is_dir() else mount  # of a container's mount, that path may be another
         self._directory = mount / f"monlat-bench-{os.getpid()}-{time.monotonic_ns()}"
         if self._version == 2:
             (mount / "cgroup.subtree_control").write_text("+cpu")
@@ -110,7 +111,8 @@ class ProcessorLimit:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         for process in (self._directory / "cgroup.procs").read_text().split():
-            (self._outside / "cgroup.procs").write_text(process)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                (self._outside / "cgroup.procs").write_text(process)
         self._directory.rmdir()
 
 

@@ -20,7 +20,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 PROGRAM: Final = "prometheus-smokeping-prober"  # Debian's package has the same name
 _LISTEN: Final = "127.0.0.1:9374"
 _EDGES: Final = [2.0 ** (k / 8) for k in range(-18 * 8, 2 * 8)]  # seconds; as fine as monlat's own
-_BUCKET: Final = re.compile(r'^smokeping_response_duration_seconds_bucket\{.*le="([^"]+)"\} (\S+)$', re.MULTILINE)
+_BUCKET: Final = r'^smokeping_response_duration_seconds_bucket\{{.*ip="{}",le="([^"]+)"\}} (\S+)$'
 
 
 class Smokeping:
@@ -30,6 +30,7 @@ class Smokeping:
 
     def __init__(self, namespace: Namespace, address: str) -> None:
         self._namespace = namespace
+        self._bucket = re.compile(_BUCKET.format(re.escape(address)), re.MULTILINE)  # Debian's file adds localhost
         self._process = namespace.popen(
             [
                 *(PROGRAM, f"--web.listen-address={_LISTEN}", f"--ping.interval={INTERVAL_SECONDS}s"),
@@ -80,10 +81,10 @@ class Smokeping:
         """Return upper edge in seconds and cumulative count of each bucket; the last edge is infinite."""
         with self._namespace.entered():
             text = self._scrape()
-        return [(float(edge), int(float(count))) for edge, count in _BUCKET.findall(text)]
+        return [(float(edge), int(float(count))) for edge, count in self._bucket.findall(text)]
 
     def _scrape(self) -> str:
-        with urlopen(f"http://{_LISTEN}/metrics", timeout=60) as response:  # noqa: S310  # a constant http URL
+        with urlopen(f"http://{_LISTEN}/metrics", timeout=60) as response:
             return str(response.read(), "utf-8")
 
     def _answers(self) -> bool:

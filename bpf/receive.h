@@ -8,7 +8,7 @@ static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_
 {
 	const char *skb = (const char *)ctx->args[0];
 	struct skb_window window;
-	u32 linear, tag = 0;
+	u32 bytes, linear, tag = 0;
 	u16 protocol;
 
 	if (bpf_probe_read_kernel(&window, sizeof(window), skb + SKB_WINDOW))
@@ -19,8 +19,10 @@ static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_
 	else if (protocol != ETHERTYPE_IPV4 && protocol != ETHERTYPE_IPV6)
 		return 0;
 
-	linear = window_field(&window, u32, SKB_LEN) - window_field(&window, u32, SKB_DATA_LEN) - tag;
-	if (linear < SHORTEST_PACKET || linear > LONGEST_PACKET)
+	/* of a large packet the headers alone may be linear: its whole length tells */
+	bytes = window_field(&window, u32, SKB_LEN) - tag;
+	linear = bytes - window_field(&window, u32, SKB_DATA_LEN);
+	if (linear < SHORTEST_PACKET || bytes > LONGEST_PACKET)
 		return 0;
 	receive(window_field(&window, char *, SKB_DATA) + tag, linear, skb,
 		in_stack && window_field(&window, u32, SKB_SKB_IIF) == 0);

@@ -1,12 +1,14 @@
 """What can go wrong, as a user sees it.
 
-MonlatError
-+-- ConfigError         a flag, a variable or a file says what cannot be     exit status 2
-+-- SourceError         a timestamp source cannot be had on this machine     exit status 1
-+-- AgentUnreachable    a command found no agent to ask                      exit status 1
-+-- UnknownPeer         a command asks for a peer that the agent has not     exit status 2
-+-- RouteError          the kernel has no route to an address                exit status 1
-+-- TestbedError        namespaces or links cannot be made                   exit status 1
+The tree of exceptions, and the exit status of a command that ends with one:
+
+    MonlatError
+    +-- ConfigError         a flag, a variable or a file says what cannot be     exit status 2
+    +-- SourceError         a timestamp source cannot be had on this machine     exit status 1
+    +-- AgentUnreachable    a command found no agent to ask                      exit status 1
+    +-- UnknownPeer         a command asks for a peer that the agent has not     exit status 2
+    +-- RouteError          the kernel has no route to an address                exit status 1
+    +-- TestbedError        namespaces or links cannot be made                   exit status 1
 """
 
 from __future__ import annotations

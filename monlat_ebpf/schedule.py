@@ -10,14 +10,17 @@ from typing import Final, Generic, TypeVar
 JITTER: Final = 0.02
 """Of the interval, to either side: enough to break step with whatever else is periodic on a node."""
 
+FIRST_ROUND: Final = 0.25
+"""Of the interval: a new item comes within it, so that the first figures are there soon; then the grid holds."""
+
 Item = TypeVar("Item")
 
 
 class Schedule(Generic[Item]):
     """Items that come due once an interval. All times are nanoseconds of one clock.
 
-    The n-th time of an item is its first grid point plus n intervals, plus jitter that the next time does
-    not inherit. Points that passed while nobody asked are left out, never made up for in a burst.
+    But for the first, the n-th time of an item is its first grid point plus n intervals, plus jitter that the
+    next time does not inherit. Points that passed while nobody asked are left out, never made up for in a burst.
     """
 
     def __init__(self, interval_ns: int, random: Random) -> None:
@@ -30,8 +33,9 @@ class Schedule(Generic[Item]):
         self._next_ticket = 0
 
     def add(self, item: Item, now_ns: int, phase: float) -> None:
-        """Make `item` due within the coming interval, at `phase` (0 to 1) of it."""
-        self._push(item, now_ns + int(phase * self._interval_ns), jitter=False)
+        """Make `item` due early in the coming interval, then at `phase` (0 to 1) of each that follows."""
+        grid_ns = now_ns + int(phase * self._interval_ns)
+        self._push(item, now_ns + int(phase * FIRST_ROUND * self._interval_ns), grid_ns)
 
     def remove(self, item: Item) -> None:
         """Make `item` due no more."""
@@ -50,12 +54,12 @@ class Schedule(Generic[Item]):
                 return
             due_ns, _, grid_ns, item = heapq.heappop(self._heap)
             # to the first point whose time, jitter included, is still to come
-            missed = (now_ns + self._spread_ns - grid_ns) // self._interval_ns
-            self._push(item, grid_ns + (missed + 1) * self._interval_ns, jitter=True)
+            missed = max((now_ns + self._spread_ns - grid_ns) // self._interval_ns, 0)
+            grid_ns += (missed + 1) * self._interval_ns
+            self._push(item, grid_ns + self._random.randint(-self._spread_ns, self._spread_ns), grid_ns)
             yield item, due_ns
 
-    def _push(self, item: Item, grid_ns: int, *, jitter: bool) -> None:
-        due_ns = grid_ns + (self._random.randint(-self._spread_ns, self._spread_ns) if jitter else 0)
+    def _push(self, item: Item, due_ns: int, grid_ns: int) -> None:
         self._next_ticket += 1
         self._tickets[item] = self._next_ticket
         heapq.heappush(self._heap, (due_ns, self._next_ticket, grid_ns, item))

@@ -28,6 +28,10 @@ class Wake:
         with suppress(BlockingIOError):  # it was not set
             os.eventfd_read(self._descriptor)
 
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return bool(select.select([self._descriptor], [], [], 0)[0])
+
     def wait(self, seconds: float) -> None:
         """Return when it is set, or after `seconds`."""
         select.select([self._descriptor], [], [], seconds)

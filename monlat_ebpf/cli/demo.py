@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from monlat_ebpf.cli.rendering import Table, matrix
 from monlat_ebpf.cli.screen import as_rich, show
 from monlat_ebpf.demo import Demo, VirtualAgent
 from monlat_ebpf.exposition.api import PeersDocument
+from monlat_ebpf.wake import Wake
 
 MOST_NODES: Final = 16
 """Each agent compiles its own kernel program and runs on this machine's cores."""
@@ -37,15 +37,15 @@ _REFRESH_SECONDS: Final = 0.5
 @setting("--json", "as_json", is_flag=True, help="Print the final matrix as JSON, and nothing else.")
 def command(nodes: int, seconds: float, as_json: bool) -> None:
     """Run a cluster of virtual nodes with an agent each; leave nothing behind."""
-    stop = threading.Event()
+    stop = Wake()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    _on_end(signal.default_int_handler)  # while it starts: give up at once
     click.echo(f"starting {nodes} virtual nodes", err=True)
     with Demo(nodes) as demo:
+        _on_end(end)
         _measure(demo, seconds, stop, live=sys.stdout.isatty() and not as_json)
         answers = demo.settled_answers()
         hints = _hints(demo.agents)
@@ -68,7 +68,12 @@ def summary(answers: Sequence[PeersDocument]) -> dict[str, Any]:
     }
 
 
-def _measure(demo: Demo, seconds: float, stop: threading.Event, *, live: bool) -> None:
+def _on_end(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def _measure(demo: Demo, seconds: float, stop: Wake, *, live: bool) -> None:
     if not live:
         click.echo(
             "\n".join(("each node's /metrics, from another terminal while this runs:", *_hints(demo.agents))), err=True
@@ -87,7 +92,7 @@ def _measure(demo: Demo, seconds: float, stop: threading.Event, *, live: bool) -
             screen.update(Group(as_rich(_matrix(demo.answers())), hints), refresh=True)
 
 
-def _turns(seconds: float, stop: threading.Event) -> Iterator[None]:
+def _turns(seconds: float, stop: Wake) -> Iterator[None]:
     """Yield now and then until `seconds` (0: no limit) are over or `stop` is set."""
     end = time.monotonic() + seconds if seconds else float("inf")
     while not stop.is_set() and (left := end - time.monotonic()) > 0:

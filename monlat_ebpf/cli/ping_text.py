@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, assert_never
 
@@ -96,9 +98,14 @@ def _ended(probe: Ended, timeout_seconds: float) -> Line:
         Result.LOST_NETWORK: f"lost in the network: no reply within {duration_text(timeout_seconds)}",
         Result.LOST_HOST: f"lost on this host: it never reached a driver{error}",
         Result.UNREACHABLE: f"unreachable{error}",
-        Result.SEND_ERROR: f"not sent: the system call failed{error}",
+        Result.SEND_ERROR: f"not sent: {_errno_text(probe.error)}",
     }
     return _said(probe.sequence, said[probe.result])
+
+
+def _errno_text(name: str) -> str:
+    number = getattr(errno, name, None)
+    return f"{os.strerror(number)} ({name})" if number else name
 
 
 def _time(nanoseconds: int | None, otherwise: str) -> str:

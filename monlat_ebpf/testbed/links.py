@@ -139,6 +139,19 @@ class Links:
                 raise TestbedError(f"{name} in namespace {self._namespace.name} has no carrier: is the other end up?")
             time.sleep(0.001)
 
+    def wait_until_without_carrier(self, name: str, timeout: float = 10) -> None:
+        """Return when the kernel has noticed that the other end is down; it may take it a second.
+
+        Until then packets are handed to the driver, which drops them. Raises TestbedError after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while self._is_running(name):
+            if time.monotonic() > deadline:
+                raise TestbedError(
+                    f"{name} in namespace {self._namespace.name} still has a carrier: is it a wire's end?"
+                )
+            time.sleep(0.001)
+
     def _is_running(self, name: str) -> bool:
         state = self._ask(f"find {name}", "link", "get", ifname=name)[0].get_attr("IFLA_OPERSTATE")
         return state in ("UP", "UNKNOWN")  # loopback, TUN and TAP know no carrier

@@ -5,7 +5,6 @@ run_packages=(
 	ca-certificates # pip's trust
 	iproute2        # ip and tc, to look at what a demo built
 	libbpf1         # offsets of kernel structs from BTF
-	linux-libc-dev  # the user-space headers that the kernel program is compiled against
 	python3-bpfcc   # BCC; brings LLVM, most of the download
 	python3-venv
 	util-linux # nsenter

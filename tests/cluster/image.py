@@ -29,6 +29,10 @@ class Image:
     size: int  # bytes, unpacked
 
 
+_LIMITS: Final = ("--ulimit", "nofile=1024:20000", "--ulimit", "nproc=1024:1024")
+"""Podman's own limits are higher than what may be set in every root."""
+
+
 def podman(*arguments: str) -> str:
     """Run podman and return what it printed. Raises AssertionError with its words when it fails."""
     command = ["podman", "--cgroup-manager=cgroupfs", *arguments]
@@ -45,7 +49,7 @@ def build() -> Image:
     _have_base()
     before = _ids()
     with _pip_of_this_host() as volumes:
-        options = ["--layers", "--isolation=chroot", "--network=host", *volumes]
+        options = ["--layers", "--isolation=chroot", "--network=host", *_LIMITS, *volumes]
         podman("build", *options, "--target", "build", "--tag", STAGE, str(ROOT))  # a name keeps its layers
         podman("build", *options, "--tag", NAME, str(ROOT))
     for replaced in before - _ids():
@@ -55,7 +59,9 @@ def build() -> Image:
 
 
 def _ids() -> set[str]:
-    return set(podman("image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={NAME.rpartition(':')[0]}").split())
+    return set(
+        podman("image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={NAME.rpartition(':')[0]}").split()
+    )
 
 
 def _have_base() -> None:

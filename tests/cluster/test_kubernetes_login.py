@@ -119,9 +119,7 @@ def test_kubeconfig_wins_over_the_service_account(pod: Path, server: FakeApiServ
     assert server.requests() == []
 
 
-def test_the_variable_kubeconfig_names_one_as_well(
-    pod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variable_kubeconfig_names_one_as_well(pod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for kubectl; --namespace wins over the context's."""
     with FakeApiServer(namespace="elsewhere") as other:
         other.put(endpoint_slice("one", endpoint("n7", "10.0.0.7")))

@@ -23,6 +23,7 @@ from tests.unit.waiting import wait_until
 PORT = 10045
 START_SECONDS = 60
 HTTP_SECONDS = 20
+SCRAPE_EACH_SECONDS = 0.05  # reading one takes as long as rendering it, and both may run on one core
 
 Labels = Mapping[str, str]
 
@@ -201,14 +202,11 @@ class RunningAgent:
 
     def wait_for_scrape(self, condition: Callable[[Scrape], bool]) -> Scrape:
         """Return the first scrape for which `condition` holds."""
-        last: list[Scrape] = []
-
-        def holds() -> bool:
-            last[:] = [self.scrape()]
-            return condition(last[0])
-
-        wait_until(holds, seconds=START_SECONDS)
-        return last[0]
+        deadline = time.monotonic() + START_SECONDS
+        while not condition(scrape := self.scrape()):
+            assert time.monotonic() < deadline, f"waited in vain; the last scrape was:\n{scrape.text}"
+            time.sleep(SCRAPE_EACH_SECONDS)
+        return scrape
 
     def wait_for_replies(self, more: int, **labels: str) -> Scrape:
         """Return a scrape with at least `more` replies than now in each series with these labels."""

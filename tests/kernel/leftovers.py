@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from monlat_ebpf.testbed.syscalls import enter_network
+from tests.kernel.kernel_objects import Objects
+
+SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h
 PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
-class KernelObjects:
-    """Numbers of BPF programs and maps; the kernel gives none of them a second time."""
-
-    programs: frozenset[int]
-    maps: frozenset[int]
-
-    @classmethod
-    def of(cls, process_id: int) -> KernelObjects:
-        """Those that the process holds by descriptor."""
-        text = "\n".join(_texts((PROC / str(process_id) / "fdinfo").iterdir()))
-        return cls(_numbers("prog_id", text), _numbers("map_id", text))
-
-    def alive(self) -> KernelObjects:
-        """Those of them that the kernel still has."""
-        return KernelObjects(self.programs & _ids("prog"), self.maps & _ids("map"))
-
-    def __or__(self, other: KernelObjects) -> KernelObjects:
-        return KernelObjects(self.programs | other.programs, self.maps | other.maps)
-
-    def __bool__(self) -> bool:
-        return bool(self.programs or self.maps)
+def objects_of_process(*process_ids: int) -> Objects:
+    """The programs, maps and links that the processes hold by descriptor."""
+    found = "".join(text for number in process_ids for text in _texts(_entries(PROC / str(number) / "fdinfo")))
+    return Objects(*(tuple(sorted(_numbers(key, found))) for key in ("map_id", "prog_id", "link_id")))
 
 
 def maps_of_size(entries: int) -> set[int]:
     """The maps with so many entries."""
-    return {shown["id"] for shown in _bpftool("map") if shown["max_entries"] == entries}
+    return {shown["id"] for shown in _all_maps() if shown["max_entries"] == entries}
 
 
 def processes_with(text: str) -> set[int]:
@@ -51,42 +39,55 @@ def processes_with(text: str) -> set[int]:
     }
 
 
-def users_of_network(inode: int) -> list[str]:
-    """What keeps the network namespace of that number alive: processes in it, descriptors, mounts."""
-    name = f"net:[{inode}]"
-    return [
-        str(path)
-        for process in PROC.iterdir()
-        if process.name.isdecimal()
-        for path in (*_entries(process / "fd"), process / "ns" / "net")
-        if _target(path) == name
-    ] + [line for line in (PROC / "self" / "mountinfo").read_text().splitlines() if name in line]
+def networks_of(process_id: int) -> set[int]:
+    """Cookies of the network namespaces that the process is in or has descriptors of."""
+    directory = PROC / str(process_id)
+    found = (_cookie(link) for link in (*_entries(directory / "fd"), directory / "ns" / "net"))
+    return {cookie for cookie in found if cookie}
 
 
-def network_of(process_id: int) -> int:
-    """The number of the network namespace that the process is in."""
-    return (PROC / str(process_id) / "ns" / "net").stat().st_ino
+def networks_in_use() -> set[int]:
+    """Cookies of the network namespaces that any process or mount on this machine keeps alive."""
+    processes = [int(directory.name) for directory in PROC.iterdir() if directory.name.isdecimal()]
+    mounts = [line.split()[4] for line in (PROC / "self" / "mountinfo").read_text().splitlines() if " net:[" in line]
+    found = {cookie for mount in mounts if (cookie := _cookie(Path(mount), any_name=True))}
+    return found.union(*map(networks_of, processes))
 
 
-def _ids(kind: str) -> frozenset[int]:
-    return frozenset(shown["id"] for shown in _bpftool(kind))
+def _cookie(path: Path, *, any_name: bool = False) -> int | None:
+    """The cookie of the network namespace at `path`, None where there is none. Unlike its inode, it is never reused."""
+    try:
+        if not any_name and not str(path.readlink()).startswith("net:["):
+            return None
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        enter_network(descriptor)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
+            return int.from_bytes(inside.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+    finally:
+        enter_network(here)
+        os.close(here)
+        os.close(descriptor)
 
 
-def _bpftool(kind: str) -> list[dict[str, Any]]:
-    # it stops with an error when an object goes while it lists them
+def _all_maps() -> list[dict[str, Any]]:
+    # it stops with an error when a map goes while it lists them
     for _ in range(20):
-        shown = subprocess.run(["bpftool", "-j", kind, "show"], capture_output=True, text=True, check=False)
+        shown = subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, text=True, check=False)
         if shown.returncode == 0:
             listed: list[dict[str, Any]] = json.loads(shown.stdout)
             return listed
-    raise AssertionError(f"bpftool {kind} show: {shown.stdout} {shown.stderr}")
+    raise AssertionError(f"bpftool map show: {shown.stdout} {shown.stderr}")
 
 
 def _numbers(key: str, text: str) -> frozenset[int]:
     return frozenset(int(number) for number in re.findall(rf"^{key}:\t(\d+)$", text, re.MULTILINE))
 
 
-def _texts(files: Iterator[Path] | list[Path]) -> Iterator[str]:
+def _texts(files: Iterable[Path]) -> Iterator[str]:
     """The files' texts, without those that are gone or never open."""
     for file in files:
         try:
@@ -100,10 +101,3 @@ def _entries(directory: Path) -> list[Path]:
         return list(directory.iterdir())
     except OSError:
         return []
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""

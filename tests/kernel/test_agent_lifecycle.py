@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -15,12 +16,13 @@ from monlat_ebpf.model import Family
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
 from tests.kernel.agents import PORT, RunningAgent, entry
-from tests.kernel.leftovers import KernelObjects, maps_of_size, processes_with
+from tests.kernel.leftovers import maps_of_size, objects_of_process, processes_with
 from tests.unit.waiting import wait_until
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")
 HOOKS, MAPS = 4, 3
+LOADER = "monlat_ebpf.sources.tracepoint.child"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -28,14 +30,14 @@ def test_signal_ends_the_agent_within_a_second(tmp_path: Path, number: signal.Si
     """With probes in flight and an HTTP client that says nothing: status 0 within 1 s, nothing left in the kernel."""
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2, NOBODY], timeout="700ms") as agent:
         agent.wait_for_replies(3, to="node2")
-        objects = KernelObjects.of(agent.process.pid)
+        objects = objects_of_process(agent.process.pid)
         assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
-        assert objects.alive() == objects
+        assert len(objects.alive()) == HOOKS + MAPS + HOOKS
         with agent.namespace.entered(), socket.create_connection(("127.0.0.1", PORT)):
             seconds = agent.end_with(number)
         assert seconds < 1.0
         assert agent.process.returncode == 0
-        wait_until(lambda: not objects.alive())
+        objects.wait_until_gone()
         assert "Traceback" not in agent.log()
 
 
@@ -44,7 +46,7 @@ def test_sigterm_ends_an_agent_that_is_still_loading(tmp_path: Path) -> None:
     before = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, before=before, wait=False) as agent:
         mark = str(agent.temporary)
-        wait_until(lambda: bool(_running("monlat_ebpf.sources.tracepoint.child", mark)), seconds=60)
+        wait_until(lambda: bool(_running(LOADER, mark)), seconds=60)
         (first_process,) = _running("monlat_ebpf\0agent", mark) - {agent.process.pid}
         seconds = agent.end_with(signal.SIGTERM, first_process)
         assert seconds < 1.0, agent.log()
@@ -84,17 +86,33 @@ def test_kill_at_any_moment_leaves_nothing(tmp_path: Path, attempt: int) -> None
         assert list(agent.temporary.iterdir()) == []
 
 
+def test_kill_takes_a_hanging_loader_along(tmp_path: Path) -> None:
+    """The loader is stopped as it compiles, the agent killed: the loader dies with it, for it would never end."""
+    with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, wait=False) as agent:
+        mark = str(agent.temporary)
+        wait_until(lambda: bool(_running(LOADER, mark)), seconds=60)
+        (loader,) = _running(LOADER, mark)
+        wait_until(lambda: "libbcc" in Path(f"/proc/{loader}/maps").read_text(), seconds=60)
+        os.kill(loader, signal.SIGSTOP)
+        try:
+            agent.end_with(signal.SIGKILL)
+            wait_until(lambda: not processes_with(mark))
+        finally:
+            for left in processes_with(mark):
+                os.kill(left, signal.SIGKILL)
+
+
 def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
     """Killed while it measures: 4 programs and 3 maps go, one of them what the test above looks for."""
     more = ("--max-peers", "2003")
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], more=more) as agent:
         agent.wait_for_replies(3, to="node2")
-        objects = KernelObjects.of(agent.process.pid)
+        objects = objects_of_process(agent.process.pid)
         assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
-        assert len(objects.maps & maps_of_size(2003 * len(Family) * abi.PROBES_PER_TARGET)) == 1
+        assert len(maps_of_size(2003 * len(Family) * abi.PROBES_PER_TARGET).intersection(objects.maps)) == 1
         assert processes_with(str(agent.temporary)) == {agent.process.pid}
         agent.end_with(signal.SIGKILL)
-        wait_until(lambda: not objects.alive())
+        objects.wait_until_gone()
         assert list(agent.temporary.iterdir()) == []
 
 

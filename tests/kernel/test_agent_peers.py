@@ -132,6 +132,18 @@ def test_bad_edit_keeps_the_last_good_list(agent: RunningAgent, lines: list[str]
     agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 1)
 
 
+def test_deleted_file_keeps_the_last_good_list(agent: RunningAgent) -> None:
+    """Gone, it is counted once as unreadable and discovery is down; back, all is as before."""
+    errors_before = agent.scrape().one("monlat_discovery_errors_total", reason="read")
+    agent.peers_file.unlink()
+    scrape = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 0)
+    assert scrape.one("monlat_discovery_errors_total", reason="read") == errors_before + 1
+    assert agent.wait_for_replies(7, to="steady").peers() == {"steady"}
+    assert str(agent.peers_file) in agent.log().splitlines()[-1]
+    agent.write_peers([STEADY])
+    agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 1)
+
+
 @pytest.mark.parametrize("address", ["10.77.0.1", "10.77.0.3"])
 def test_this_node_in_its_own_list_is_left_out(agent: RunningAgent, address: str) -> None:
     """A list that all nodes share names this one as well: by its name it is known, whatever its address."""

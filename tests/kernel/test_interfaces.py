@@ -14,7 +14,7 @@ ENDED = "monlat_probe_results_total"
 ERRORS = "monlat_probe_errors_total"
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 SETTLING = 13
-"""At 50 ms: the kernel has noticed what happened, and probes sent before it are decided, with 300 ms to their time-out."""
+"""At 50 ms each: until the kernel has noticed what happened, and probes sent before it are past their 300 ms."""
 IN_TROUBLE = 23
 AFTERWARDS = 11
 
@@ -33,9 +33,8 @@ def measured_in(trouble: Trouble, network: Network, directory: Path, peer: str =
         begun = _after_results(agent, SETTLING)
         ended = _after_results(agent, IN_TROUBLE)
         trouble(False)
-        _after_results(agent, SETTLING)
-        agent.wait_for_replies(3)  # IPv6 asks for its neighbour once in a second
-        back = agent.scrape()
+        agent.wait_for_replies(3)  # a neighbour that was given up is asked for once in a second
+        back = _after_results(agent, SETTLING)
         again = agent.wait_for_replies(AFTERWARDS)
         assert set(losses(back, again)) == {"reply"}
         assert again.has("latency_between_nodes")
@@ -103,8 +102,16 @@ def test_vanished_route_is_a_send_error(tmp_path: Path) -> None:
 
 def test_wire_without_carrier_is_a_loss_of_this_host(tmp_path: Path) -> None:
     """The other end of the wire down: no driver takes the probes, so none of them is blamed on the network."""
+
+    def cut(begins: bool) -> None:
+        set_down(begins)
+        if begins:
+            with Links(pair["node1"].namespace) as links:
+                links.wait_until_without_carrier(DEVICE)
+
     with Pair() as pair:
-        begun, ended = measured_in(device_down(pair["node2"]), pair, tmp_path)
+        set_down = device_down(pair["node2"])
+        begun, ended = measured_in(cut, pair, tmp_path)
     for family in Family:
         assert set(losses(begun, ended, family=family)) <= {"lost_host", "send_error"}
 
@@ -115,3 +122,19 @@ def test_peers_interface_down_behind_a_switch_is_a_loss_of_the_network(tmp_path:
         begun, ended = measured_in(device_down(cluster["node2"]), cluster, tmp_path)
     for family in Family:
         assert set(losses(begun, ended, family=family)) == {"lost_network"}
+
+
+def test_own_firewall_is_a_loss_of_this_host(tmp_path: Path) -> None:
+    """A rule that drops what this host sends: none of it is blamed on the network."""
+
+    def drop_output(begins: bool) -> None:
+        rules = "table inet test { chain c { type filter hook output priority 0; icmp type echo-request drop;"
+        rules += " icmpv6 type echo-request drop; }; }"
+        command = ["nft", rules] if begins else ["nft", "delete table inet test"]
+        ran = pair["node1"].namespace.run(command)
+        assert ran.returncode == 0, ran.stderr
+
+    with Pair() as pair:
+        begun, ended = measured_in(drop_output, pair, tmp_path)
+    for family in Family:
+        assert set(losses(begun, ended, family=family)) <= {"lost_host", "send_error"}

@@ -1,0 +1,234 @@
+"""`monlat demo` as a user runs it: what it prints, and that nothing of it is left however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import random
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.kernel.kernel_objects import Objects
+from tests.kernel.leftovers import networks_in_use, networks_of, objects_of_process, processes_with
+from tests.unit.waiting import wait_until
+
+DEMO = (sys.executable, "-m", "monlat_ebpf", "demo")
+RUNS = "each node's /metrics"
+RTT_KEYS = {"last", "p50", "p99", "min", "max"}
+PAIR_KEYS = {"from", "to", "family", "sent", "replies", "lost", "rtt_ms"}
+AS_NOBODY = ("unshare", "--user")  # without a mapping, root sees itself as 65534
+
+
+class Traces:
+    """What a running demo has in the kernel; its processes are known by their TMPDIR."""
+
+    def __init__(self, temporary: Path) -> None:
+        self.temporary = temporary
+        self.objects = Objects((), (), ())
+        self.networks: set[int] = set()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TMPDIR": str(self.temporary), "TERM": "xterm"}
+
+    def processes(self) -> set[int]:
+        return processes_with(str(self.temporary))
+
+    def take_down(self) -> None:
+        """Note the programs, maps and network namespaces of the moment."""
+        processes = self.processes()
+        self.objects = objects_of_process(*processes)
+        self.networks = set[int]().union(*map(networks_of, processes))
+        self.networks -= networks_of(os.getpid())
+
+    def check_gone(self) -> None:
+        """Return when all of it is gone; fail when it does not go."""
+        wait_until(lambda: not self.processes())
+        self.objects.wait_until_gone()
+        # a dying process has no environment any more while its descriptors are still being closed
+        wait_until(lambda: not self.networks & networks_in_use())
+        assert list(self.temporary.iterdir()) == []
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Traces:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    return Traces(temporary)
+
+
+@contextmanager
+def running_demo(traces: Traces, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A demo that measures, and its standard error after that was said."""
+    with subprocess.Popen(
+        [*DEMO, *arguments], env=traces.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        try:
+            assert demo.stderr is not None
+            for line in demo.stderr:
+                if line.startswith(RUNS):
+                    break
+            traces.take_down()
+            yield demo, demo.stderr
+        finally:
+            demo.kill()
+
+
+def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
+    """3 nodes for 5 s: 6 ordered pairs at 5 probes a second, each answered, and nothing else on standard output."""
+    with running_demo(traces, "--nodes", "3", "--seconds", "5", "--json") as (demo, _):
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0
+    document = json.loads(output)
+    assert document.keys() == {"source", "nodes", "pairs"}
+    assert document["source"] == "tracepoint"
+    assert document["nodes"] == ["node1", "node2", "node3"]
+    assert [(pair["from"], pair["to"]) for pair in document["pairs"]] == [
+        (one, other) for one in document["nodes"] for other in document["nodes"] if one != other
+    ]
+    for pair in document["pairs"]:
+        assert pair.keys() == PAIR_KEYS
+        assert pair["rtt_ms"].keys() == RTT_KEYS
+        assert pair["family"] == "ipv4"
+        assert pair["sent"] == pair["replies"] + pair["lost"]
+        assert pair["lost"] == 0
+        assert pair["replies"] >= 17
+        rtt = pair["rtt_ms"]
+        assert 0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"] < 1000
+        assert rtt["min"] <= rtt["last"] <= rtt["max"]
+    assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 4, 3 * 3)
+    assert len(traces.networks) == 4  # three nodes and their switch
+    traces.check_gone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_it_with_the_matrix(traces: Traces, number: signal.Signals) -> None:
+    """Until Ctrl-C means that: status 0, the final matrix, the way to each node's /metrics, and nothing left."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
+        demo.send_signal(number)
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0
+    title, head, *rest = output.splitlines()
+    assert title == "RTT in ms, last"
+    assert head.split() == ["FROM", "\\", "TO", "node1", "node2"]
+    assert [line.split()[0] for line in rest[:2]] == ["node1", "node2"]
+    assert sum("/metrics" in line and "nsenter" in line for line in rest) == 2
+    traces.check_gone()
+
+
+def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
+    """What the demo prints for node1, run in a shell as it stands, is a scrape of node1."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (_, said):
+        name, command = said.readline().strip().split(":", 1)
+        assert name == "node1"
+        command = command.strip().removeprefix("sudo ")
+        shown = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout
+        assert 'latency_between_nodes{from="node1",to="node2"} ' in shown
+    traces.check_gone()
+
+
+def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
+    """SIGKILL: agents, programs, maps and namespaces go with it."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
+        assert traces.networks <= networks_in_use()
+        demo.kill()
+        demo.wait(timeout=20)
+    assert (len(traces.objects.programs), len(traces.networks)) == (2 * 4, 3)
+    traces.check_gone()
+
+
+def test_agent_that_dies_ends_the_demo_with_its_name(traces: Traces) -> None:
+    """One line says whose agent it was, status 1, and the other agent goes as well."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, said):
+        (victim,) = (number for number in traces.processes() if "\0--node-name\0node2\0" in _command_line(number))
+        os.kill(victim, signal.SIGKILL)
+        errors = said.read()
+        assert demo.wait(timeout=20) == 1
+    assert "monlat: the agent of node2 ended" in errors
+    assert "Traceback" not in errors
+    traces.check_gone()
+
+
+def _command_line(process_id: int) -> str:
+    return Path(f"/proc/{process_id}/cmdline").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("attempt", range(3))
+def test_signal_while_it_starts_leaves_nothing(traces: Traces, number: signal.Signals, attempt: int) -> None:
+    """At a random moment within its first 3 s, most of which it spends on making nodes and loading programs."""
+    with subprocess.Popen(
+        [*DEMO, "--nodes", "2", "--seconds", "0"],
+        env=traces.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as demo:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                demo.wait(timeout=random.uniform(0.1, 3.0))
+            traces.take_down()
+            demo.send_signal(number)
+            demo.wait(timeout=60)
+        finally:
+            demo.kill()
+    traces.check_gone()
+
+
+def test_matrix_is_live_in_a_terminal(traces: Traces) -> None:
+    """In 3 s it is drawn over itself at least 3 times, with the hints below, and once more at the end, to stay."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
+    with subprocess.Popen(
+        [*DEMO, "--nodes", "2", "--seconds", "3"], env=traces.environment, stdout=theirs, stderr=subprocess.DEVNULL
+    ) as demo:
+        os.close(theirs)
+        shown = "".join(_until_hang_up(ours))
+        assert demo.wait(timeout=60) == 0
+    os.close(ours)
+    drawings = shown.split("RTT in ms, last")
+    assert len(drawings) - 1 >= 4
+    for drawing in drawings[1:]:
+        assert "node1" in drawing
+        assert "node2" in drawing
+    for erased in drawings[1:-2]:
+        assert "\x1b[2K" in erased  # the cursor goes back and the line is erased
+    assert "/metrics" in drawings[-1]
+    traces.check_gone()
+
+
+def _until_hang_up(terminal: int) -> Iterator[str]:
+    while True:
+        try:
+            yield os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # the other end was closed
+            return
+
+
+def test_one_node_is_no_cluster(traces: Traces) -> None:
+    """One line, status 2."""
+    finished = subprocess.run([*DEMO, "--nodes", "1"], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("monlat: ")
+    assert "--nodes" in line
+
+
+def test_missing_root_is_one_sentence() -> None:
+    """Who may not make namespaces reads what it takes, not a traceback."""
+    finished = subprocess.run([*AS_NOBODY, *DEMO, "--nodes", "2"], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    *_, line = finished.stderr.splitlines()
+    assert line.startswith("monlat: ")
+    assert "root" in line
+    assert "Traceback" not in finished.stderr

@@ -1,0 +1,136 @@
+"""Debian's Prometheus scrapes three agents of a cluster, and answers the queries of dashboards and schedulers."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.namespace import Namespace
+from monlat_ebpf.testbed.network import Cluster
+from tests.kernel.agents import PORT, RunningAgent, entry
+from tests.unit.waiting import wait_until
+
+PROMETHEUS_PORT = 9090
+SCRAPED = 9  # times at least, once a second, before anything is asked
+NODES = ("node1", "node2", "node3")
+PAIRS = {(one, other) for one in NODES for other in NODES if one != other}
+QUANTILE = "histogram_quantile({}, sum by (le,from,to)(rate(monlat_rtt_seconds_bucket[30s])))"
+AVERAGE = "avg_over_time(latency_between_nodes[30s])"
+
+
+class Prometheus:
+    """The real one in `namespace`, with its data in `directory`, from entering to leaving the block."""
+
+    def __init__(self, namespace: Namespace, directory: Path, targets: list[str]) -> None:
+        self._namespace = namespace
+        self._directory = directory
+        configuration = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "monlat", "static_configs": [{"targets": targets}]}],
+        }
+        (directory / "prometheus.json").write_text(json.dumps(configuration))  # JSON is YAML
+
+    def __enter__(self) -> Prometheus:
+        with (self._directory / "prometheus.log").open("wb") as log:
+            self._process = self._namespace.popen(
+                [
+                    "prometheus",
+                    f"--config.file={self._directory}/prometheus.json",
+                    f"--storage.tsdb.path={self._directory}/data",
+                    f"--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def query(self, expression: str) -> dict[tuple[str, str], float]:
+        """Answer `expression` by (from, to); nothing while Prometheus is not up yet."""
+        assert self._process.poll() is None, (self._directory / "prometheus.log").read_text()
+        connection = HTTPConnection("127.0.0.1", PROMETHEUS_PORT, timeout=20)
+        try:
+            with self._namespace.entered():
+                connection.connect()
+            connection.request("GET", f"/api/v1/query?query={quote(expression)}")
+            answer: dict[str, Any] = json.load(connection.getresponse())
+        except (ConnectionError, json.JSONDecodeError):  # "Service Unavailable" is no JSON
+            return {}
+        finally:
+            connection.close()
+        assert answer["status"] == "success", answer
+        return {
+            (series["metric"]["from"], series["metric"]["to"]): float(series["value"][1])
+            for series in answer["data"]["result"]
+        }
+
+
+def octave(seconds: float) -> int:
+    """Which bucket of a classic histogram holds it: their edges are powers of 2, and a bucket holds its upper one."""
+    return math.ceil(math.log2(seconds))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three nodes; their switch has an address of its own, for Prometheus."""
+    with Cluster(len(NODES)) as built:
+        with Links(built.switch) as links:
+            links.add_address("bridge", "10.77.0.100/24")
+        yield built
+
+
+@pytest.fixture(scope="module")
+def agents(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningAgent]]:
+    directory = tmp_path_factory.mktemp("agents")
+    peers = [entry(node.name, node.ipv4) for node in cluster]
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(RunningAgent(node.namespace, directory, peers, node=node.name, interval="200ms"))
+            for node in cluster
+        ]
+
+
+def test_queries_answer_for_every_pair(cluster: Cluster, agents: list[RunningAgent], tmp_path: Path) -> None:
+    """All 6 pairs: quantiles as exact as octaves are, the average of the gauge between the agents' own extremes."""
+    targets = [f"{node.ipv4}:{PORT}" for node in cluster]
+    with Prometheus(cluster.switch, tmp_path, targets) as prometheus:
+        wait_until(
+            lambda: (
+                (scraped := prometheus.query("count_over_time(latency_between_nodes[1m])")).keys() == PAIRS
+                and min(scraped.values()) >= SCRAPED
+            ),
+            seconds=60,
+        )
+        p50, p99 = prometheus.query(QUANTILE.format(0.5)), prometheus.query(QUANTILE.format(0.99))
+        average = prometheus.query(AVERAGE)
+        own = {(pair["from"], pair["to"]): pair["rtt_ms"] for agent in agents for pair in agent.answer()["pairs"]}
+    assert p50.keys() == p99.keys() == average.keys() == own.keys() == PAIRS
+    for nodes, rtt in own.items():
+        assert rtt["min"] is not None
+        assert rtt["p50"] is not None
+        assert rtt["max"] is not None
+        assert rtt["min"] <= average[nodes] <= rtt["max"]
+        assert abs(octave(p50[nodes]) - octave(rtt["p50"] / 1000)) <= 1
+        assert octave(rtt["min"] / 1000) <= octave(p99[nodes]) <= octave(rtt["max"] / 1000)
+
+
+def test_promtool_finds_nothing_to_say(agents: list[RunningAgent]) -> None:
+    """`promtool check metrics` on a real scrape is silent."""
+    status, text = agents[0].get("/metrics")
+    assert status == 200
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -1,0 +1,97 @@
+"""The wall clock steps by an hour, forward and back, while the agent measures.
+
+Debian's faketime steps it for the agent's process alone (the machine's clock is everybody's). The kernel program
+has its own clock, CLOCK_MONOTONIC, which no step touches.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from monlat_ebpf.testbed.network import Pair
+from tests.kernel.agents import RunningAgent, entry
+
+HOUR = 3600
+INTERVAL_SECONDS = 0.1
+PROBES = 29
+SLEEP_BY_SELECT = """
+import select, time
+# libfaketime 0.9.10 breaks clock_nanosleep of CLOCK_MONOTONIC (its issue 426), which is how Python sleeps
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
+
+
+class FakeTime:
+    """The environment of a process whose wall clock is off by what `set` says."""
+
+    def __init__(self, directory: Path) -> None:
+        self._offset = directory / "offset"
+        modules = directory / "modules"
+        modules.mkdir()
+        (modules / "sitecustomize.py").write_text(SLEEP_BY_SELECT)
+        library = subprocess.run(
+            ["faketime", "-m", "-f", "+0", "printenv", "LD_PRELOAD"], check=True, capture_output=True, text=True
+        )
+        self.environment = {
+            "LD_PRELOAD": library.stdout.strip(),
+            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+            "PYTHONPATH": str(modules),
+        }
+        self.set(0)
+
+    def set(self, seconds: int) -> None:
+        new = self._offset.with_suffix(".new")
+        new.write_text(f"{seconds:+}\n")
+        new.replace(self._offset)
+
+
+def check_stretch(agent: RunningAgent) -> None:
+    """Of 29 probes and more none is lost, none comes early or in a burst, and the RTTs are those of a veth."""
+    before, start = agent.scrape(), time.monotonic()
+    after, seconds = agent.wait_for_replies(PROBES), time.monotonic() - start
+    assert set(after.results()) == {"reply"}
+    sent = after.one("monlat_probes_sent_total") - before.one("monlat_probes_sent_total")
+    assert 0.5 * seconds <= sent * INTERVAL_SECONDS <= seconds + 2 * INTERVAL_SECONDS
+    rtt = agent.pair("node2")["rtt_ms"]
+    assert rtt["last"] is not None
+    assert rtt["min"] is not None
+    assert rtt["max"] is not None
+    assert 0.0005 < rtt["min"] <= rtt["last"] <= rtt["max"] < 50
+    for histogram in ("monlat_rtt_seconds", "monlat_send_delay_seconds", "monlat_schedule_lag_seconds"):
+        assert after.one(f"{histogram}_bucket", le="+Inf") == after.one(f"{histogram}_bucket", le="1.0")
+
+
+def clock_offset(agent: RunningAgent, zone: str) -> float:
+    """How far the agent's clock is off, by the time that it gives for a change of its list, in seconds."""
+    agent.write_peers([entry("node2", "10.77.0.2", zone=zone)])
+    scrape = agent.wait_for_scrape(lambda scrape: scrape.has("monlat_peer_info", to_zone=zone))
+    return scrape.one("monlat_discovery_last_change_timestamp_seconds") - time.time()
+
+
+def test_step_of_the_wall_clock_changes_no_number(tmp_path: Path) -> None:
+    """An hour forward and then back: before, between and after it the same schedule, no loss, RTTs under 50 ms."""
+    clock, peers = FakeTime(tmp_path), [entry("node2", "10.77.0.2")]
+    with (
+        Pair() as pair,
+        RunningAgent(
+            pair["node1"].namespace, tmp_path, peers, interval="100ms", environment=clock.environment
+        ) as agent,
+    ):
+        check_stretch(agent)
+        assert clock_offset(agent, "before") == pytest.approx(0, abs=60)
+        clock.set(HOUR)
+        check_stretch(agent)
+        assert clock_offset(agent, "forward") == pytest.approx(HOUR, abs=60)
+        clock.set(0)
+        check_stretch(agent)
+        assert clock_offset(agent, "back") == pytest.approx(0, abs=60)
+        check_stretch(agent)
+        assert agent.get("/healthz")[0] == 200
+        assert "Traceback" not in agent.log()
