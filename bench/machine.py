@@ -22,3 +22,8 @@ def stolen_seconds() -> float:
     """Return how long the cores have waited for their host since the start (proc(5), steal)."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def waiting_seconds(process: int) -> float:
+    """Return how long the main thread of `process` was ready to run and had no core (proc(5), schedstat)."""
+    return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
