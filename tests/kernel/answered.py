@@ -64,9 +64,7 @@ class Bed:
         """Send a probe to the peer."""
         now, address = time.monotonic_ns(), ip_address(PEER[self.version])
         slot = TARGET * abi.PROBES_PER_TARGET + nonce % abi.PROBES_PER_TARGET
-        self.source.table.arm(
-            slot, nonce=nonce, sent_ns=now, deadline_ns=now + timeout_ns, address=mapped(address)
-        )
+        self.source.table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + timeout_ns, address=mapped(address))
         with self.namespace.entered():
             self.source.send(packet.echo_request(Family.of(address), 7, slot, 5, nonce), address)
 

@@ -21,7 +21,7 @@ from tests.unit.waiting import wait_until
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")
-HOOKS, MAPS = 4, 3
+HOOKS, MAPS = 4, 8
 LOADER = "monlat_ebpf.sources.tracepoint.child"
 
 
@@ -103,7 +103,7 @@ def test_kill_takes_a_hanging_loader_along(tmp_path: Path) -> None:
 
 
 def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
-    """Killed while it measures: 4 programs and 3 maps go, one of them what the test above looks for."""
+    """Killed while it measures: 4 programs and 8 maps go, one of them what the test above looks for."""
     more = ("--max-peers", "2003")
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], more=more) as agent:
         agent.wait_for_replies(3, to="node2")

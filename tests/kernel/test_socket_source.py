@@ -14,7 +14,6 @@ import pytest
 from monlat_ebpf import packet
 from monlat_ebpf.model import Address, Family, Peer, Result
 from monlat_ebpf.sources import Source
-from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.table import Completion, TableSize, mapped
@@ -24,6 +23,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
 from monlat_ebpf.testbed.plan import Plan
 from monlat_ebpf.testbed.reflector import Reflector
+from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.test_faults import CASES, ERRORS, Case

@@ -24,7 +24,7 @@ def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
         Namespace("agent") as namespace,
         Reflector(namespace, Plan(delay_ns=delay_us * MICROSECOND)) as reflector,
     ):
-        with Measurement(namespace, reflected_peers(PROBES), interval_seconds=6.0) as measurement:
+        with Measurement(namespace, reflected_peers(PROBES), interval_seconds=12.0) as measurement:
             outcomes = measurement.wait()
             pairs = measurement.pairs()
         records = {(record.address, record.sequence): record for record in reflector.stop()}
