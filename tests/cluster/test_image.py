@@ -155,7 +155,12 @@ def test_other_commands_run_beside_the_agent(cluster: VirtualCluster, pod: Objec
     """As `kubectl exec` would run them, under the same filter of system calls."""
     agent = cluster.agent("node1", pod)
     wait_until(lambda: bool(cluster.pairs("node1")))
-    expected = {"peers --json": '"node2"', "ping -c 1 10.77.0.2": "1 sent, 1 replies", "doctor": "driver level here"}
+    expected = {
+        "peers --json": '"node2"',
+        "explain node2": "eth0",
+        "ping -c 1 10.77.0.2": "1 sent, 1 replies",
+        "doctor": "driver level here",
+    }
     for command, words in expected.items():
         done = agent.execute("monlat", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from tests.manifest_files import MANIFESTS, ROOT, Object, agent_of, objects_in, of_kind, pod_of
 
 BPF_COMMANDS = {"BPF_MAP_CREATE": 0, "BPF_PROG_LOAD": 5, "BPF_RAW_TRACEPOINT_OPEN": 17, "BPF_BTF_LOAD": 18}
-SOCKET_FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
+SOCKET_FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
 NEW_NAMESPACES = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """CLONE_NEWCGROUP, NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (linux/sched.h)."""
 DANGEROUS = {
@@ -156,7 +156,7 @@ def test_the_seccomp_profile_refuses_all_that_it_does_not_name(profile: Any) -> 
 
 @pytest.mark.parametrize(("name", "allowed"), [("bpf", BPF_COMMANDS), ("socket", SOCKET_FAMILIES)])
 def test_the_seccomp_profile_allows_only_some_kinds_of(name: str, allowed: dict[str, int], profile: Any) -> None:
-    """bpf() creates and loads, and looks into nothing that others made; sockets are of three families."""
+    """bpf() creates and loads, and looks into nothing that others made; sockets are of four families."""
     conditions = [rule["args"] for rule in profile["syscalls"] if name in rule["names"]]
     assert [len(condition) for condition in conditions] == [1] * len(allowed)
     assert {(one["index"], one["op"], one["value"]) for (one,) in conditions} == {
