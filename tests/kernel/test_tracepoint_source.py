@@ -62,7 +62,7 @@ def test_nothing_is_left_after_close() -> None:
     loaded = source._loaded
     assert loaded is not None
     objects = objects_of(loaded)
-    assert len(objects.alive()) == 11
+    assert len(objects.alive()) == 8 + 4 + 4  # maps, programs, links
     source.close()
     source.close()
     Objects((), objects.programs, objects.links).wait_until_gone()
@@ -92,7 +92,7 @@ def test_nothing_is_left_after_kill() -> None:
                 for part in holder.stdout.readline().decode().strip().split("|")
             )
             objects = Objects(maps, programs, links)
-            assert len(objects.alive()) == 11
+            assert len(objects.alive()) == 8 + 4 + 4  # maps, programs, links
         finally:
             holder.kill()
         assert holder.wait(timeout=30) == -signal.SIGKILL
