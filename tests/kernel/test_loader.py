@@ -81,12 +81,12 @@ def test_what_is_loaded() -> None:
 
 
 def test_closing_frees_all() -> None:
-    """Four programs, four links and three maps are there while loaded, and none of them after close."""
+    """Four programs, four links and eight maps are there while loaded, and none of them after close."""
     loaded = load(32)
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
-    assert len(alive) == 11
+    assert len(alive) == 16
     objects.wait_until_gone()
 
 
@@ -98,7 +98,7 @@ def test_a_child_that_dies_at_once() -> None:
 def test_a_child_that_says_nothing() -> None:
     """Dying without a word is said so; and so is ending well without having done anything."""
     assert failure("false") == "the loader failed with status 1 and said nothing"
-    assert failure("true") == "the loader handed over 0 descriptors instead of 7 and said nothing"
+    assert failure("true") == "the loader handed over 0 descriptors instead of 12 and said nothing"
 
 
 def test_a_child_that_hangs() -> None:
