@@ -38,9 +38,8 @@ class Measurement:
 
     Each peer is probed once in `interval_seconds`; the first `probes` outcomes of each are kept, and with the
     last of them probing ends, so that a test has a known number of them. Of one probe each, no more are sent
-    where all peers are due in the first half of the interval (`reflected_peers`) and the other half is longer
-    than the time-out. `settle_seconds` is how long `wait` waits on for packets that are due
-    after the last outcome.
+    where three quarters of the interval are longer than the time-out: the first round takes the first quarter.
+    `settle_seconds` is how long `wait` waits on for packets that are due after the last outcome.
     """
 
     def __init__(
