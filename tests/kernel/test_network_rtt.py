@@ -23,7 +23,7 @@ PEERS_SHARE_NS = 50 * MICROSECOND
 
 @pytest.mark.parametrize("delay_us", [0, 100, 1_000, 10_000, 100_000])
 def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
-    """Of 997 probes network RTT and dwell make up the RTT, to the nanosecond; the median error is under 15 us.
+    """Of 997 probes network RTT and dwell make up the RTT, to the nanosecond; the median error is under 40 us.
 
     The reflector is network and peer at once: the delay is the network's, half of it each way, and all else between
     request and answer is the peer's dwell. So the true network RTT is the delay. What is measured above that is the TUN
@@ -54,4 +54,4 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
 
     errors = sorted(sample - 2 * half_ns for sample in samples)
     assert errors[0] > 0
-    assert median(errors) < 15 * MICROSECOND, f"least {errors[0]} ns, 99th percentile {errors[986]} ns"
+    assert median(errors) < 40 * MICROSECOND, f"least {errors[0]} ns, 99th percentile {errors[986]} ns"
