@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from bench.figures import quantile
 from bench.tools.tool import Figure
 from monlat_ebpf.testbed.plan import Record
 
-OCCUPIED_NS = 150_000
-"""How long the reflector is occupied with one request after it has read it, and again after it has written, at most."""
+CERTAIN_NS = 100_000
+"""A record with a greater uncertainty is no truth: a request lay unread meanwhile, or the writing of its answer took so
+long, since the reflector was at work on another or its core was the host's."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,11 @@ def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Reco
     """Match each figure with the record of its target that has the same number.
 
     A request counts when the reflector read it within its block: what was probed before the burden is left out. So is
-    a request that may have waited for the reflector, which serves one at a time: nobody knows when it arrived.
+    a request whose truth the reflector itself does not know.
     """
     requests: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         requests[str(record.address)].append(record)
-    occupied_since = sorted(stamp for record in records for stamp in (record.read_ns, *record.written_ns))
     errors: dict[tuple[str, str], Errors] = defaultdict(Errors)
     for block in blocks:
         found = errors[block.tool, block.condition]
@@ -60,14 +59,8 @@ def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Reco
                     continue
                 if (target, nth) not in rtts:
                     found.without_figure += 1
-                elif may_have_waited(record.read_ns, occupied_since):
+                elif record.uncertainty_ns > CERTAIN_NS:
                     found.without_truth += 1
                 else:
                     found.samples.append(abs(rtts[target, nth] - record.turnaround_ns))
     return dict(errors)
-
-
-def may_have_waited(read_ns: int, occupied_since: Sequence[int]) -> bool:
-    """Whether something that began before `read_ns` kept the reflector then; the instants are sorted."""
-    before = bisect_left(occupied_since, read_ns)
-    return before > 0 and read_ns - occupied_since[before - 1] < OCCUPIED_NS

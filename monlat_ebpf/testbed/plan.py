@@ -66,22 +66,33 @@ class Record:
 
     `address` is the one that was asked. `nonce` and `sequence` are those of monlat's payload; another
     program's echo has nonce 0 and its ICMP sequence. `read_ns` is taken right after the request was read,
-    `written_ns` right before each answer was written: none when dropped, two when doubled.
+    `written_ns` right before each answer was written: none when dropped, two when doubled. `missing_ns` is the last
+    time before `read_ns` at which the request was not there yet, `returned_ns` when the first answer's write was over.
     """
 
     address: Address
     nonce: int
     sequence: int
     action: Action
+    missing_ns: int
     read_ns: int
     written_ns: tuple[int, ...]
+    returned_ns: int
 
     @property
     def turnaround_ns(self) -> int:
         """The time between request and first answer. Raises IndexError when there was none."""
         return self.written_ns[0] - self.read_ns
 
+    @property
+    def uncertainty_ns(self) -> int:
+        """How much longer the truth may be than `turnaround_ns`: the request came, and the answer went, unseen.
 
-RECORD = struct.Struct("=16sQIiQQQ")
+        Long when the reflector was busy with something else or, though ready to run, had no core.
+        """
+        return (self.read_ns - self.missing_ns) + (self.returned_ns - self.written_ns[0])
+
+
+RECORD = struct.Struct("=16sQIiQQQQQ")
 """A record as it crosses from the reflector's process: address (IPv4 as ::ffff:a.b.c.d), nonce, sequence,
-rule, read, first and second written (0: never)."""
+rule, missing, read, first and second written, the first's return (0: never)."""

@@ -56,8 +56,10 @@ class Entry:
 
     request: EchoRequest
     rule: int
+    missing: int
     read: int
     written: list[int] = field(default_factory=list)
+    returned: int = 0
 
     def pack(self) -> bytes:
         """Return it as a RECORD."""
@@ -66,7 +68,7 @@ class Entry:
         address = self.request.destination.rjust(16, b"\0")
         if self.request.version == 4:
             address = IPv6Address(f"::ffff:{IPv4Address(self.request.destination)}").packed
-        return RECORD.pack(address, nonce, sequence, self.rule, self.read, first, second)
+        return RECORD.pack(address, nonce, sequence, self.rule, self.missing, self.read, first, second, self.returned)
 
 
 class Due(NamedTuple):
@@ -99,6 +101,7 @@ class Loop:
     def run(self) -> None:
         """Reflect until told to stop. Answers that are not due by then are never written."""
         clock, due, spin = time.monotonic_ns, self._due, self._setup.spin
+        missing = clock()
         while not self.stopping:
             if due:
                 wait = due[0].at - clock()
@@ -107,15 +110,17 @@ class Loop:
                     continue
                 if wait < IMMINENT_NS:
                     continue
+            looked = clock()
             try:
                 frame = os.read(self._setup.descriptor, READ_BYTES)
             except BlockingIOError:
+                missing = looked
                 if not spin:
                     self._sleep()
                 continue
-            self._take_in(frame, clock())
+            self._take_in(frame, missing, clock())
 
-    def _take_in(self, frame: bytes, now: int) -> None:
+    def _take_in(self, frame: bytes, missing: int, now: int) -> None:
         request = parse_echo_request(self._setup.framing.packet(frame))
         if request is None:
             return  # router solicitations and the like, which every interface sends
@@ -124,7 +129,7 @@ class Loop:
         self._requests_to[asked] = number + 1
         rule = plan.rule_for(asked, number)
         action = plan.action(rule)
-        entry = Entry(request, rule, now)
+        entry = Entry(request, rule, missing, now)
         self.entries.append(entry)
         for outgoing in action.answers(request):
             self._made += 1
@@ -144,6 +149,7 @@ class Loop:
         else:
             if answer.entry is not None:
                 answer.entry.written.append(now)
+                answer.entry.returned = answer.entry.returned or time.monotonic_ns()
                 self._speak_of(answer.entry)
         if answer.entry is not None:
             for held in self._held.pop(answer.entry.request.destination, ()):

@@ -18,12 +18,15 @@ from tests.kernel.words import fed_probes, refused
 
 PROBES = 997
 MICROSECOND = 1_000
+# A probe each 1.5 ms. At one each 10 ms the processors' caches have forgotten the TUN device and the reflector by the
+# next, which is 10 us more of error here, and nothing of it the network's or the kernel program's.
+INTERVAL_SECONDS = 6.0
 PEERS_SHARE_NS = 50 * MICROSECOND
 
 
 @pytest.mark.parametrize("delay_us", [0, 100, 1_000, 10_000, 100_000])
 def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
-    """Of 997 probes network RTT and dwell make up the RTT, to the nanosecond; the median error is under 40 us.
+    """Of 997 probes network RTT and dwell make up the RTT, to the nanosecond; the median error is under 15 us.
 
     The reflector is network and peer at once: the delay is the network's, half of it each way, and all else between
     request and answer is the peer's dwell. So the true network RTT is the delay. What is measured above that is the TUN
@@ -33,7 +36,7 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
     speech = Speech(forward_ns=half_ns, return_ns=half_ns, after_ns=100 * MICROSECOND)
     plan = Plan(delay_ns=2 * half_ns + PEERS_SHARE_NS, speech=speech)
     with Namespace("agent") as namespace, Reflector(namespace, plan) as reflector:
-        with Measurement(namespace, reflected_peers(PROBES), interval_seconds=20.0) as measurement:
+        with Measurement(namespace, reflected_peers(PROBES), interval_seconds=INTERVAL_SECONDS) as measurement:
             measurement.wait()
             pairs = measurement.pairs()
         records = {record.nonce: record for record in reflector.stop()}
@@ -54,4 +57,4 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
 
     errors = sorted(sample - 2 * half_ns for sample in samples)
     assert errors[0] > 0
-    assert median(errors) < 40 * MICROSECOND, f"least {errors[0]} ns, 99th percentile {errors[986]} ns"
+    assert median(errors) < 15 * MICROSECOND, f"least {errors[0]} ns, 99th percentile {errors[986]} ns"
