@@ -10,9 +10,9 @@ from bench.figures import quantile
 from bench.tools.tool import Figure
 from monlat_ebpf.testbed.plan import Record
 
-CERTAIN_NS = 100_000
-"""A record with a greater uncertainty is no truth: a request lay unread meanwhile, or the writing of its answer took so
-long, since the reflector was at work on another or its core was the host's."""
+UNREAD_NS = 50_000
+"""A request that may have lain unread for longer has no truth: the reflector was at work on another, or its core was
+the host's. What the reflector does between two looks takes less, caches cold."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Reco
                     continue
                 if (target, nth) not in rtts:
                     found.without_figure += 1
-                elif record.uncertainty_ns > CERTAIN_NS:
+                elif record.unread_ns > UNREAD_NS:
                     found.without_truth += 1
                 else:
                     found.samples.append(abs(rtts[target, nth] - record.turnaround_ns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 
 PROGRAM = "prometheus-blackbox-exporter"  # Debian's package has the same name
 _PORT = 9115
-_SCRAPERS = 8  # a Prometheus has as many connections as targets; its scrapes are spread over the interval
+_SCRAPERS = 8  # a Prometheus has as many connections as targets
 _RTT = re.compile(r'^probe_icmp_duration_seconds\{phase="rtt"\} (\S+)$', re.MULTILINE)
 _SUCCESS = re.compile(r"^probe_success 1$", re.MULTILINE)
 _MODULES = {
@@ -73,12 +74,11 @@ class _Exporter:
         return scraped_without_pause(self.namespace, _PORT)
 
     def work(self) -> None:
+        """Scrape as Prometheus does: each target at a place of its own in the interval, by a hash."""
         share = min(_SCRAPERS, len(self.task.targets))
         begin = time.monotonic()
-        threads = [
-            threading.Thread(target=self._scrape, args=(begin, list(enumerate(self.task.targets))[first::share]))
-            for first in range(share)
-        ]
+        placed = sorted((random.Random(target).random(), target) for target in self.task.targets)
+        threads = [threading.Thread(target=self._scrape, args=(begin, placed[first::share])) for first in range(share)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -87,12 +87,12 @@ class _Exporter:
     def figures(self) -> list[Figure]:
         return self.found
 
-    def _scrape(self, begin: float, targets: Sequence[tuple[int, str]]) -> None:
+    def _scrape(self, begin: float, targets: Sequence[tuple[float, str]]) -> None:
         """Scrape these targets in turn, each at its place in the interval, or as soon as the last has answered."""
         with closing(Scraper(self.namespace, _PORT)) as scraper:
             for nth in range(self.task.count):
                 for place, target in targets:
-                    due = begin + (nth + place / len(self.task.targets)) * self.task.interval_seconds
+                    due = begin + (nth + place) * self.task.interval_seconds
                     time.sleep(max(due - time.monotonic(), 0))
                     if time.monotonic() > begin + self.task.seconds:
                         return

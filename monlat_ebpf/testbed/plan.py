@@ -67,7 +67,7 @@ class Record:
     `address` is the one that was asked. `nonce` and `sequence` are those of monlat's payload; another
     program's echo has nonce 0 and its ICMP sequence. `read_ns` is taken right after the request was read,
     `written_ns` right before each answer was written: none when dropped, two when doubled. `missing_ns` is the last
-    time before `read_ns` at which the request was not there yet, `returned_ns` when the first answer's write was over.
+    time before `read_ns` at which the request was not there yet.
     """
 
     address: Address
@@ -77,7 +77,6 @@ class Record:
     missing_ns: int
     read_ns: int
     written_ns: tuple[int, ...]
-    returned_ns: int
 
     @property
     def turnaround_ns(self) -> int:
@@ -85,14 +84,14 @@ class Record:
         return self.written_ns[0] - self.read_ns
 
     @property
-    def uncertainty_ns(self) -> int:
-        """How much longer the truth may be than `turnaround_ns`: the request came, and the answer went, unseen.
+    def unread_ns(self) -> int:
+        """How long, at most, the request was there and not read.
 
-        Long when the reflector was busy with something else or, though ready to run, had no core.
+        Long when the reflector was at work on something else or, though ready to run, had no core.
         """
-        return (self.read_ns - self.missing_ns) + (self.returned_ns - self.written_ns[0])
+        return self.read_ns - self.missing_ns
 
 
-RECORD = struct.Struct("=16sQIiQQQQQ")
+RECORD = struct.Struct("=16sQIiQQQQ")
 """A record as it crosses from the reflector's process: address (IPv4 as ::ffff:a.b.c.d), nonce, sequence,
-rule, missing, read, first and second written, the first's return (0: never)."""
+rule, missing, read, first and second written (0: never)."""

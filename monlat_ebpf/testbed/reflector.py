@@ -122,10 +122,10 @@ class Reflector:
         return self.records
 
     def _record(self, fields: tuple[Any, ...]) -> Record:
-        packed, nonce, sequence, rule, missing, read, first, second, returned = fields
+        packed, nonce, sequence, rule, missing, read, first, second = fields
         address = address_of(packed.removeprefix(MAPPED_PREFIX))
         written = tuple(stamp for stamp in (first, second) if stamp)
-        return Record(address, nonce, sequence, self._plan.action(rule), missing, read, written, returned)
+        return Record(address, nonce, sequence, self._plan.action(rule), missing, read, written)
 
     def close(self) -> None:
         """End the process without asking for its records; harmless when done already."""

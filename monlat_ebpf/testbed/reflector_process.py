@@ -59,7 +59,6 @@ class Entry:
     missing: int
     read: int
     written: list[int] = field(default_factory=list)
-    returned: int = 0
 
     def pack(self) -> bytes:
         """Return it as a RECORD."""
@@ -68,7 +67,7 @@ class Entry:
         address = self.request.destination.rjust(16, b"\0")
         if self.request.version == 4:
             address = IPv6Address(f"::ffff:{IPv4Address(self.request.destination)}").packed
-        return RECORD.pack(address, nonce, sequence, self.rule, self.missing, self.read, first, second, self.returned)
+        return RECORD.pack(address, nonce, sequence, self.rule, self.missing, self.read, first, second)
 
 
 class Due(NamedTuple):
@@ -149,7 +148,6 @@ class Loop:
         else:
             if answer.entry is not None:
                 answer.entry.written.append(now)
-                answer.entry.returned = answer.entry.returned or time.monotonic_ns()
                 self._speak_of(answer.entry)
         if answer.entry is not None:
             for held in self._held.pop(answer.entry.request.destination, ()):

@@ -40,9 +40,8 @@ copy_python_packages() { # PATTERN TREE
 
 # Make the initial RAM disk of a kernel: modules, the checkout and the command.
 make_initrd() { # KERNEL FILE COMMAND
-	local tree="$cache/kernels/$1" file=$2 command=$3 release into="$work/initrd" module
+	local tree="$cache/kernels/$1" file=$2 command=$3 release into=$2.tree module
 	release=$(<"$tree/release")
-	rm -rf "$into"
 	mkdir -p "$into"/{bin,lower,modules,monlat,new,proc,rw}
 	cp "$(command -v busybox)" "$into/bin/busybox"
 	ln -s busybox "$into/bin/sh"
@@ -56,6 +55,7 @@ make_initrd() { # KERNEL FILE COMMAND
 		basename "$module" | sed 's/\.ko.*/.ko/' >>"$into/modules/order"
 	done
 	(cd "$into" && find . | busybox cpio -o -H newc 2>/dev/null) >"$file"
+	rm -rf "$into"
 }
 
 unpacked_module() { # FILE

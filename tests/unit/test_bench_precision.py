@@ -52,17 +52,16 @@ def test_durations_of_go(text: str, nanoseconds: int) -> None:
     assert go_duration_ns(text) == nanoseconds
 
 
-def answered_record(nth: int, read_ns: int, unseen_ns: int) -> Record:
-    """A request read after `unseen_ns`, answered 310 ns later by a write of 60,000 ns."""
-    written_ns = read_ns + 310
-    return Record(ASKED, 0, 7 + nth, PLAIN, read_ns - unseen_ns, read_ns, (written_ns,), written_ns + 60_000)
+def answered_record(nth: int, read_ns: int, unread_ns: int) -> Record:
+    """A request that was answered 310 ns after it was read."""
+    return Record(ASKED, 0, 7 + nth, PLAIN, read_ns - unread_ns, read_ns, (read_ns + 310,))
 
 
 def test_figure_is_compared_with_the_request_of_its_number() -> None:
     """Of five requests three lie in the block: one figure is 23 ns off, one's truth is unsure, and one is missing."""
     second = 1_000_000_000
-    records = [answered_record(nth, (nth + 1) * second, unseen_ns=40_001 if nth == 3 else 40_000) for nth in range(5)]
-    records.append(Record(OTHER, 0, 0, PLAIN, 4 * second - 5, 4 * second, (), 0))
+    records = [answered_record(nth, (nth + 1) * second, unread_ns=50_001 if nth == 3 else 50_000) for nth in range(5)]
+    records.append(Record(OTHER, 0, 0, PLAIN, 4 * second - 5, 4 * second, ()))
     figures = [Figure(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
     block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, figures)
 

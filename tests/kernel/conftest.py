@@ -1,0 +1,22 @@
+"""What many kernel tests begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from monlat_ebpf.testbed.namespace import Namespace
+from tests.kernel.reflected import IPV4, IPV6, Family
+
+
+@pytest.fixture(params=[IPV4, IPV6], ids=lambda family: family.name)
+def family(request: pytest.FixtureRequest) -> Family:
+    assert isinstance(request.param, Family)
+    return request.param
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    with Namespace("agent") as namespace:
+        yield namespace
