@@ -2,7 +2,8 @@
 
     python -m bench.probing_process monlat|icmplib ADDRESS
 
-It reads lines: `probe COUNT` is answered with a JSON list of as many round-trip times in nanoseconds (null: no reply),
+It reads lines: `probe COUNT` is answered with a JSON list of as many round-trip times in nanoseconds (a string says
+what became of a probe without a reply),
 `busy` starts a thread that computes without end, `calm` ends it; both are answered with `null` once that is so.
 """
 
@@ -21,11 +22,11 @@ from typing import Any, Literal, Self
 
 from monlat_ebpf.testbed.namespace import Namespace
 
-INTERVAL_SECONDS = 0.01
-TIMEOUT_SECONDS = 0.1  # within as many intervals as monlat has places for one target
+INTERVAL_SECONDS = 0.02
+TIMEOUT_SECONDS = 0.3  # within as many intervals as monlat has places for one target
 
 ROOT = Path(__file__).resolve().parent.parent
-Probe = Callable[[int], list[int | None]]
+Probe = Callable[[int], list[int | str]]
 
 
 class ProbingProcess:
@@ -47,7 +48,13 @@ class ProbingProcess:
 
     def probe(self, count: int) -> list[int]:
         """Send `count` probes, one in INTERVAL_SECONDS, and return the round-trip times of the replies, in ns."""
-        return [rtt for rtt in self._ask(f"probe {count}") if rtt is not None]
+        rtts = []
+        for sequence, ended in enumerate(self._ask(f"probe {count}")):
+            if isinstance(ended, int):
+                rtts.append(ended)
+            else:
+                print(f"{self.name}: no reply to probe {sequence} of {count}: {ended}", file=sys.stderr)
+        return rtts
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -98,7 +105,7 @@ def monlat(address: str) -> Probe:
 
     source = TracepointSource(TableSize(targets=2))
 
-    def probe(count: int) -> list[int | None]:
+    def probe(count: int) -> list[int | str]:
         outcomes: list[Outcome] = []
 
         def keep(_target: Target, outcome: Outcome) -> None:
@@ -118,7 +125,7 @@ def monlat(address: str) -> Probe:
         )
         prober.set_peers([Peer("peer", (ip_address(address),))])
         prober.run()
-        return [outcome.rtt_ns for outcome in outcomes[:count]]
+        return [str(outcome) if outcome.rtt_ns is None else outcome.rtt_ns for outcome in outcomes[:count]]
 
     return probe
 
@@ -127,9 +134,9 @@ def icmplib(address: str) -> Probe:
     """Return a function that probes with icmplib.ping."""
     from icmplib import ping
 
-    def probe(count: int) -> list[int | None]:
+    def probe(count: int) -> list[int | str]:
         host = ping(address, count=count, interval=INTERVAL_SECONDS, timeout=2)
-        lost: list[int | None] = [None] * (count - len(host.rtts))
+        lost: list[int | str] = ["lost"] * (count - len(host.rtts))
         return [int(milliseconds * 1e6) for milliseconds in host.rtts] + lost
 
     return probe

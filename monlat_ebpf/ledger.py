@@ -45,7 +45,8 @@ def outcome_of(probe: InFlight, completion: Completion, *, closed: bool) -> Outc
 
     `closed` says that its deadline has passed and the source has written all that it knows by then. Until
     then a probe without a transmit stamp stays open: what came for it may be written before the stamp is.
-    An error for a probe that never reached a driver comes from this host itself: the loss is the host's.
+    An error for a probe that never reached a driver comes from this host itself: the loss is the host's, and so it
+    is when the driver got the probe only past its deadline.
     """
     transmitted = completion.transmitted_ns
     if not transmitted and not closed:
@@ -60,7 +61,7 @@ def outcome_of(probe: InFlight, completion: Completion, *, closed: bool) -> Outc
         return Outcome(probe.sequence, Result.REPLY, rtt, send_delay, completion.device)
     if not closed:
         return None
-    result = Result.LOST_NETWORK if transmitted else Result.LOST_HOST
+    result = Result.LOST_NETWORK if 0 < transmitted <= probe.deadline_ns else Result.LOST_HOST
     return Outcome(probe.sequence, result, None, send_delay, completion.device)
 
 

@@ -56,7 +56,7 @@ LOST: Final = {
     Result.LOST_NETWORK: "in the network, in which direction nobody told",
     Result.LOST_FORWARD: "on the way there: the peer did not see them",
     Result.LOST_RETURN: "on the way back: the peer saw them",
-    Result.LOST_HOST: "on this node: they never reached a driver",
+    Result.LOST_HOST: "on this node: no driver had them in time",
     Result.UNREACHABLE: "unreachable: an ICMP error came back",
     Result.SEND_ERROR: "not sent: the system call failed",
 }

@@ -96,7 +96,7 @@ def _ended(probe: Ended, timeout_seconds: float) -> Line:
     error = f": {probe.error}{sender}" if probe.error else ""
     said = {
         Result.LOST_NETWORK: f"lost in the network: no reply within {duration_text(timeout_seconds)}",
-        Result.LOST_HOST: f"lost on this host: it never reached a driver{error}",
+        Result.LOST_HOST: f"lost on this host: no driver had it in time{error}",
         Result.UNREACHABLE: f"unreachable{error}",
         Result.SEND_ERROR: f"not sent: {_errno_text(probe.error)}",
     }

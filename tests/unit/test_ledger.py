@@ -31,6 +31,10 @@ def completion(transmitted: int = 0, received: int = 0, error: tuple[int, int] =
         (completion(1_100), True, Outcome(7, Result.LOST_NETWORK, None, 100, 3)),
         (completion(1_100, 2_001), True, Outcome(7, Result.LOST_NETWORK, None, 100, 3)),
         (completion(), True, Outcome(7, Result.LOST_HOST)),
+        # held here past its deadline, whatever came of it then
+        (completion(2_000), True, Outcome(7, Result.LOST_NETWORK, None, 1_000, 3)),
+        (completion(2_001), True, Outcome(7, Result.LOST_HOST, None, 1_001, 3)),
+        (completion(2_001, 2_050), True, Outcome(7, Result.LOST_HOST, None, 1_001, 3)),
         # an ICMP error
         (completion(1_100, 0, (3, 1)), False, Outcome(7, Result.UNREACHABLE, None, 100, 3, (3, 1))),
         (completion(0, 0, (3, 1)), True, Outcome(7, Result.LOST_HOST, None, None, 0, (3, 1))),

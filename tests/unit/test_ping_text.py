@@ -39,7 +39,7 @@ def test_a_line_for_each_event() -> None:
         "       1  late reply, after it was counted as lost\n"
         "       2  unreachable: icmp_time_exceeded from 10.0.0.254\n"
         "       3  unreachable: icmp_time_exceeded\n"
-        "       4  lost on this host: it never reached a driver\n"
+        "       4  lost on this host: no driver had it in time\n"
         "       5  not sent: Operation not permitted (EPERM)\n"
         "       0  duplicate reply\n"
         "       6    not seen    not seen           0.212\n"

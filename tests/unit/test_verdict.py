@@ -146,7 +146,7 @@ def test_a_silent_peer_is_all_losses() -> None:
     """With no answer there is no part to name."""
     found = verdict([lost(Result.LOST_HOST)] * 16, IDLE)
     assert (found.largest, found.risen, found.lost_mostly) == (None, None, Result.LOST_HOST)
-    assert found.text == "Of the last 16 probes 16 had no reply, on this node: they never reached a driver."
+    assert found.text == "Of the last 16 probes 16 had no reply, on this node: no driver had them in time."
 
 
 def test_every_result_but_a_reply_has_a_place() -> None:
