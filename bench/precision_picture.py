@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.precision_result import MONLAT, Result
 from bench.truth import Errors
 
+RSVG_CONVERT = "rsvg-convert"
 _WIDTH = 860
 _LEFT, _RIGHT = 160, 90  # for names, and for the figures behind the bars
 _TOP, _PANEL_HEAD, _ROW, _GAP = 84, 24, 20, 16
@@ -111,9 +112,10 @@ def _text(
     )
 
 
+def can_write_png() -> bool:
+    return shutil.which(RSVG_CONVERT) is not None
+
+
 def write_png(svg: str, file: Path) -> None:
     """Write the picture at twice its size, with librsvg's program."""
-    try:
-        subprocess.run(("rsvg-convert", "--zoom", "2", "--output", str(file)), input=svg.encode(), check=True)
-    except FileNotFoundError:
-        sys.exit("--png needs rsvg-convert: apt install librsvg2-bin")
+    subprocess.run((RSVG_CONVERT, "--zoom", "2", "--output", str(file)), input=svg.encode(), check=True)

@@ -82,7 +82,11 @@ def judge(result: Result, idle: str) -> int:
     claims = Claims()
     stamped_by_user_space = [each.name for each in result.contenders if each.stamps == (USER, USER)]
     for condition in result.conditions:
-        ours = result.errors[MONLAT, condition].quantiles()
+        found = _of(result, MONLAT, condition)
+        claims.check(f"no probe of monlat has figure and truth, {condition}", int(found is None), 1)
+        if found is None:
+            continue
+        ours = found.quantiles()
         if condition != idle:
             best = min(
                 found.quantiles()[1] for name in stamped_by_user_space if (found := _of(result, name, condition))
@@ -92,7 +96,8 @@ def judge(result: Result, idle: str) -> int:
         for place, column in enumerate(COLUMNS):
             for_column = [theirs[place] for theirs in others]
             if for_column:
-                claims.check(f"{column} of monlat / of ping or fping, {condition}", ours[place] / min(for_column), 1)
+                which, bound = ("larger", max(for_column)) if column == "maximum" else ("smaller", min(for_column))
+                claims.check(f"{column} of monlat / the {which} of ping and fping, {condition}", ours[place] / bound, 1)
     return claims.exit_status
 
 

@@ -60,7 +60,7 @@ def answered_record(nth: int, read_ns: int, unread_ns: int) -> Record:
 def test_figure_is_compared_with_the_request_of_its_number() -> None:
     """Of five requests three lie in the block: one figure is 23 ns off, one's truth is unsure, and one is missing."""
     second = 1_000_000_000
-    records = [answered_record(nth, (nth + 1) * second, unread_ns=50_001 if nth == 3 else 50_000) for nth in range(5)]
+    records = [answered_record(nth, (nth + 1) * second, unread_ns=20_001 if nth == 3 else 20_000) for nth in range(5)]
     records.append(Record(OTHER, 0, 0, PLAIN, 4 * second - 5, 4 * second, ()))
     figures = [Figure(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
     block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, figures)
