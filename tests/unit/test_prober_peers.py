@@ -197,8 +197,14 @@ def test_places_are_reused_without_end() -> None:
 
 
 def time_to_remove(count: int) -> float:
-    """Return the CPU seconds that removing `count` peers takes, none of which could be sent to."""
+    """Return the CPU seconds that removing `count` peers takes, none of which could be sent to.
 
+    The least of three: a collection of garbage, or what else runs on the machine, may fall into any.
+    """
+    return min(_once_to_remove(count) for _ in range(3))
+
+
+def _once_to_remove(count: int) -> float:
     def fail(_probe: Sent) -> None:
         raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
