@@ -82,9 +82,9 @@ def judge(result: Result, idle: str) -> int:
     claims = Claims()
     stamped_by_user_space = [each.name for each in result.contenders if each.stamps == (USER, USER)]
     for condition in result.conditions:
-        found = _of(result, MONLAT, condition)
-        claims.check(f"no probe of monlat has figure and truth, {condition}", int(found is None), 1)
-        if found is None:
+        found = result.errors.get((MONLAT, condition), Errors())
+        claims.check(f"part of monlat's probes without figure or truth, {condition}", found.part_unknown, 0.1)
+        if not found.samples:
             continue
         ours = found.quantiles()
         if condition != idle:

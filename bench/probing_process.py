@@ -3,8 +3,8 @@
     python -m bench.probing_process monlat|icmplib ADDRESS
 
 It reads lines: `probe COUNT` is answered with a JSON list of as many round-trip times in nanoseconds (a string says
-what became of a probe without a reply),
-`busy` starts a thread that computes without end, `calm` ends it; both are answered with `null` once that is so.
+what became of a probe without a reply), `busy` starts a thread that computes without end, `calm` ends it; both are
+answered with `null` once that is so.
 """
 
 from __future__ import annotations

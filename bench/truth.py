@@ -36,6 +36,12 @@ class Errors:
     without_figure: int = 0
     without_truth: int = 0
 
+    @property
+    def part_unknown(self) -> float:
+        """Of the requests, those that have no error: 0 to 1, and 1 when there was none."""
+        unknown = self.without_figure + self.without_truth
+        return unknown / (unknown + len(self.samples)) if self.samples else 1
+
     def quantiles(self) -> tuple[int, int, int]:
         """Return median, p99 and maximum, in ns."""
         return quantile(self.samples, 0.5), quantile(self.samples, 0.99), max(self.samples)

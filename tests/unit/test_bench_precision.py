@@ -68,3 +68,5 @@ def test_figure_is_compared_with_the_request_of_its_number() -> None:
     errors = errors_by_tool_and_condition([block], records)
 
     assert errors == {("ping", "idle"): Errors([23], without_figure=1, without_truth=1)}
+    assert errors["ping", "idle"].part_unknown == 2 / 3
+    assert Errors().part_unknown == Errors(without_truth=3).part_unknown == 1
