@@ -93,11 +93,11 @@ class ProbingProcess:
 
 def monlat(address: str) -> Probe:
     """Return a function that probes as the agent does, each call with a new Prober on the one source."""
-    from monlat_ebpf.ledger import Outcome
+    from monlat_ebpf.abi.probes import TableSize
     from monlat_ebpf.model import Peer
-    from monlat_ebpf.prober import Prober, Target
+    from monlat_ebpf.probing.ledger import Outcome
+    from monlat_ebpf.probing.prober import Prober, Target
     from monlat_ebpf.sources.tracepoint.source import TracepointSource
-    from monlat_ebpf.table import TableSize
 
     class Nothing:
         def observe(self, amount: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.figures import quantile
 from bench.tools.tool import Figure
-from monlat_ebpf.testbed.plan import Record
+from testkit.plan import Record
 
 UNREAD_NS = 20_000
 """A request that may have lain unread for longer has no truth: the reflector was at work on another, or its core was

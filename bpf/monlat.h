@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The contract between the kernel program and Python: every constant and every layout that both know
- * stands here, once. monlat_ebpf/abi.py reads this text, so keep to what it understands: object-like
+ * stands here, once. monlat_ebpf/abi/layout.py reads this text, so keep to what it understands: object-like
  * #defines whose value is an integer expression, and structs of u8, u16, u32, u64, arrays of them, and
  * structs named before. Members are naturally aligned, so that C and Python agree without padding.
  *

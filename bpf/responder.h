@@ -7,7 +7,7 @@
  * counts only with the exact nonce of a probe to that peer that was answered in time.
  */
 
-/* The same as neighbour_hash() in monlat_ebpf/neighbours.py. A product's bit depends on no higher bit of its
+/* The same as neighbour_hash() in monlat_ebpf/abi/peer_index.py. A product's bit depends on no higher bit of its
  * factors, and neighbouring addresses differ in the highest: so they are folded down before each product. */
 static __always_inline u32 neighbour_hash(const u8 *address)
 {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
 
-from monlat_ebpf import capabilities
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.static import StaticDiscovery
@@ -19,11 +19,11 @@ from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.own import OwnMetrics
 from monlat_ebpf.exposition.routes import agent_routes
-from monlat_ebpf.local_addresses import is_local
+from monlat_ebpf.host import capabilities
+from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
-from monlat_ebpf.prober import Prober
+from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources.choice import open_source
-from monlat_ebpf.table import TableSize
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.node_name import why_unfit
@@ -22,8 +22,8 @@ DEFAULT_PORT: Final = 10045
 _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
 _SHORTEST_TIMEOUT: Final = 0.001
-_LONGEST_TIMEOUT: Final = float(2**abi.HIGHEST_OCTAVE)
-_INTERVALS_IN_FLIGHT: Final = abi.PROBES_PER_TARGET - 1
+_LONGEST_TIMEOUT: Final = float(2**layout.HIGHEST_OCTAVE)
+_INTERVALS_IN_FLIGHT: Final = layout.PROBES_PER_TARGET - 1
 _MOST_PEERS: Final = 100_000
 
 

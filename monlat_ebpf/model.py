@@ -86,7 +86,7 @@ class RecentProbe:
 
     `dwell_ns` is the peer's, once it told; then RTT less dwell is what the network took. Its split into `forward_ns`
     and `return_ns` is by the estimated offset of the peer's clock, and as wrong as that is: each by up to
-    ClockOffset.error_ns, the one as much too long as the other is too short (`monlat_ebpf/one_way.py`).
+    ClockOffset.error_ns, the one as much too long as the other is too short (`monlat_ebpf/probing/one_way.py`).
     """
 
     sequence: int

@@ -16,7 +16,7 @@ import monlat_ebpf
 from bench.burdens import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
 from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Figure, Run, Task
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.testbed.namespace import Namespace
 
 _PORT = 10045
@@ -34,7 +34,7 @@ class Monlat:
     @contextmanager
     def started(self, namespace: Namespace, task: Task) -> Iterator[Run]:
         interval_ms = round(task.interval_seconds * 1e3)
-        timeout_ms = min(round(TIMEOUT_SECONDS * 1e3), interval_ms * (abi.PROBES_PER_TARGET - 1))  # its own bound
+        timeout_ms = min(round(TIMEOUT_SECONDS * 1e3), interval_ms * (layout.PROBES_PER_TARGET - 1))  # its own bound
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
             peers = Path(folder) / "peers.yaml"
             peers.write_text("".join(f'- {{name: "{to}", addresses: ["{to}"]}}\n' for to in task.targets))
@@ -80,10 +80,10 @@ class _Agent:
         """Ask as often as needed that no probe is forgotten between, if the agent can answer so fast."""
         usual = self.task.count * self.task.interval_seconds
         if len(self.task.targets) > 1:
-            assert self.task.count < abi.PROBES_PER_TARGET, "the agent forgets probes before it is asked"
+            assert self.task.count < layout.PROBES_PER_TARGET, "the agent forgets probes before it is asked"
             time.sleep(usual)
             return
-        pause = min(0.6 * self.task.interval_seconds * abi.PROBES_PER_TARGET, usual)
+        pause = min(0.6 * self.task.interval_seconds * layout.PROBES_PER_TARGET, usual)
         self._ask()
         known = len(self.found)
         deadline = time.monotonic() + self.task.seconds

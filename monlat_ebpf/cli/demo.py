@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import click
 
+from monlat_ebpf.cli.demo_cluster import Demo, VirtualAgent
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import Table, matrix
 from monlat_ebpf.cli.screen import as_rich, show
-from monlat_ebpf.demo import Demo, VirtualAgent
 from monlat_ebpf.exposition.api import PeersDocument
-from monlat_ebpf.wake import Wake
+from monlat_ebpf.host.wake_event import Wake
 
 MOST_NODES: Final = 16
 """Each agent compiles its own kernel program and runs on this machine's cores."""

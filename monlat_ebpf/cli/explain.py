@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import click
 
 from monlat_ebpf.cli import explain_text
-from monlat_ebpf.cli.client import DEFAULT_URLS, ask_about
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.screen import show
 from monlat_ebpf.errors import RouteError
+from monlat_ebpf.exposition.client import DEFAULT_URLS, ask_about
 from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, PeerDocument
-from monlat_ebpf.routes import Route, route_to
+from monlat_ebpf.host.routes import Route, route_to
 
 
 @click.command("explain")

@@ -8,11 +8,11 @@ from itertools import accumulate
 from statistics import median
 from typing import Final
 
+from monlat_ebpf.cli.diagnosis import Queued, Times, Usual, Verdict, verdict
 from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, loss, lost_at, milliseconds, printable
 from monlat_ebpf.exposition.api import AgentDocument
 from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, ProbeDocument
 from monlat_ebpf.model import Result
-from monlat_ebpf.verdict import Queued, Times, Usual, Verdict, verdict
 
 BAR_WIDTH: Final = 32
 LEGEND: Final = "bars: s send delay, f forward, d dwell at the peer, r return, n network and peer where nobody told"

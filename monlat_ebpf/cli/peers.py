@@ -6,10 +6,10 @@ import json
 
 import click
 
-from monlat_ebpf.cli.client import DEFAULT_URLS, ask, ask_this_node
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import peers_table
 from monlat_ebpf.cli.screen import show
+from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
 
 
 @click.command("peers")

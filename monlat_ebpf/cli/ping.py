@@ -17,6 +17,7 @@ from monlat_ebpf.cli.screen import show
 from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
 from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.host.wake_event import Wake
 from monlat_ebpf.model import Family
 from monlat_ebpf.ping.events import Ended
 from monlat_ebpf.ping.pinger import Pinger, Plan
@@ -24,7 +25,6 @@ from monlat_ebpf.ping.report import Head, SummaryDocument, document, summary
 from monlat_ebpf.ping.resolve import resolve
 from monlat_ebpf.ping.user_space import EchoSocket
 from monlat_ebpf.sources.choice import open_source
-from monlat_ebpf.wake import Wake
 
 COUNT_FOR_JSON: Final = 5
 """A document has an end; without --json there is none before Ctrl-C, as with ping."""

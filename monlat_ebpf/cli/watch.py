@@ -12,13 +12,13 @@ from typing import Final
 
 import click
 
-from monlat_ebpf.cli.client import DEFAULT_URLS, ask, ask_this_node
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import Table
 from monlat_ebpf.cli.screen import as_rich, as_text, fitting
 from monlat_ebpf.cli.watch_text import watch_table
 from monlat_ebpf.config_text import duration_text, parse_duration, refuse
 from monlat_ebpf.errors import AgentUnreachable
+from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
 
 _SHORTEST_INTERVAL: Final = 0.1
 _LONGEST_INTERVAL: Final = 3600.0

@@ -17,10 +17,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery import Publish
+from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.discovery.settling import Settling
 from monlat_ebpf.discovery.static_metrics import Reason, StaticMetrics
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.peers_file import PeerList, parse
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers, and a bound on what a wrong path can cost."""

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf.cli import client
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.doctor.facts import Facts, Firewall, Port
 from monlat_ebpf.doctor.firewall import iptables_stops, nft_stops
 from monlat_ebpf.doctor.trial import run_trial
 from monlat_ebpf.errors import AgentUnreachable, SourceError
+from monlat_ebpf.exposition import client
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 from monlat_ebpf.sources.tracepoint.permission import read_rights

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from monlat_ebpf import capabilities
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts, Trial
+from monlat_ebpf.host import capabilities
+from monlat_ebpf.host.rights import missing_capabilities
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, why_refused
-from monlat_ebpf.sources.tracepoint.rights import missing_capabilities
 
 _OLDEST_TESTED: Final = (5, 10)
 _OLDEST_POSSIBLE: Final = (5, 5)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from monlat_ebpf import abi, packet
+from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi.icmp_names import error_name
+from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.doctor.facts import Measured, Trial
 from monlat_ebpf.errors import SourceError
-from monlat_ebpf.icmp_names import error_name
-from monlat_ebpf.ledger import InFlight, Outcome, outcome_of
 from monlat_ebpf.model import Address, Family, Result
-from monlat_ebpf.prober import SETTLE_DELAY_NS
+from monlat_ebpf.probing.ledger import InFlight, Outcome, outcome_of
+from monlat_ebpf.probing.prober import SETTLE_DELAY_NS
 from monlat_ebpf.sources import Source
-from monlat_ebpf.table import TableSize, mapped
 
 LOOPBACK: Final[Sequence[Address]] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TIMEOUT_NS: Final = 1_000_000_000
@@ -38,9 +38,9 @@ def run_trial(open_source: Callable[[TableSize], Source], addresses: Sequence[Ad
 
 def _measure(source: Source, target: int, address: Address) -> Measured:
     family = Family.of(address)
-    slot = target * abi.PROBES_PER_TARGET
+    slot = target * layout.PROBES_PER_TARGET
     nonce = secrets.randbits(64) or 1
-    request = packet.echo_request(family, secrets.randbelow(1 << 16), slot, 0, nonce)
+    request = echo.echo_request(family, secrets.randbelow(1 << 16), slot, 0, nonce)
     sent_ns = time.monotonic_ns()
     probe = InFlight(0, sent_ns, sent_ns + _TIMEOUT_NS)
     source.table.arm(slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=probe.deadline_ns, address=mapped(address))

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Final, TypedDict
 
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, quantile
 from monlat_ebpf.exposition.chunks import in_chunks
-from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND, quantile
 from monlat_ebpf.model import AgentSnapshot, Histogram, PairSnapshot, Queueing, Result
 
 CONTENT_TYPE: Final = "application/json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from monlat_ebpf.one_way import WINDOW
+from monlat_ebpf.probing.one_way import WINDOW
 
 
 @dataclass(frozen=True, slots=True)

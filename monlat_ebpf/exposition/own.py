@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import monlat_ebpf
-from monlat_ebpf.histogram import OCTAVE_EDGES
+from monlat_ebpf.abi.histogram import OCTAVE_EDGES
 
 SEND_DELAY_BUCKETS: Final = OCTAVE_EDGES
 """0.95 us to 8 s: the edges of monlat_rtt_seconds, so that the two can be compared bucket by bucket."""

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, classic_buckets
 from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.chunks import in_chunks
 from monlat_ebpf.exposition.families import MetricFamily
-from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, classic_buckets
 from monlat_ebpf.model import AgentSnapshot, ClockOffset, Histogram, PairSnapshot, Queueing, Result
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

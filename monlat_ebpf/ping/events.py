@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from monlat_ebpf.icmp_names import error_name
-from monlat_ebpf.ledger import InFlight, Outcome
+from monlat_ebpf.abi.icmp_names import error_name
+from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.user_space import Answer
-from monlat_ebpf.table import Completion
+from monlat_ebpf.probing.ledger import InFlight, Outcome
 
 _NANOSECONDS: Final = 1_000_000_000
 

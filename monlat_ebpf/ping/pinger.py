@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from monlat_ebpf import abi
-from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
-from monlat_ebpf.ledger import InFlight, Outcome, outcome_of
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
+from monlat_ebpf.abi.probes import TableSize, mapped
+from monlat_ebpf.host.wake_event import Wake
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.events import Ended, Event, Pending
 from monlat_ebpf.ping.user_space import SEQUENCES, Answer, Sent
-from monlat_ebpf.prober import SETTLE_DELAY_NS
+from monlat_ebpf.probing.ledger import InFlight, Outcome, outcome_of
+from monlat_ebpf.probing.prober import SETTLE_DELAY_NS
 from monlat_ebpf.sources import Source
-from monlat_ebpf.table import TableSize, mapped
-from monlat_ebpf.wake import Wake
 
 _KERNEL_TICK_NS: Final = 2_000_000
 """A source that stamps in a thread of its own may be a little behind user space."""
@@ -49,7 +49,7 @@ class Plan:
     def table_size(self) -> TableSize:
         """Return room for all probes in flight, and for as many more: a late reply still finds its place."""
         places = 2 * (1 + int((self.timeout_seconds + 1) / self.interval_seconds))
-        return TableSize(-(-places // abi.PROBES_PER_TARGET))
+        return TableSize(-(-places // layout.PROBES_PER_TARGET))
 
 
 class Pinger:

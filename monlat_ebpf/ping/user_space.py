@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from icmplib import ICMPLibError, ICMPRequest, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
 
-from monlat_ebpf import packet
+from monlat_ebpf.abi import echo
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.socket.filters import let_only_ours_through
@@ -81,7 +81,7 @@ class EchoSocket:
 
     def send(self, slot: int, sequence: int, nonce: int) -> Sent:
         """Send a probe. Raises OSError as the system call does."""
-        payload = packet.payload(slot, sequence, nonce)
+        payload = echo.payload(slot, sequence, nonce)
         request = ICMPRequest(str(self._address), self._identifier, sequence % SEQUENCES, payload)
         try:
             self._icmp.send(request)

@@ -1,6 +1,6 @@
 """Where the time stamps of a probe come from: one protocol, a package or file for each way to get them.
 
-Every source fills the same table (`monlat_ebpf.table`): whoever sends a probe writes it there first, the
+Every source fills the same table (`monlat_ebpf.abi.probes`): whoever sends a probe writes it there first, the
 source completes it with the instants t1 and t4, and nobody downstream needs to know which source it was.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.abi.probes import ProbeTable
+from monlat_ebpf.abi.sessions import Conversations
 from monlat_ebpf.model import Address
-from monlat_ebpf.table import ProbeTable
 
 
 class Source(Protocol):

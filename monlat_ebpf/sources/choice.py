@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources import Source
-from monlat_ebpf.table import TableSize
 
 _LOG = logging.getLogger(__name__)
 

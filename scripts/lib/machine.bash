@@ -46,7 +46,7 @@ make_initrd() { # KERNEL FILE COMMAND
 	cp "$(command -v busybox)" "$into/bin/busybox"
 	ln -s busybox "$into/bin/sh"
 	cp "$root/scripts/lib/guest-init" "$into/init"
-	cp -r --preserve=timestamps "$root"/{bpf,monlat_ebpf,pyproject.toml,tests} "$into/monlat/"
+	cp -r --preserve=timestamps "$root"/{bpf,monlat_ebpf,pyproject.toml,testkit,tests} "$into/monlat/"
 	printf '%s\n' "$command" >"$into/monlat/command"
 	for module in "${disk_modules[@]}" "${test_modules[@]}"; do
 		modprobe -C /dev/null --show-depends -d "$tree" -S "$release" "$module" | sed -n 's/^insmod //p'

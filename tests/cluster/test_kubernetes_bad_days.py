@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from monlat_ebpf.discovery.kubernetes_config import Timing
-from tests.cluster.api_faults import (
+from testkit.api_faults import (
     BROKEN,
     GONE,
     HALF_EVENT,
@@ -28,7 +28,7 @@ from tests.cluster.api_faults import (
     status,
     watch_with,
 )
-from tests.cluster.fake_apiserver import Answer, Exchange, FakeApiServer, endpoint, endpoint_slice, honest
+from testkit.fake_apiserver import Answer, Exchange, FakeApiServer, endpoint, endpoint_slice, honest
 from tests.cluster.following import CALM, QUICK, Following
 from tests.unit.waiting import wait_until
 

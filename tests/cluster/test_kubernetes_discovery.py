@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from tests.cluster.following import CALM, Following, threads_of_discovery
 from tests.unit.waiting import wait_until
 

@@ -18,7 +18,7 @@ from typing import Any
 import kmock
 import pytest
 
-from tests.cluster.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from tests.cluster.following import CALM, Following
 
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/monlat/endpointslices"

@@ -10,8 +10,8 @@ import pytest
 
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.errors import ConfigError
-from tests.cluster.api_faults import hang
-from tests.cluster.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.api_faults import hang
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from tests.cluster.following import QUICK, Following
 from tests.unit.waiting import wait_until
 

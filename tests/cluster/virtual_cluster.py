@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Cluster
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from tests.cluster.containers import Container, NodeSide
-from tests.cluster.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from tests.cluster.image import Image
 from tests.manifest_files import MANIFESTS, Object
 

@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from monlat_ebpf import abi, packet
-from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi.probes import Stamps, TableSize, mapped
+from monlat_ebpf.abi.sessions import Conversations
 from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import Stamps, TableSize, mapped
-from monlat_ebpf.testbed import packets
-from monlat_ebpf.testbed.device import RawDevice
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.reflector import ADDRESSES
+from testkit import packets
+from testkit.device import RawDevice
+from testkit.reflector import ADDRESSES
 
 OURS = {4: "10.99.0.1", 6: "fd99::1"}
 PEER = {4: "10.99.7.7", 6: "fd99::7:7"}
@@ -26,7 +26,7 @@ OTHER_PEER = {4: "10.99.8.8", 6: "fd99::8:8"}
 STRANGER = {4: "10.99.9.9", 6: "fd99::9:9"}
 TARGET, OTHER_TARGET, TARGETS = 1, 2, 3
 PROBE_NONCE = 0x1122334455667780 | 5  # in place 5
-PROBE_SLOT = TARGET * abi.PROBES_PER_TARGET + 5
+PROBE_SLOT = TARGET * layout.PROBES_PER_TARGET + 5
 WHOLE_DAY_NS = 86_400 * 10**9
 HOUR_NS = 3_600 * 10**9
 
@@ -63,23 +63,23 @@ class Bed:
     def send(self, *, nonce: int = PROBE_NONCE, timeout_ns: int = WHOLE_DAY_NS) -> None:
         """Send a probe to the peer."""
         now, address = time.monotonic_ns(), ip_address(PEER[self.version])
-        slot = TARGET * abi.PROBES_PER_TARGET + nonce % abi.PROBES_PER_TARGET
+        slot = TARGET * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
         self.source.table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + timeout_ns, address=mapped(address))
         with self.namespace.entered():
-            self.source.send(packet.echo_request(Family.of(address), 7, slot, 5, nonce), address)
+            self.source.send(echo.echo_request(Family.of(address), 7, slot, 5, nonce), address)
 
     def answer(self, *, nonce: int = PROBE_NONCE) -> None:
         """Let the peer answer it."""
-        slot = TARGET * abi.PROBES_PER_TARGET + nonce % abi.PROBES_PER_TARGET
-        payload = packet.payload(slot, 5, nonce)
+        slot = TARGET * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
+        payload = echo.payload(slot, 5, nonce)
         self.device.inject([packets.echo_reply(PEER[self.version], OURS[self.version], 7, 5, payload)])
 
     def request(self, nonce: int, sequence: int, said: bytes, peer: Mapping[int, str] = PEER) -> bytes:
         """Return a request of a peer's agent."""
-        payload = packet.payload(0, sequence, nonce, said)
+        payload = echo.payload(0, sequence, nonce, said)
         return packets.echo_request(peer[self.version], OURS[self.version], 9, sequence & 0xFFFF, payload)
 
-    def ask(self, nonce: int, sequence: int, said: bytes = packet.NO_FEEDBACK, peer: Mapping[int, str] = PEER) -> None:
+    def ask(self, nonce: int, sequence: int, said: bytes = echo.NO_FEEDBACK, peer: Mapping[int, str] = PEER) -> None:
         """Let a peer's request arrive; it is answered before this returns."""
         self.device.inject([self.request(nonce, sequence, said, peer)])
 

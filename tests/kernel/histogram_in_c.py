@@ -9,7 +9,7 @@ import ctypes
 import os
 import sys
 
-from monlat_ebpf.abi import program_directory
+from monlat_ebpf.abi.layout import program_directory
 
 PROGRAM = """
 int bucket_of_argument(struct bpf_raw_tracepoint_args *ctx)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from monlat_ebpf.ledger import Outcome
+from monlat_ebpf.abi.probes import TableSize
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family, PairSnapshot, Peer, Result
-from monlat_ebpf.prober import Prober, Target
+from monlat_ebpf.probing.ledger import Outcome
+from monlat_ebpf.probing.prober import Prober, Target
 from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.wall_clock import WallClock
 
 DEADLINE_SECONDS = 60
 NODE = "tester"

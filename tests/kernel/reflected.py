@@ -7,13 +7,13 @@ import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from monlat_ebpf.testbed.actions import (
+from monlat_ebpf.testbed.namespace import Namespace
+from testkit.actions import (
     Action,
     Answer,
 )
-from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.plan import Plan, Record, Rule
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.plan import Plan, Record, Rule
+from testkit.reflector import Reflector
 
 DEADLINE_SECONDS = 30
 REQUESTS = 23

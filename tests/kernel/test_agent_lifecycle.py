@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Family
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
@@ -72,7 +72,7 @@ def test_kill_at_any_moment_leaves_nothing(tmp_path: Path, attempt: int) -> None
     """Killed at a random moment within 50 to 1500 ms of its start, loading or not: no process, map, program or file."""
     # a size that no other agent on this machine has; a program that lives on would keep its maps
     max_peers = random.randint(1001, 1999)
-    entries = max_peers * len(Family) * abi.PROBES_PER_TARGET
+    entries = max_peers * len(Family) * layout.PROBES_PER_TARGET
     moment = random.uniform(0.05, 1.5)
     with Pair() as pair:
         agent = RunningAgent(
@@ -110,7 +110,7 @@ def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
         objects = objects_of_process(agent.process.pid)
         assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
         assert (
-            len(maps_of_size(2003 * len(Family) * abi.PROBES_PER_TARGET).intersection(objects.maps)) == 2
+            len(maps_of_size(2003 * len(Family) * layout.PROBES_PER_TARGET).intersection(objects.maps)) == 2
         )  # probes, exchanges
         assert processes_with(str(agent.temporary)) == {agent.process.pid}
         agent.end_with(signal.SIGKILL)

@@ -7,7 +7,7 @@ import sys
 
 DROPPING = """
 import socket, subprocess, sys, threading
-from monlat_ebpf import capabilities
+from monlat_ebpf.host import capabilities
 print(*capabilities.keep_only(["CAP_NET_RAW"]))
 socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
 def in_thread():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.model import PairSnapshot, Result
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
-from monlat_ebpf.testbed.plan import Plan
-from monlat_ebpf.testbed.reflector import Reflector
-from monlat_ebpf.testbed.speech import Speech
-from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
+from testkit.emulated_peer import Speech
+from testkit.plan import Plan
+from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER, two_agents

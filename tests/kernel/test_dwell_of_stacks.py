@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from monlat_ebpf.histogram import quantile
+from monlat_ebpf.abi.histogram import quantile
+from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Peer
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize, mapped
 from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node

@@ -8,14 +8,14 @@ from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf import packet
-from monlat_ebpf.histogram import of_samples
+from monlat_ebpf.abi import echo
+from monlat_ebpf.abi.histogram import of_samples
+from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize, mapped
-from monlat_ebpf.testbed import packets
-from monlat_ebpf.testbed.device import RawDevice
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.reflector import ADDRESSES
+from testkit import packets
+from testkit.device import RawDevice
+from testkit.reflector import ADDRESSES
 from tests.kernel.answered import (
     HOUR_NS,
     OTHER_PEER,
@@ -298,7 +298,7 @@ def test_what_passes_through_is_not_served(bench: Bed) -> None:
     peer, elsewhere = PEER[bench.version], OTHER_PEER[bench.version]
 
     def pass_through(nonce: int, sequence: int) -> None:
-        payload = packet.payload(0, sequence, nonce)
+        payload = echo.payload(0, sequence, nonce)
         request = packets.echo_request(peer, elsewhere, 9, sequence, payload)
         bench.device.inject([request, packets.echo_reply(elsewhere, peer, 9, sequence, payload)])
 

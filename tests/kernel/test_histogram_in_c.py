@@ -7,7 +7,7 @@ import subprocess
 import sys
 from random import Random
 
-from monlat_ebpf.histogram import EDGES_NS, bucket_of
+from monlat_ebpf.abi.histogram import EDGES_NS, bucket_of
 
 
 def buckets_in_c(values: list[int]) -> list[int]:

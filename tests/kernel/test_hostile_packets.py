@@ -9,14 +9,14 @@ from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf import abi, packet
+from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize, mapped
-from monlat_ebpf.testbed import packets
-from monlat_ebpf.testbed.device import RawDevice
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.reflector import ADDRESSES, Reflector
+from testkit import packets
+from testkit.device import RawDevice
+from testkit.reflector import ADDRESSES, Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 
@@ -39,17 +39,17 @@ def with_flipped_last_byte(whole: bytes) -> bytes:
 
 def forged(version: int) -> dict[str, bytes]:
     """One packet for each reason, that a stranger could send."""
-    peer, right = PEER[version], packet.payload(ARMED_SLOT, 1, NONCE)
-    quoted = packets.echo_request(OURS[version], peer, 77, 1, packet.payload(ARMED_SLOT, 1, NONCE + 1))
+    peer, right = PEER[version], echo.payload(ARMED_SLOT, 1, NONCE)
+    quoted = packets.echo_request(OURS[version], peer, 77, 1, echo.payload(ARMED_SLOT, 1, NONCE + 1))
     error = packets.icmp(
         packets.packed(STRANGER[version]), packets.packed(OURS[version]), 3 if version == 4 else 1, 1, 0, quoted
     )
     short_error = error[: len(error) - 56 + 12]  # the quote ends within the payload, behind magic and version
     short_error = short_error[:2] + b"\0\0" + short_error[4:]
     return {
-        "slot_out_of_range": reply(version, peer, packet.payload(SIZE.slots, 1, NONCE)),
-        "no_probe": reply(version, peer, packet.payload(FREE_SLOT, 1, NONCE)),
-        "nonce_mismatch": reply(version, peer, packet.payload(ARMED_SLOT, 1, NONCE ^ 1 << 63)),
+        "slot_out_of_range": reply(version, peer, echo.payload(SIZE.slots, 1, NONCE)),
+        "no_probe": reply(version, peer, echo.payload(FREE_SLOT, 1, NONCE)),
+        "nonce_mismatch": reply(version, peer, echo.payload(ARMED_SLOT, 1, NONCE ^ 1 << 63)),
         "wrong_address": reply(version, STRANGER[version], right),
         "bad_checksum": with_flipped_last_byte(reply(version, peer, right)),
         "malformed_payload": reply(version, peer, right[:23]),
@@ -93,7 +93,7 @@ def test_forged_packets_are_counted_by_reason_and_not_recorded(
     """Of each forgery, the first 2 and then more by one: each counts under its own reason alone, none is recorded."""
     source, device = armed
     arm(source, version)
-    expected = dict.fromkeys(abi.FOREIGN_REASONS, 0)
+    expected = dict.fromkeys(layout.FOREIGN_REASONS, 0)
     for extra, (reason, forgery) in enumerate(forged(version).items()):
         device.inject([forgery] * (2 + extra))
         expected[reason] = 2 + extra
@@ -112,10 +112,10 @@ def test_reply_to_a_probe_that_was_never_transmitted_has_no_rtt(
     """Even the right nonce from the right address makes no sample when no driver ever had the request."""
     source, device = armed
     arm(source, version)
-    device.inject([reply(version, PEER[version], packet.payload(ARMED_SLOT, 1, NONCE))])
+    device.inject([reply(version, PEER[version], echo.payload(ARMED_SLOT, 1, NONCE))])
     assert source.table.completion(ARMED_SLOT).received_ns > 0
     assert source.table.foreign_packets()["not_transmitted"] == 1
-    assert source.table.histogram(ARMED_SLOT // abi.PROBES_PER_TARGET).count == 0
+    assert source.table.histogram(ARMED_SLOT // layout.PROBES_PER_TARGET).count == 0
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -124,9 +124,9 @@ def test_other_peoples_echoes_are_not_counted(armed: tuple[TracepointSource, Raw
     source, device = armed
     arm(source, version)
     of_ping = reply(version, PEER[version], bytes(range(56)))
-    other_version = bytearray(packet.payload(ARMED_SLOT, 1, NONCE))
-    other_version[abi.PAYLOAD.offset("version")] += 1
-    request = packets.echo_request(PEER[version], OURS[version], 7, 1, packet.payload(ARMED_SLOT, 1, NONCE))
+    other_version = bytearray(echo.payload(ARMED_SLOT, 1, NONCE))
+    other_version[layout.PAYLOAD.offset("version")] += 1
+    request = packets.echo_request(PEER[version], OURS[version], 7, 1, echo.payload(ARMED_SLOT, 1, NONCE))
     noise = [bytes([version << 4 | 5]) + bytes([fill]) * length for fill in (0, 255) for length in range(19, 120)]
     device.inject([of_ping, reply(version, PEER[version], bytes(other_version)), request, *noise])
     assert not any(source.table.foreign_packets().values())
@@ -154,7 +154,7 @@ def test_flood_of_forged_packets_disturbs_no_probe() -> None:
         Reflector(namespace) as reflector,
         Measurement(namespace, reflected_peers(97), interval_seconds=8.0, timeout_seconds=3.0) as measurement,
     ):
-        out_of_range = packet.payload(measurement.source.table.size.slots, 1, NONCE)
+        out_of_range = echo.payload(measurement.source.table.size.slots, 1, NONCE)
         forgery = reply(4, PEER[4], out_of_range)
         assert reflector.inject([forgery] * flood_count) == flood_count
         measurement.wait()

@@ -8,10 +8,10 @@ from itertools import cycle
 from pathlib import Path
 
 from monlat_ebpf.exposition.api import PeersDocument
-from monlat_ebpf.testbed.actions import Answer, CorruptByte, Double, Drop, FlipNonce, IcmpError, Reorder
 from monlat_ebpf.testbed.network import Pair
-from monlat_ebpf.testbed.plan import Plan
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.actions import Answer, CorruptByte, Double, Drop, FlipNonce, IcmpError, Reorder
+from testkit.plan import Plan
+from testkit.reflector import Reflector
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
 SCRAPES = 127

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
 from tests.kernel.kernel_objects import details, objects_of
@@ -178,8 +178,8 @@ def test_the_wrong_bcc_is_named(tmp_path: Path) -> None:
 def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str, ...]:
     """Return the command that loads an installed package, copied to `directory`, with one line of C changed."""
     package = directory / "monlat_ebpf"
-    shutil.copytree(Path(abi.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(abi.program_directory(), package / "bpf", dirs_exist_ok=True)
+    shutil.copytree(Path(layout.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(layout.program_directory(), package / "bpf", dirs_exist_ok=True)
     text = (package / "bpf" / name).read_text(encoding="ascii")
     assert text.count(old) == 1
     (package / "bpf" / name).write_text(text.replace(old, new), encoding="ascii")
@@ -194,7 +194,7 @@ def test_the_unbroken_copy_loads(tmp_path: Path) -> None:
 def test_a_syntax_error_is_the_compilers_own(tmp_path: Path) -> None:
     """File, line and first complaint of the compiler, of many that follow, are in the error; then what that means."""
     said = failure(*broken_program(tmp_path, "histogram.h", "u32 octave, bucket;", "u32 octave bucket;"))
-    number = 1 + (abi.program_directory() / "histogram.h").read_text().splitlines().index("\tu32 octave, bucket;")
+    number = 1 + (layout.program_directory() / "histogram.h").read_text().splitlines().index("\tu32 octave, bucket;")
     first, *_, last = said.splitlines()
     assert f"histogram.h:{number}:12: error: expected ';' at end of declaration" in first
     assert last.startswith("the kernel program cannot be loaded")

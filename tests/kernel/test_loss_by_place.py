@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 
-from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.abi.probes import ProbeTable, TableSize
+from monlat_ebpf.abi.sessions import Conversations
 from monlat_ebpf.model import Address, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import ProbeTable, TableSize
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER

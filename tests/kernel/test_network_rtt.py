@@ -6,12 +6,12 @@ from statistics import median
 
 import pytest
 
-from monlat_ebpf.histogram import of_samples
+from monlat_ebpf.abi.histogram import of_samples
 from monlat_ebpf.model import Result
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.plan import Plan
-from monlat_ebpf.testbed.reflector import Reflector
-from monlat_ebpf.testbed.speech import Speech
+from testkit.emulated_peer import Speech
+from testkit.plan import Plan
+from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.words import fed_probes, refused

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.testbed.actions import Action, Answer, Double, Drop, IcmpError
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
-from monlat_ebpf.testbed.plan import Plan, Rule
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.actions import Action, Answer, Double, Drop, IcmpError
+from testkit.plan import Plan, Rule
+from testkit.reflector import Reflector
 
 PING = (sys.executable, "-m", "monlat_ebpf", "ping")
 SOURCES = ("tracepoint", "socket")

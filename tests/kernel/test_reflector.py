@@ -17,16 +17,16 @@ from typing import Literal
 import pytest
 
 from monlat_ebpf.errors import TestbedError
-from monlat_ebpf.testbed.actions import (
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.namespace import Namespace
+from testkit.actions import (
     Answer,
     Drop,
 )
-from monlat_ebpf.testbed.device import RawDevice
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.packets import echo_reply
-from monlat_ebpf.testbed.plan import Plan, Rule
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.device import RawDevice
+from testkit.packets import echo_reply
+from testkit.plan import Plan, Rule
+from testkit.reflector import Reflector
 from tests.kernel.reflected import (
     DEADLINE_SECONDS,
     IPV4,
@@ -174,7 +174,7 @@ def test_the_reflector_dies_with_its_owner() -> None:
     owner_text = """
 import sys
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.reflector import Reflector
 with Namespace() as namespace, Reflector(namespace) as reflector:
     print(reflector.process_id, flush=True)
     sys.stdin.read()

@@ -9,7 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from monlat_ebpf.errors import TestbedError
-from monlat_ebpf.testbed.actions import (
+from monlat_ebpf.testbed.namespace import Namespace
+from testkit.actions import (
     AddOptions,
     Answer,
     CorruptByte,
@@ -23,9 +24,8 @@ from monlat_ebpf.testbed.actions import (
     TruncatePayload,
     WrongAddress,
 )
-from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.plan import Plan, Rule
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.plan import Plan, Rule
+from testkit.reflector import Reflector
 from tests.kernel.reflected import (
     DEADLINE_SECONDS,
     FAULTY,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from monlat_ebpf.histogram import quantile
+from monlat_ebpf.abi.histogram import quantile
 from monlat_ebpf.model import Histogram, Result
 from monlat_ebpf.testbed.network import Pair
 from tests.kernel.full_queue import full_queue

@@ -11,19 +11,19 @@ from statistics import median
 
 import pytest
 
-from monlat_ebpf import packet
+from monlat_ebpf.abi import echo
+from monlat_ebpf.abi.probes import Completion, TableSize, mapped
+from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.model import Address, Family, Peer, Result
 from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import Completion, TableSize, mapped
-from monlat_ebpf.testbed import packets
-from monlat_ebpf.testbed.actions import Drop, IcmpError
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
-from monlat_ebpf.testbed.plan import Plan
-from monlat_ebpf.testbed.reflector import Reflector
-from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
+from testkit import packets
+from testkit.actions import Drop, IcmpError
+from testkit.plan import Plan
+from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.test_faults import CASES, ERRORS, Case
@@ -48,7 +48,7 @@ def probe(
     slot, nonce, sent = number % 16, number + 1, time.monotonic_ns()
     for each in (source, *also):
         each.table.arm(slot, nonce=nonce, sent_ns=sent, deadline_ns=sent + timeout, address=mapped(address))
-    source.send(packet.echo_request(Family.of(address), 7, slot, number, nonce), address)
+    source.send(echo.echo_request(Family.of(address), 7, slot, number, nonce), address)
     deadline = time.monotonic() + REPLY_SECONDS
     while not all(each.table.completion(slot).received_ns for each in (source, *also)):
         assert time.monotonic() < deadline, f"no reply to probe {number}: {source.table.completion(slot)}"
@@ -189,8 +189,8 @@ def test_reply_in_fragments_is_one_reply() -> None:
                 source.table.arm(
                     slot, nonce=number + 1, sent_ns=sent, deadline_ns=sent + 5 * SECOND, address=mapped(peer)
                 )
-                source.send(packet.echo_request(Family.IPV4, 7, slot, number, number + 1), peer)
-                whole = packets.echo_reply(str(peer), "10.99.0.1", 7, number, packet.payload(slot, number, number + 1))
+                source.send(echo.echo_request(Family.IPV4, 7, slot, number, number + 1), peer)
+                whole = packets.echo_reply(str(peer), "10.99.0.1", 7, number, echo.payload(slot, number, number + 1))
                 first = packets.ipv4(whole[12:16], whole[16:20], whole[20:52], fragment=packets.MORE_FRAGMENTS)
                 second = packets.ipv4(whole[12:16], whole[16:20], whole[52:], fragment=32 // 8)
                 reflector.inject([first, second])
@@ -202,7 +202,7 @@ def test_reply_in_fragments_is_one_reply() -> None:
 
 def test_flood_is_counted_and_probing_goes_on() -> None:
     """10007 forged replies at full speed: read, or dropped by the full buffer, all are counted; 13 probes go on."""
-    forged = packets.echo_reply("10.99.1.1", "10.99.0.1", 7, 0, packet.payload(0, 0, 0xDEAD))
+    forged = packets.echo_reply("10.99.1.1", "10.99.0.1", 7, 0, echo.payload(0, 0, 0xDEAD))
     with Namespace("agent") as namespace, Reflector(namespace) as reflector:
         with namespace.entered():
             source = SocketSource(TableSize(1))
@@ -290,7 +290,7 @@ def test_missing_capability_is_named() -> None:
     """Without CAP_NET_RAW the error says which capability is missing."""
     opens = (
         "from monlat_ebpf.sources.socket.source import SocketSource\n"
-        "from monlat_ebpf.table import TableSize\n"
+        "from monlat_ebpf.abi.probes import TableSize\n"
         "SocketSource(TableSize(1))"
     )
     with Namespace("agent") as namespace:

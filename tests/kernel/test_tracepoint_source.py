@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
+from monlat_ebpf.abi.echo import echo_request
+from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Family
-from monlat_ebpf.packet import echo_request
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize, mapped
 from monlat_ebpf.testbed.network import Pair
 from tests.kernel.kernel_objects import Objects, objects_of
 
@@ -74,7 +74,7 @@ def test_nothing_is_left_after_close() -> None:
 HOLDER = """
 import sys
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.table import TableSize
+from monlat_ebpf.abi.probes import TableSize
 from tests.kernel.kernel_objects import objects_of
 source = TracepointSource(TableSize(3))
 print(*objects_of(source._loaded), sep="|", flush=True)

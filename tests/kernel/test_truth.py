@@ -8,8 +8,8 @@ import pytest
 
 from monlat_ebpf.model import Result
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.plan import Plan
-from monlat_ebpf.testbed.reflector import Reflector
+from testkit.plan import Plan
+from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Peer
 from monlat_ebpf.testbed.network import Node
-from monlat_ebpf.wall_clock import WallClock
 from tests.kernel.measuring import Measurement
 
 FOR_EVER = 10**9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.sources import Source
 
 
@@ -26,7 +26,7 @@ def fed_probes(source: Source, targets: int) -> Iterator[Fed]:
     for target in range(targets):
         told = conversations.told(target)
         if told is not None:
-            stamps = table.stamps(target * abi.PROBES_PER_TARGET + told.nonce % abi.PROBES_PER_TARGET)
+            stamps = table.stamps(target * layout.PROBES_PER_TARGET + told.nonce % layout.PROBES_PER_TARGET)
             assert stamps.nonce == told.nonce
             yield Fed(target, told.nonce, stamps.received_ns - stamps.transmitted_ns, told.dwell_ns)
 

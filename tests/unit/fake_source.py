@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from monlat_ebpf.histogram import bucket_of
+from monlat_ebpf.abi.histogram import bucket_of
+from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.model import Address
-from monlat_ebpf.table import ProbeTable, TableSize
 
 PROBE_BYTES = 64
 TARGET_BYTES = 1520

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
-from monlat_ebpf.ledger import Outcome
 from monlat_ebpf.model import PairSnapshot, Peer, Result
-from monlat_ebpf.prober import Prober, Target
+from monlat_ebpf.probing.ledger import Outcome
+from monlat_ebpf.probing.prober import Prober, Target
 from tests.unit.fake_source import FakeSource
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monlat_ebpf.wall_clock import Reading
+from monlat_ebpf.host.wall_clock import Reading
 
 HOUR = 3_600_000_000_000
 MILLISECOND = 1_000_000

@@ -10,7 +10,7 @@ from bench.tools.one_shot import replies_of_fping, replies_of_ping
 from bench.tools.smokeping_prober import go_duration_ns
 from bench.tools.tool import Figure
 from bench.truth import Block, Errors, errors_by_tool_and_condition
-from monlat_ebpf.testbed.plan import PLAIN, Record
+from testkit.plan import PLAIN, Record
 
 ASKED, OTHER = IPv4Address("10.99.1.1"), IPv4Address("10.99.1.2")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf import capabilities
+from monlat_ebpf.host import capabilities
 
 
 def test_names_and_masks_are_those_of_the_kernel() -> None:

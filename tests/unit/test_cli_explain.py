@@ -11,14 +11,14 @@ from typing import Any, cast
 import pytest
 
 from monlat_ebpf.cli import explain_text
-from monlat_ebpf.cli.client import ask_about
+from monlat_ebpf.cli.diagnosis import Part
 from monlat_ebpf.cli.explain import is_loopback
 from monlat_ebpf.cli.rendering import Table
 from monlat_ebpf.cli.screen import as_text
 from monlat_ebpf.errors import AgentUnreachable, UnknownPeer
 from monlat_ebpf.exposition.api import AgentDocument
+from monlat_ebpf.exposition.client import ask_about
 from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, ProbeDocument
-from monlat_ebpf.verdict import Part
 from tests.unit.fake_agent import answer, pair, probe, serving
 from tests.unit.terminal import in_a_terminal
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from monlat_ebpf.cli.client import ask
 from monlat_ebpf.errors import AgentUnreachable, ConfigError
+from monlat_ebpf.exposition.client import ask
 from tests.unit.fake_agent import answer, pair, serving
 from tests.unit.terminal import in_a_terminal
 

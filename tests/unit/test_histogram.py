@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from monlat_ebpf.histogram import (
+from monlat_ebpf.abi.histogram import (
     EDGES_NS,
     EMPTY,
     OCTAVE_EDGES,

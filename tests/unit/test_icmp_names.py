@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.icmp_names import error_name
+from monlat_ebpf.abi.icmp_names import error_name
 from monlat_ebpf.model import Family
 
 

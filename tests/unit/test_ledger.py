@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.ledger import InFlight, Ledger, Outcome, outcome_of
+from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Result
-from monlat_ebpf.table import Completion
+from monlat_ebpf.probing.ledger import InFlight, Ledger, Outcome, outcome_of
 
 PROBE = InFlight(sequence=7, sent_ns=1_000, deadline_ns=2_000)
 

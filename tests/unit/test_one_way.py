@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monlat_ebpf.model import ClockOffset, Queueing
-from monlat_ebpf.one_way import DRIFT, WINDOW, Exchange, OneWay
+from monlat_ebpf.probing.one_way import DRIFT, WINDOW, Exchange, OneWay
 
 SECOND = 1_000_000_000
 times = st.integers(0, 10**10)

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from monlat_ebpf.discovery.peers_file import parse as parse_list
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
-from monlat_ebpf.peers_file import parse as parse_list
 
 
 def peers_of(text: str, *, max_peers: int = 1000, node_name: str = "") -> tuple[Peer, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from monlat_ebpf.ledger import InFlight, Outcome
+from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Family, Result
 from monlat_ebpf.ping.events import Duplicate, Ended, Late, Pending
 from monlat_ebpf.ping.user_space import Answer
-from monlat_ebpf.table import Completion
+from monlat_ebpf.probing.ledger import InFlight, Outcome
 
 PEER, ROUTER = ip_address("10.0.0.2"), ip_address("10.0.0.254")
 SENT_TIME = 1000.0

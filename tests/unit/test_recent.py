@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from monlat_ebpf.conversations import Told
-from monlat_ebpf.ledger import Ledger, Outcome
+from monlat_ebpf.abi.probes import Stamps
+from monlat_ebpf.abi.sessions import Told
 from monlat_ebpf.model import ClockOffset, Family, RecentProbe, Result
-from monlat_ebpf.recent import directions, recent_probe
-from monlat_ebpf.table import Stamps
+from monlat_ebpf.probing.ledger import Ledger, Outcome
+from monlat_ebpf.probing.recent import directions, recent_probe
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import peer, running
 from tests.unit.waiting import wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
+from monlat_ebpf.host.rights import effective_capabilities, missing_capabilities
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from monlat_ebpf.schedule import JITTER, Schedule
+from monlat_ebpf.probing.schedule import JITTER, Schedule
 
 SECOND = 1_000_000_000
 SPREAD = 20_000_000  # 2 % of a second

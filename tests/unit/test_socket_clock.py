@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.wall_clock import Reading, WallClock, read_clocks
+from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from tests.unit.socket_clocks import HOUR, MILLISECOND, Machine
 
 

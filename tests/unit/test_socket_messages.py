@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.probes import mapped
 from monlat_ebpf.sources.socket.messages import (
     Foreign,
     IcmpError,
@@ -19,14 +20,13 @@ from monlat_ebpf.sources.socket.messages import (
     parse_ipv4,
     parse_ipv6,
 )
-from monlat_ebpf.table import mapped
-from monlat_ebpf.testbed import packets
+from testkit import packets
 
 US, PEER, ROUTER = {4: "10.1.0.1", 6: "fd01::1"}, {4: "10.1.0.2", 6: "fd01::2"}, {4: "10.1.0.9", 6: "fd01::9"}
 SLOT, SEQUENCE, NONCE = 37, 5, 0x1122334455667788
 PAYLOAD = struct.pack("<4sBBHIIQ32x", b"mnlt", 1, 0, 0, SLOT, SEQUENCE, NONCE)
-MALFORMED = Foreign(abi.FOREIGN_REASONS.index("malformed_payload"))
-TRUNCATED = Foreign(abi.FOREIGN_REASONS.index("truncated_quote"))
+MALFORMED = Foreign(layout.FOREIGN_REASONS.index("malformed_payload"))
+TRUNCATED = Foreign(layout.FOREIGN_REASONS.index("truncated_quote"))
 
 
 def parse(packet: bytes) -> Message | None:

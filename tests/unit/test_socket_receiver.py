@@ -12,11 +12,11 @@ from ipaddress import ip_address
 
 import pytest
 
+from monlat_ebpf.abi.probes import TableSize, mapped
+from monlat_ebpf.host.wall_clock import read_clocks
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
 from monlat_ebpf.sources.socket.messages import Reply
 from monlat_ebpf.sources.socket.receiver import Receiver
-from monlat_ebpf.table import TableSize, mapped
-from monlat_ebpf.wall_clock import read_clocks
 from tests.unit.waiting import wait_until
 
 ADDRESS = mapped(ip_address("10.1.0.2"))

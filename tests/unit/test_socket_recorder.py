@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import pytest
 
+from monlat_ebpf.abi.probes import Completion, TableSize, mapped
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address
 from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Reply
 from monlat_ebpf.sources.socket.recorder import Recorder
 from monlat_ebpf.sources.socket.table import SocketTable
-from monlat_ebpf.table import Completion, TableSize, mapped
-from monlat_ebpf.wall_clock import WallClock
 from tests.unit.socket_clocks import HOUR, MILLISECOND, Machine
 
 PEER: Address = ip_address("10.1.0.2")

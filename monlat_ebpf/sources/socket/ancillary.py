@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from monlat_ebpf.histogram import NANOSECONDS_PER_SECOND
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 
 SO_TIMESTAMPING: Final = 37  # asm-generic/socket.h; SCM_TIMESTAMPING is the same number
 SO_RXQ_OVFL: Final = 40

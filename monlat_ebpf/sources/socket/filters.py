@@ -13,9 +13,9 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.echo import ECHO_REQUEST
 from monlat_ebpf.model import Family
-from monlat_ebpf.packet import ECHO_REQUEST
 from monlat_ebpf.sources.socket.messages import ECHO_REPLY, IPV4_ERRORS, LONGEST_IPV6_ERROR, MAGIC_AND_VERSION
 
 _SO_ATTACH_FILTER: Final = 26
@@ -63,7 +63,7 @@ _ENDING: Final[Sequence[_Step | str]] = (
     _Step(_LOAD_WORD_FROM_X, 8),
     _Step(_IF_EQUAL, _MAGIC, no="drop"),
     _Step(_LOAD_BYTE_FROM_X, 12),
-    _Step(_IF_EQUAL, abi.PAYLOAD_VERSION, no="drop"),
+    _Step(_IF_EQUAL, layout.PAYLOAD_VERSION, no="drop"),
     _Step(_RETURN, _WHOLE),
     "drop",
     _Step(_RETURN, 0),

@@ -10,25 +10,25 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.echo import ECHO_REQUEST
 from monlat_ebpf.model import Family
-from monlat_ebpf.packet import ECHO_REQUEST
 
-MAGIC_AND_VERSION: Final = struct.pack("<IB", abi.PAYLOAD_MAGIC, abi.PAYLOAD_VERSION)
+MAGIC_AND_VERSION: Final = struct.pack("<IB", layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION)
 ICMP_HEADER_BYTES: Final = 8
-ECHO_BYTES: Final = ICMP_HEADER_BYTES + abi.PAYLOAD.size
+ECHO_BYTES: Final = ICMP_HEADER_BYTES + layout.PAYLOAD.size
 ECHO_REPLY: Final = {Family.IPV4: 0, Family.IPV6: 129}
 IPV4_ERRORS: Final = (3, 4, 11, 12)
 """Unreachable, source quench, time exceeded, parameter problem (RFC 792); of ICMPv6 1 to 127 (RFC 4443)."""
 LONGEST_IPV6_ERROR: Final = 127
 
-MALFORMED_PAYLOAD: Final = abi.CONSTANTS["FOREIGN_MALFORMED_PAYLOAD"]
-TRUNCATED_QUOTE: Final = abi.CONSTANTS["FOREIGN_TRUNCATED_QUOTE"]
+MALFORMED_PAYLOAD: Final = layout.CONSTANTS["FOREIGN_MALFORMED_PAYLOAD"]
+TRUNCATED_QUOTE: Final = layout.CONSTANTS["FOREIGN_TRUNCATED_QUOTE"]
 
 _SLOT: Final = struct.Struct("<I")
 _NONCE: Final = struct.Struct("<Q")
-_SLOT_AT: Final = abi.PAYLOAD.offset("slot")
-_NONCE_AT: Final = abi.PAYLOAD.offset("nonce")
+_SLOT_AT: Final = layout.PAYLOAD.offset("slot")
+_NONCE_AT: Final = layout.PAYLOAD.offset("nonce")
 _QUOTED_PAYLOAD_BYTES: Final = _NONCE_AT + _NONCE.size
 _IPV4_IN_IPV6: Final = bytes(10) + b"\xff\xff"
 _ICMP: Final = 1

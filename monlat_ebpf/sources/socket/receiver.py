@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
+from monlat_ebpf.abi.probes import TableSize
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
 from monlat_ebpf.sources.socket.recorder import Recorder
 from monlat_ebpf.sources.socket.table import SocketTable
-from monlat_ebpf.table import TableSize
-from monlat_ebpf.wall_clock import WallClock
 
 _LOG = logging.getLogger(__name__)
 _Read = TypeVar("_Read")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Message, Reply
 from monlat_ebpf.sources.socket.table import Probe, SocketTable
-from monlat_ebpf.wall_clock import WallClock
 
-_SLOT_OUT_OF_RANGE: Final = abi.CONSTANTS["FOREIGN_SLOT_OUT_OF_RANGE"]
-_NO_PROBE: Final = abi.CONSTANTS["FOREIGN_NO_PROBE"]
-_NONCE_MISMATCH: Final = abi.CONSTANTS["FOREIGN_NONCE_MISMATCH"]
-_WRONG_ADDRESS: Final = abi.CONSTANTS["FOREIGN_WRONG_ADDRESS"]
-_BAD_CHECKSUM: Final = abi.CONSTANTS["FOREIGN_BAD_CHECKSUM"]
-_STALE_ERROR: Final = abi.CONSTANTS["FOREIGN_STALE_ERROR"]
-_NOT_TRANSMITTED: Final = abi.CONSTANTS["FOREIGN_NOT_TRANSMITTED"]
+_SLOT_OUT_OF_RANGE: Final = layout.CONSTANTS["FOREIGN_SLOT_OUT_OF_RANGE"]
+_NO_PROBE: Final = layout.CONSTANTS["FOREIGN_NO_PROBE"]
+_NONCE_MISMATCH: Final = layout.CONSTANTS["FOREIGN_NONCE_MISMATCH"]
+_WRONG_ADDRESS: Final = layout.CONSTANTS["FOREIGN_WRONG_ADDRESS"]
+_BAD_CHECKSUM: Final = layout.CONSTANTS["FOREIGN_BAD_CHECKSUM"]
+_STALE_ERROR: Final = layout.CONSTANTS["FOREIGN_STALE_ERROR"]
+_NOT_TRANSMITTED: Final = layout.CONSTANTS["FOREIGN_NOT_TRANSMITTED"]
 
 
 class Recorder:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.errors import SourceError
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
-from monlat_ebpf.table import ProbeTable, TableSize
-from monlat_ebpf.wall_clock import WallClock
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from mmap import mmap
 from typing import Final, NamedTuple
 
-from monlat_ebpf import abi
-from monlat_ebpf.histogram import bucket_of
-from monlat_ebpf.table import Completion, ProbeTable, TableSize
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.histogram import bucket_of
+from monlat_ebpf.abi.probes import Completion, ProbeTable, TableSize
 
-_PROBE: Final = struct.Struct(abi.PROBE.format)
+_PROBE: Final = struct.Struct(layout.PROBE.format)
 _U64: Final = struct.Struct("<Q")
 _TRANSMITTED: Final = struct.Struct("<Q")
 _DEVICE: Final = struct.Struct("<I")
@@ -72,32 +72,32 @@ class SocketTable(ProbeTable):
 
     def probe(self, slot: int) -> Probe:
         """Return the probe in place `slot`, which must be one."""
-        return Probe._make(_PROBE.unpack_from(self._slots, slot * abi.PROBE.size))
+        return Probe._make(_PROBE.unpack_from(self._slots, slot * layout.PROBE.size))
 
     def write_transmitted(self, slot: int, at_ns: int, device: int) -> None:
         """Note t1 and the index of the interface."""
-        base = slot * abi.PROBE.size
-        _DEVICE.pack_into(self._slots, base + abi.PROBE.offset("device"), device)
-        _TRANSMITTED.pack_into(self._slots, base + abi.PROBE.offset("transmitted"), at_ns)
+        base = slot * layout.PROBE.size
+        _DEVICE.pack_into(self._slots, base + layout.PROBE.offset("device"), device)
+        _TRANSMITTED.pack_into(self._slots, base + layout.PROBE.offset("transmitted"), at_ns)
 
     def write_received(self, slot: int, at_ns: int) -> None:
         """Note t4; whoever sees it may take the probe for complete."""
-        _U64.pack_into(self._slots, slot * abi.PROBE.size + abi.PROBE.offset("received"), at_ns)
+        _U64.pack_into(self._slots, slot * layout.PROBE.size + layout.PROBE.offset("received"), at_ns)
 
     def write_error(self, slot: int, kind: int, code: int) -> None:
         """Note the ICMP error that ended the probe."""
-        base = slot * abi.PROBE.size
-        self._slots[base + abi.PROBE.offset("error_code")] = code
-        self._slots[base + abi.PROBE.offset("error_type")] = kind
+        base = slot * layout.PROBE.size
+        self._slots[base + layout.PROBE.offset("error_code")] = code
+        self._slots[base + layout.PROBE.offset("error_type")] = kind
 
     def count_reply(self, slot: int) -> None:
         """Count a packet that answered the probe."""
-        at = slot * abi.PROBE.size + abi.PROBE.offset("replies")
+        at = slot * layout.PROBE.size + layout.PROBE.offset("replies")
         self._slots[at] = min(self._slots[at] + 1, _MOST_IN_A_BYTE)
 
     def mark_error_seen(self, slot: int) -> None:
         """Note that an ICMP error came for the probe."""
-        self._slots[slot * abi.PROBE.size + abi.PROBE.offset("errors")] = 1
+        self._slots[slot * layout.PROBE.size + layout.PROBE.offset("errors")] = 1
 
     def add_rtt(self, slot: int, rtt_ns: int) -> None:
         """Add a sample to the histogram of the target that `slot` belongs to."""
@@ -119,7 +119,7 @@ class SocketTable(ProbeTable):
 
     @staticmethod
     def _member(slot: int, name: str) -> int:
-        return slot // abi.PROBES_PER_TARGET * abi.TARGET.size + abi.TARGET.offset(name)
+        return slot // layout.PROBES_PER_TARGET * layout.TARGET.size + layout.TARGET.offset(name)
 
     @staticmethod
     def _add(memory: bytearray | mmap, at: int, amount: int) -> None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 
-from monlat_ebpf import abi
+from monlat_ebpf.abi import layout
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint import program
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
@@ -46,7 +46,7 @@ def load(slots: int) -> list[int]:
     if refusal is not None:
         raise SourceError(str(refusal))
     defines = program.defines(KernelTypes(), slots)
-    os.environ["BCC_KERNEL_SOURCE"] = str(abi.program_directory() / "headers")
+    os.environ["BCC_KERNEL_SOURCE"] = str(layout.program_directory() / "headers")
     try:
         from bcc import BPF  # its import maps LLVM
     except ImportError as error:

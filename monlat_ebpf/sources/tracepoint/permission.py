@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf.sources.tracepoint.rights import effective_capabilities, missing_capabilities
+from monlat_ebpf.host.rights import effective_capabilities, missing_capabilities
 
 _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
 _BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}

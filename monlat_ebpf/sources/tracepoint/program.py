@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf import abi
-from monlat_ebpf.neighbours import neighbours_for
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.peer_index import neighbours_for
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
@@ -36,7 +36,7 @@ _WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "h
 
 def text() -> str:
     """Return the program as one text: BCC rewrites table access in the main file alone."""
-    return _inline(abi.program_directory(), "hooks.c")
+    return _inline(layout.program_directory(), "hooks.c")
 
 
 def _inline(directory: Path, name: str) -> str:
@@ -54,7 +54,7 @@ def defines(types: KernelTypes, slots: int) -> dict[str, int]:
     end = max(offsets.values()) + 8
     return {
         "SLOTS": slots,
-        "NEIGHBOURS": neighbours_for(slots // abi.PROBES_PER_TARGET),
+        "NEIGHBOURS": neighbours_for(slots // layout.PROBES_PER_TARGET),
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),

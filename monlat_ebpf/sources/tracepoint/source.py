@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from monlat_ebpf import abi
-from monlat_ebpf.conversations import Conversations
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.peer_index import neighbours_for
+from monlat_ebpf.abi.probes import ProbeTable, TableSize
+from monlat_ebpf.abi.sessions import Conversations
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.neighbours import neighbours_for
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 from monlat_ebpf.sources.tracepoint.program import MAPS
-from monlat_ebpf.table import ProbeTable, TableSize
 
 _FIRST_TARGETS: Final = 64
 """Mapped from the start; twice as many whenever that is not enough."""
@@ -90,11 +90,11 @@ def _lengths(used: TableSize, whole: TableSize) -> tuple[int, ...]:
         used.probe_bytes,
         used.target_bytes,
         used.foreign_bytes,
-        used.slots * abi.EXCHANGE.size,
-        used.targets * abi.CONVERSATION.size,
-        neighbours_for(whole.targets) * abi.NEIGHBOUR.size,
-        abi.SETTINGS.size,
-        abi.REFUSED_FEEDBACK.size,
+        used.slots * layout.EXCHANGE.size,
+        used.targets * layout.CONVERSATION.size,
+        neighbours_for(whole.targets) * layout.NEIGHBOUR.size,
+        layout.SETTINGS.size,
+        layout.REFUSED_FEEDBACK.size,
     )
 
 

@@ -1,0 +1,100 @@
+"""The histogram that the kernel program and Python share: base 2, 8 buckets to the octave.
+
+Bucket edges are 2^(k/8) seconds, so that they are the edges of a Prometheus native histogram of schema 3
+(https://prometheus.io/docs/specs/native_histograms/). Bucket 0 holds everything up to 2^-20 s, bucket b
+everything above the edge of bucket b - 1 up to and with its own edge 2^(-20 + b/8) s, the last bucket what
+is longer than 8 s. `bpf/histogram.h` computes the same in C, without a table.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+from monlat_ebpf.abi import layout
+from monlat_ebpf.model import Histogram
+
+NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+
+EMPTY: Final = Histogram((0,) * layout.BUCKETS, 0)
+
+
+def edge_seconds(bucket: int) -> float:
+    """Return the upper edge of `bucket` in seconds; infinity for the last one."""
+    if bucket == layout.BUCKETS - 1:
+        return math.inf
+    return math.exp2(layout.LOWEST_OCTAVE + bucket / layout.BUCKETS_PER_OCTAVE)
+
+
+def _whole_nanoseconds(bucket: int) -> int:
+    """Return the longest whole number of nanoseconds within the upper edge of `bucket`, exactly.
+
+    That is the greatest n with n <= 10^9 * 2^(k/8), hence n^8 <= 10^72 * 2^k: integers throughout, because
+    a rounded edge would put a sample on it into the wrong bucket.
+    """
+    power = layout.BUCKETS_PER_OCTAVE
+    exponent = power * layout.LOWEST_OCTAVE + bucket
+    numerator = NANOSECONDS_PER_SECOND**power << max(exponent, 0)
+    denominator = 1 << max(-exponent, 0)
+    low, high = 0, 1 << 64
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle**power * denominator <= numerator else (low, middle)
+    return low
+
+
+EDGES_NS: Final = tuple(_whole_nanoseconds(bucket) for bucket in range(layout.BUCKETS - 1))
+"""The upper edge of every bucket but the last, rounded down to whole nanoseconds."""
+
+OCTAVE_EDGES: Final = tuple(2.0**octave for octave in range(layout.LOWEST_OCTAVE, layout.HIGHEST_OCTAVE + 1))
+"""The upper edges, in seconds, of the classic buckets below +Inf; each is exact in binary."""
+
+
+def bucket_of(nanoseconds: int) -> int:
+    """Return the index of the bucket that holds `nanoseconds`."""
+    return bisect_left(EDGES_NS, nanoseconds)
+
+
+def classic_buckets(histogram: Histogram) -> list[int]:
+    """Return the cumulative counts at OCTAVE_EDGES, and then at +Inf: exact sums of the buckets."""
+    cumulative = list(accumulate(histogram.buckets))
+    return [*cumulative[:: layout.BUCKETS_PER_OCTAVE][: len(OCTAVE_EDGES)], cumulative[-1]]
+
+
+def quantile(histogram: Histogram, q: float) -> float | None:
+    """Return the q-quantile in seconds, None of an empty histogram.
+
+    Within a bucket the samples are taken to be spread exponentially, as Prometheus does for native
+    histograms; in the first bucket evenly from zero. The last one, which has no upper edge, answers its
+    lower.
+    """
+    total = histogram.count
+    if total == 0:
+        return None
+    rank = q * total
+    below = 0
+    for bucket, count in enumerate(histogram.buckets):
+        if count and below + count >= rank:
+            return _interpolate(bucket, max(rank - below, 0) / count)
+        below += count
+    return edge_seconds(layout.BUCKETS - 2)
+
+
+def _interpolate(bucket: int, fraction: float) -> float:
+    if bucket == 0:
+        return edge_seconds(0) * fraction
+    lower = edge_seconds(bucket - 1)
+    if bucket == layout.BUCKETS - 1:
+        return lower
+    return lower * math.pow(edge_seconds(bucket) / lower, fraction)
+
+
+def of_samples(samples_ns: Sequence[int]) -> Histogram:
+    """Return the histogram of `samples_ns`, nanoseconds each."""
+    buckets = [0] * layout.BUCKETS
+    for sample in samples_ns:
+        buckets[bucket_of(sample)] += 1
+    return Histogram(tuple(buckets), sum(samples_ns))

@@ -1,0 +1,151 @@
+"""A cluster of virtual nodes on this machine, a real agent on each: what `monlat demo` shows.
+
+Nothing of it has a name or a place on the disk: namespaces hang on descriptors, the peers file is memory, the
+agents die with this process. So nothing is left behind, however the demo ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Final, Self
+
+import yaml
+
+from monlat_ebpf.config import DEFAULT_PORT
+from monlat_ebpf.errors import AgentUnreachable, MonlatError, TestbedError
+from monlat_ebpf.exposition import client
+from monlat_ebpf.exposition.api import PeersDocument
+from monlat_ebpf.testbed.network import Cluster, Node
+
+INTERVAL: Final = "200ms"
+"""Five probes a second: a number to look at soon, and 75 samples a pair in a 15 s run."""
+
+START_SECONDS: Final = 60.0
+"""Every agent compiles its kernel program, 0.5 s of a core each; one on a busy machine takes its time."""
+
+_POLL_SECONDS: Final = 0.05
+_LAST_WORDS: Final = 5
+
+
+class VirtualAgent:
+    """One node's agent, a process of its own in the node's namespace."""
+
+    def __init__(self, node: Node, peers_descriptor: int) -> None:
+        self.node = node
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
+        self.process: subprocess.Popen[bytes] = node.namespace.popen(
+            [
+                *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
+                *("--peers", f"/proc/self/fd/{peers_descriptor}", "--listen", f"[::]:{DEFAULT_PORT}"),
+            ],
+            env={name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(peers_descriptor,),
+        )
+
+    @property
+    def metrics_command(self) -> str:
+        """A shell command that shows this node's /metrics while it lives."""
+        return f"nsenter --target {self.process.pid} --net curl -s http://127.0.0.1:{DEFAULT_PORT}/metrics"
+
+    def ask(self) -> PeersDocument:
+        """Return what the agent knows. Raises AgentUnreachable, and what `check` raises."""
+        self.check()
+        with self.node.namespace.entered():
+            return client.ask(f"http://127.0.0.1:{DEFAULT_PORT}")
+
+    def check(self) -> None:
+        """Raise TestbedError with the agent's last words when it has ended."""
+        if self.process.poll() is not None:
+            raise TestbedError(f"the agent of {self.node.name} ended:\n{self._last_words()}")
+
+    def close(self) -> None:
+        """End the agent and wait for it."""
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LAST_WORDS:])
+
+
+class Demo:
+    """The running cluster; a context manager. Raises TestbedError when it cannot be made."""
+
+    def __init__(self, nodes: int) -> None:
+        self._count = nodes
+        self._stack = ExitStack()
+        self.agents: tuple[VirtualAgent, ...] = ()
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            cluster = self._stack.enter_context(Cluster(self._count))
+            peers = self._stack.enter_context(_peers_file(cluster))
+            agents = []
+            for node in cluster:
+                agent = VirtualAgent(node, peers.fileno())
+                self._stack.callback(agent.close)
+                agents.append(agent)
+            self.agents = tuple(agents)
+            self._wait_until_measuring()
+            self._stack = self._stack.pop_all()  # it runs: only __exit__ ends it from here
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for agent in self.agents:
+            agent.process.terminate()  # all at once; close() waits for each
+        self._stack.close()
+
+    def answers(self) -> list[PeersDocument]:
+        """Return what each agent knows now."""
+        return [agent.ask() for agent in self.agents]
+
+    def settled_answers(self) -> list[PeersDocument]:
+        """Return what each agent knows at an instant when none of its probes is in flight."""
+        return [self._settled(agent) for agent in self.agents]
+
+    def _settled(self, agent: VirtualAgent) -> PeersDocument:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            answer = agent.ask()
+            if not any(pair["in_flight"] for pair in answer["pairs"]):
+                return answer
+            time.sleep(_POLL_SECONDS)
+        raise TestbedError(f"the agent of {agent.node.name} always has probes in flight: is a peer gone?")
+
+    def _wait_until_measuring(self) -> None:
+        """Return when every pair has had a reply."""
+        end = time.monotonic() + START_SECONDS
+        for agent in self.agents:
+            while True:
+                try:
+                    if all(pair["replies"] for pair in agent.ask()["pairs"]):
+                        break
+                    reason: MonlatError | str = "some of its peers never answered"
+                except AgentUnreachable as error:
+                    reason = error
+                if time.monotonic() > end:
+                    raise TestbedError(f"{agent.node.name} did not measure within {START_SECONDS:g} s: {reason}")
+                time.sleep(_POLL_SECONDS)
+
+
+def _peers_file(cluster: Cluster) -> IO[bytes]:
+    """Return an open file in memory that lists the nodes."""
+    peers = [{"name": node.name, "addresses": [node.ipv4]} for node in cluster]
+    file = os.fdopen(os.memfd_create("peers"), "w+b")
+    file.write(yaml.safe_dump(peers).encode())
+    file.flush()
+    return file

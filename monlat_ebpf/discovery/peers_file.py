@@ -1,0 +1,206 @@
+"""The peers file: a YAML list of `{name: node2, addresses: [10.0.0.2, "fd00::2"], zone: a}`. Pure.
+
+Every error is a ConfigError that begins with `file:line:` and names the field. All nodes may share one file: the
+entry that is this node itself is checked like the others and left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Final, NoReturn
+
+from monlat_ebpf.discovery.yaml_items import Items, Node, Pairs, Scalar, kind_of, read_items
+from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.model import Address, Family, Peer
+from monlat_ebpf.node_name import why_unfit
+
+_FIELDS: Final = ("name", "addresses", "zone")
+_LIMITED_BROADCAST: Final = ip_address("255.255.255.255")
+_SHOWN: Final = 60
+"""Characters of a wrong value that a message repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerList:
+    """What a peers file says: the others, in its order, and the zone of this node's own entry, "" without one."""
+
+    peers: tuple[Peer, ...]
+    own_zone: str = ""
+
+
+def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerList:
+    """Return the peers that `text` lists, without the one named `node_name`; none is legal.
+
+    `file` is the name that errors give. Raises ConfigError for text that is no such list, for a name or an address
+    that stands twice, and for more than `max_peers` peers.
+    """
+    reader = _EntryReader(file)
+    peers: list[Peer] = []
+    own_zone = ""
+    for node in read_items(text, file=file):
+        peer = reader.read(node)
+        if peer.name == node_name:
+            own_zone = peer.zone
+            continue
+        if len(peers) == max_peers:
+            reader.refuse(
+                node.line,
+                f"this is peer {max_peers + 1}, and at most {max_peers} are allowed; "
+                "shorten the list or raise --max-peers (MONLAT_MAX_PEERS)",
+            )
+        peers.append(peer)
+    return PeerList(tuple(peers), own_zone)
+
+
+class _EntryReader:
+    """Reads entries one after the other, and remembers what they claimed."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._line_of_name: dict[str, int] = {}
+        self._owner_of_address: dict[Address, tuple[str, int]] = {}
+
+    def refuse(self, line: int, reason: str) -> NoReturn:
+        raise ConfigError(f"{self._file}:{line}: {reason}")
+
+    def read(self, entry: Node) -> Peer:
+        fields = self._fields(entry)
+        name = self._name(entry, fields)
+        return Peer(name, self._addresses(entry, fields, name), self._zone(fields))
+
+    def _fields(self, entry: Node) -> Mapping[str, Node]:
+        if not isinstance(entry, Pairs):
+            self.refuse(
+                entry.line,
+                f"an entry is a mapping with name and addresses, and here is {kind_of(entry)}; "
+                "write for example `- {name: node2, addresses: [10.0.0.2]}`",
+            )
+        fields: dict[str, Node] = {}
+        lines: dict[str, int] = {}
+        for key, value in entry.pairs:
+            if not isinstance(key, Scalar) or key.text not in _FIELDS:
+                self.refuse(key.line, _unknown_field(key))
+            if key.text in fields:
+                self.refuse(
+                    key.line, f"{key.text}: stands twice in one entry, first on line {lines[key.text]}; keep one"
+                )
+            fields[key.text], lines[key.text] = value, key.line
+        return fields
+
+    def _name(self, entry: Node, fields: Mapping[str, Node]) -> str:
+        node = fields.get("name")
+        if node is None:
+            self.refuse(entry.line, "name: is missing; give the node's name")
+        if not isinstance(node, Scalar):
+            self.refuse(node.line, f"name: a text is expected, and here is {kind_of(node)}")
+        name = node.text or ""
+        if reason := why_unfit(name):
+            self.refuse(node.line, f"name: {_shown(name)} {reason}; give the node's name")
+        if name in self._line_of_name:
+            self.refuse(
+                node.line,
+                f"name: {_shown(name)} stands on line {self._line_of_name[name]} as well; keep one entry a node",
+            )
+        self._line_of_name[name] = node.line
+        return name
+
+    def _zone(self, fields: Mapping[str, Node]) -> str:
+        node = fields.get("zone")
+        if node is None:
+            return ""
+        if not isinstance(node, Scalar):
+            self.refuse(node.line, f"zone: a text is expected, and here is {kind_of(node)}")
+        zone = node.text or ""
+        if zone and (reason := why_unfit(zone)):
+            self.refuse(node.line, f"zone: {_shown(zone)} {reason}; give a short name or leave it out")
+        return zone
+
+    def _addresses(self, entry: Node, fields: Mapping[str, Node], name: str) -> tuple[Address, ...]:
+        node = fields.get("addresses")
+        if node is None:
+            self.refuse(entry.line, f"addresses: is missing for {_shown(name)}; give a list, as in [10.0.0.2]")
+        if not isinstance(node, Items):
+            example = node.text if isinstance(node, Scalar) and node.text else "10.0.0.2"
+            self.refuse(
+                node.line, f"addresses: a list is expected, and here is {kind_of(node)}; write [{example[:_SHOWN]}]"
+            )
+        if not node.items:
+            self.refuse(node.line, f"addresses: is empty for {_shown(name)}; give one address, or one of each family")
+        by_family: dict[Family, Address] = {}
+        for item in node.items:
+            address = self._address(item)
+            family = Family.of(address)
+            if family in by_family:
+                self.refuse(
+                    item.line,
+                    f"addresses: {by_family[family]} and {address} are both {family}; "
+                    "keep one of each family, the one that the others shall measure",
+                )
+            self._claim(address, name, item.line)
+            by_family[family] = address
+        return tuple(by_family.values())
+
+    def _address(self, item: Node) -> Address:
+        if not isinstance(item, Scalar) or item.text is None:
+            self.refuse(
+                item.line,
+                f'addresses: an address is expected, and here is {kind_of(item)}; put IPv6 in quotes, as in "fd00::2"',
+            )
+        try:
+            address = ip_address(item.text)
+        except ValueError:
+            self.refuse(item.line, f"addresses: {_shown(item.text)} {_why_no_address(item.text)}")
+        if reason := _why_unusable(address):
+            self.refuse(item.line, f"addresses: {_shown(item.text)} {reason}")
+        return address
+
+    def _claim(self, address: Address, name: str, line: int) -> None:
+        owner = self._owner_of_address.get(address)
+        if owner is not None:
+            self.refuse(
+                line,
+                f"addresses: {address} of {_shown(name)} belongs to {_shown(owner[0])} on line {owner[1]}; "
+                "an address is one node's",
+            )
+        self._owner_of_address[address] = (name, line)
+
+
+def _unknown_field(key: Node) -> str:
+    if not isinstance(key, Scalar) or key.text is None:
+        return f"a field's name is expected, and here is {kind_of(key)}; an entry has {', '.join(_FIELDS)}"
+    near = difflib.get_close_matches(key.text.lower()[:_SHOWN], _FIELDS, n=1)
+    mend = f"did you mean {near[0]}?" if near else f"an entry has {', '.join(_FIELDS)}"
+    return f"{key.text[:_SHOWN]!r}: unknown field; {mend}"
+
+
+def _why_no_address(text: str) -> str:
+    """Say what `text` is, when it is no address, and how to mend it."""
+    if "/" in text:
+        return "is a network; give the node's address without the prefix length"
+    if re.fullmatch(r"\[.*\](:\d+)?|\d+(\.\d+){3}:\d+", text, re.ASCII):
+        return "has brackets or a port; an echo has no port, give the address alone"
+    if re.fullmatch(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", text, re.ASCII | re.IGNORECASE):
+        return "is a host name; give the address that it stands for, names are not looked up"
+    return 'is no IPv4 or IPv6 address; write for example 10.0.0.2 or "fd00::2"'
+
+
+def _why_unusable(address: Address) -> str | None:
+    """Say why no probe can go to `address`, or None when one can. Loopback is allowed: it serves tests."""
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None or address.is_link_local:
+            return "means another node on every link; give an address that all nodes can reach"
+        if address.ipv4_mapped is not None:
+            return f"is an IPv4 address written as IPv6; write {address.ipv4_mapped}"
+    if address.is_multicast or address == _LIMITED_BROADCAST:
+        return "is the address of many; give the node's own"
+    if address.is_unspecified:
+        return "is the address of none; give the node's own"
+    return None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

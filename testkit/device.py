@@ -1,0 +1,98 @@
+"""A TUN or TAP device: a network interface whose wire is a file descriptor."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterable
+from ipaddress import ip_interface
+from types import TracebackType
+from typing import Literal, Self
+
+from monlat_ebpf.errors import TestbedError
+from monlat_ebpf.testbed.links import Links
+from monlat_ebpf.testbed.namespace import Namespace
+from testkit.framing import MAC, Framing
+
+TUNSETIFF = 0x400454CA  # linux/if_tun.h
+IFF_KIND = {"tun": 0x0001, "tap": 0x0002}
+IFF_NO_PI = 0x1000
+QUEUE_PACKETS = 5000  # what the kernel keeps for us to read: a burst of probes to every peer of a large cluster
+
+
+class RawDevice:
+    """An interface in `namespace` that owns `addresses`, such as ("10.99.0.1/16", "fd99::1/64").
+
+    The namespace sends every packet for the rest of those networks down the descriptor. A context manager;
+    the kernel deletes the interface with the last descriptor. A TAP device carries Ethernet frames, and
+    needs no neighbours: all its frames go from MAC to MAC.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        addresses: Iterable[str],
+        kind: Literal["tun", "tap"] = "tun",
+        name: str = "reflect0",
+        mtu: int = 1500,
+    ) -> None:
+        self.name = name
+        self.framing = Framing(kind)
+        self.mtu = mtu
+        with namespace.entered():
+            self.descriptor = _open(name, IFF_KIND[kind])
+        try:
+            self._configure(namespace, addresses)
+        except BaseException:
+            self.close()
+            raise
+
+    def _configure(self, namespace: Namespace, addresses: Iterable[str]) -> None:
+        addresses = tuple(addresses)
+        with Links(namespace) as links:
+            links.set_queue_length(self.name, QUEUE_PACKETS)
+            links.set_mtu(self.name, self.mtu)
+            if self.framing.kind == "tap":
+                links.set_fixed_neighbours(self.name, MAC)
+            links.set_up(self.name)
+            for address in addresses:
+                links.add_address(self.name, address)
+            links.wait_until_usable(self.name, [str(ip_interface(address).ip) for address in addresses])
+
+    def inject(self, packets: Iterable[bytes]) -> int:
+        """Let IP packets arrive in the namespace by this interface; return how many.
+
+        Each is with the kernel's receive path when it has been counted: none can be lost on the way.
+        """
+        count = 0
+        for packet in packets:
+            os.write(self.descriptor, self.framing.frame(packet))
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Delete the interface, unless another process has the descriptor too."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def _open(name: str, kind: int) -> int:
+    """Return the descriptor of a new device in the calling thread's namespace."""
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    except OSError as error:
+        raise TestbedError(f"cannot open /dev/net/tun: {error.strerror}; the kernel needs CONFIG_TUN") from error
+    try:
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH14x", name.encode(), kind | IFF_NO_PI))
+    except OSError as error:
+        os.close(descriptor)
+        raise TestbedError(f"cannot make the device {name}: {error.strerror}") from error
+    return descriptor

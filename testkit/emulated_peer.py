@@ -1,0 +1,51 @@
+"""What the reflector tells when it speaks as a peer's agent does (DESIGN section 4)."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+
+from monlat_ebpf.abi import echo, layout
+from testkit import packets
+from testkit.packets import EchoRequest
+
+IDENTIFIER = 0x6D6C
+_FEEDBACK = struct.Struct(layout.FEEDBACK.format)
+_NANOSECONDS = (1 << 64) - 1
+_NONCE_BITS = 60  # above those of the place
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """`after_ns` after each answer, send a request with feedback on what was answered.
+
+    Of the time between request and answer, `forward_ns` and `return_ns` are the network's by the peer's word: t2 is
+    that much after the request was read, t3 that much before the answer was written, and what is left is the dwell.
+    So the true network RTT is known to the nanosecond. The peer's wall clock is `clock_ns` ahead of this machine's.
+    """
+
+    forward_ns: int = 0
+    return_ns: int = 0
+    after_ns: int = 0
+    clock_ns: int = 0
+
+    def dwell_ns(self, turnaround_ns: int) -> int:
+        """Return the dwell that is told of an answer that took `turnaround_ns`."""
+        return turnaround_ns - self.forward_ns - self.return_ns
+
+    def request(self, asked: EchoRequest, number: int, read_ns: int, written_ns: int, wall_offset_ns: int) -> bytes:
+        """Return the request to send; it is the peer's `number`-th, from 0.
+
+        `asked` is what was answered: read and written by a clock that the wall clock is `wall_offset_ns` ahead of.
+        """
+        nonce_of_asked = asked.probe[1] if asked.probe else 0
+        received = read_ns + self.forward_ns + wall_offset_ns + self.clock_ns
+        dwell = self.dwell_ns(written_ns - read_ns)
+        feedback = _FEEDBACK.pack(nonce_of_asked, received & _NANOSECONDS, dwell, 0, 0)
+        nonce = random.getrandbits(_NONCE_BITS) << 4 | number % layout.PROBES_PER_TARGET
+        payload = echo.payload(0, number, nonce, feedback)
+        kind = packets.ECHO_REQUEST[asked.version]
+        identity = IDENTIFIER << 16 | number & 0xFFFF
+        message = packets.icmp(asked.destination, asked.source, kind, 0, identity, payload)
+        return packets.ip(asked.destination, asked.source, message)

@@ -1,0 +1,50 @@
+"""Which hook gave the stamp: how often each was hit, and what one of them sees alone."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from monlat_ebpf.abi.probes import TableSize
+from monlat_ebpf.sources.tracepoint.loader import Loaded
+from monlat_ebpf.sources.tracepoint.program import HOOKS
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from tests.kernel.kernel_objects import LIBBPF, details
+
+
+def count_hits() -> None:
+    """Let the kernel count how often each program runs, from now on."""
+    Path("/proc/sys/kernel/bpf_stats_enabled").write_text("1", encoding="ascii")
+
+
+def hits(source: TracepointSource) -> Mapping[str, int]:
+    """Return how often each hook that is attached was hit, by any packet of the machine."""
+    links = {hook: details(link) for hook, link in _links(source).items()}
+    return {hook: _runs(int(link["prog_id"])) for hook, link in links.items() if "prog_id" in link}
+
+
+def napi_alone(size: TableSize) -> TracepointSource:
+    """Return a source whose only receive hook is the driver's NAPI hand-over: what it stamps, that hook saw."""
+    source = TracepointSource(size)
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    for hook in ("netif_rx", "netif_receive_skb"):
+        os.dup2(nothing, _links(source)[hook], inheritable=False)  # the last descriptor of the link: it detaches
+    os.close(nothing)
+    return source
+
+
+def _links(source: TracepointSource) -> dict[str, int]:
+    loaded = source._loaded
+    assert isinstance(loaded, Loaded)
+    return dict(zip(HOOKS, loaded.hooks, strict=True))
+
+
+def _runs(program: int) -> int:
+    descriptor = LIBBPF.bpf_prog_get_fd_by_id(ctypes.c_uint32(program))
+    assert descriptor >= 0, os.strerror(-descriptor)
+    try:
+        return int(details(descriptor)["run_cnt"])
+    finally:
+        os.close(descriptor)

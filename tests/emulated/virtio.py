@@ -1,0 +1,57 @@
+"""Two machines on one wire between their virtio network cards: a real driver's receive path.
+
+Not collected by its name: scripts/test-kernels runs it inside one of two virtual machines; the other only answers.
+"""
+
+from __future__ import annotations
+
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from statistics import median
+
+from monlat_ebpf.model import Peer, Result
+from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.testbed.namespace import Namespace
+from tests.emulated.findings import note
+from tests.emulated.hooks import count_hits, hits, napi_alone
+from tests.kernel.measuring import Measurement
+
+PROBES = 499
+DEVICE = "eth0"
+NAPI = "napi_gro_receive_entry"
+PEER = Peer("other", (ip_address("10.88.0.2"), ip_address("fd88::2")))
+BOOT_SECONDS = 120
+
+
+def _wait_for_the_other_machine(here: Namespace) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    for address in PEER.addresses:
+        while here.run(["ping", "-c", "1", "-W", "1", str(address)]).returncode:
+            assert time.monotonic() < deadline, f"{address} does not answer"
+
+
+def test_every_probe_is_stamped_by_napi() -> None:
+    """With NAPI's hook the only one for receiving, all of 998 probes to the other machine have an RTT."""
+    here = Namespace.current()
+    driver = Path(f"/sys/class/net/{DEVICE}/device/driver").resolve().name
+    _wait_for_the_other_machine(here)
+    count_hits()
+    measurement = Measurement(
+        here, [PEER], probes=PROBES, interval_seconds=0.05, timeout_seconds=0.75, open_source=napi_alone
+    )
+    with measurement as near:
+        outcomes = near.wait()
+        pairs = near.pairs()
+        assert isinstance(near.source, TracepointSource)
+        counted = hits(near.source)
+    rtts = [outcome.rtt_ns for outcome in outcomes.values() if outcome.rtt_ns is not None]
+    note(f"{driver}, stamped by {NAPI} alone (hit {counted[NAPI]} times): {len(rtts)} of {2 * PROBES} probes")
+    note(f"median RTT {median(rtts) / 1000:.0f} us")
+    assert driver == "virtio_net"
+    assert near.results() == {Result.REPLY: 2 * PROBES}
+    assert len(rtts) == 2 * PROBES
+    assert counted[NAPI] >= 2 * PROBES
+    assert counted.keys() == {"net_dev_start_xmit", NAPI}
+    assert {pair.device for pair in pairs} == {DEVICE}
+    assert near.foreign() == {}

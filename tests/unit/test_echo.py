@@ -1,0 +1,59 @@
+"""The bytes of a probe, against DESIGN section 4 and RFC 1071."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monlat_ebpf.abi.echo import echo_request
+from monlat_ebpf.model import Family
+
+PAYLOAD = bytes.fromhex(
+    "6d6e6c74"  # "mnlt"
+    "01 00 0000"  # version, flags, reserved
+    "04030201"  # slot
+    "08070605"  # sequence
+    "1817161514131211" + "00" * 32  # nonce  # feedback and padding
+)
+
+
+def internet_checksum(message: bytes) -> int:
+    """RFC 1071, section 4.1, word by word."""
+    total = 0
+    for word in zip(message[::2], message[1::2], strict=True):
+        total += word[0] << 8 | word[1]
+        if total > 0xFFFF:
+            total -= 0xFFFF
+    return total
+
+
+def test_ipv4_request() -> None:
+    """Type 8, code 0, a right checksum, identifier, the sequence's lower half; then the payload, little-endian."""
+    packet = echo_request(Family.IPV4, 0xABCD, 0x01020304, 0x05060708, 0x1112131415161718)
+    assert packet[:2] == b"\x08\x00"
+    assert packet[4:8] == bytes.fromhex("abcd 0708")
+    assert packet[8:] == PAYLOAD
+    assert len(packet) == 64
+    assert internet_checksum(packet) == 0xFFFF
+
+
+def test_ipv6_request() -> None:
+    """Type 128, and no checksum: the kernel fills it in, with the addresses that it covers."""
+    packet = echo_request(Family.IPV6, 0xABCD, 0x01020304, 0x05060708, 0x1112131415161718)
+    assert packet == bytes.fromhex("80 00 0000 abcd 0708") + PAYLOAD
+
+
+@given(
+    identifier=st.integers(0, 0xFFFF),
+    slot=st.integers(0, 2**32 - 1),
+    sequence=st.integers(0, 2**32 - 1),
+    nonce=st.integers(0, 2**64 - 1),
+)
+def test_checksum_of_any_request(identifier: int, slot: int, sequence: int, nonce: int) -> None:
+    """Whatever the fields hold, all words with the checksum among them add up to ones (RFC 1071)."""
+    assert internet_checksum(echo_request(Family.IPV4, identifier, slot, sequence, nonce)) == 0xFFFF
+
+
+def test_checksum_that_carries_twice() -> None:
+    """A message of ones, whose sum overflows again as its carry is added, is summed right."""
+    assert internet_checksum(echo_request(Family.IPV4, 0xFFFF, 2**32 - 1, 2**32 - 1, 2**64 - 1)) == 0xFFFF

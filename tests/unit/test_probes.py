@@ -1,0 +1,106 @@
+"""The shared memory, byte by byte. Offsets are counted by hand from bpf/monlat.h (see test_abi)."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from monlat_ebpf.abi.probes import Completion, Memory, ProbeTable, TableSize, mapped
+
+TARGETS = 3
+PROBE, TARGET = 64, 1520
+Parts = tuple[Memory, Memory, Memory]
+
+
+@pytest.fixture(params=["bytearray", "mmap"])
+def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
+    lengths = (TARGETS * 16 * PROBE, TARGETS * TARGET, 80)
+    if request.param == "bytearray":
+        probes, targets, foreign = (bytearray(length) for length in lengths)
+        yield probes, targets, foreign
+    else:
+        with mmap.mmap(-1, lengths[0]) as a, mmap.mmap(-1, lengths[1]) as b, mmap.mmap(-1, lengths[2]) as c:
+            yield a, b, c
+
+
+@pytest.fixture
+def table(parts: Parts) -> ProbeTable:
+    return ProbeTable(TableSize(TARGETS), *parts)
+
+
+def test_sizes() -> None:
+    """A target has 16 places of 64 bytes and 1520 bytes of sums; foreign packets have 10 counters in all."""
+    size = TableSize(7)
+    assert (size.slots, size.probe_bytes, size.target_bytes, size.foreign_bytes) == (112, 7168, 10_640, 80)
+
+
+def test_addresses_are_sixteen_bytes() -> None:
+    """IPv6 as it is, IPv4 as ::ffff:a.b.c.d."""
+    assert mapped(ip_address("10.1.2.3")) == bytes.fromhex("00000000000000000000ffff0a010203")
+    assert mapped(ip_address("fd77::1")) == bytes.fromhex("fd770000000000000000000000000001")
+
+
+def test_arming_writes_its_place_and_no_other(table: ProbeTable, parts: Parts) -> None:
+    """Nonce, times and address are where C reads them; what a former probe left is gone; neighbours keep theirs."""
+    probes = parts[0]
+    probes[:] = b"\xaa" * len(probes)
+    table.arm(17, nonce=0x1122334455667788, sent_ns=5, deadline_ns=6, address=bytes(range(16)))
+    armed = struct.pack("<QQQ", 0x1122334455667788, 5, 6) + bytes(range(16)) + bytes(24)
+    assert probes[17 * PROBE : 18 * PROBE] == armed
+    assert probes[: 17 * PROBE] == b"\xaa" * (17 * PROBE)
+    assert probes[18 * PROBE :] == b"\xaa" * (len(probes) - 18 * PROBE)
+
+
+def test_an_armed_probe_is_complete_in_nothing(table: ProbeTable) -> None:
+    """All that a source writes reads as not yet."""
+    table.arm(0, nonce=1, sent_ns=2, deadline_ns=3, address=bytes(16))
+    assert table.completion(0) == Completion(0, 0, 0, 0, 0)
+
+
+def test_completion_reads_what_the_source_wrote(table: ProbeTable, parts: Parts) -> None:
+    """t1, t4, device, ICMP type and code, in that order; the counters behind them are not mixed in."""
+    struct.pack_into("<QQIBBBB", parts[0], 47 * PROBE + 40, 2**63 + 1, 2**63 + 2, 77, 3, 13, 200, 1)
+    assert table.completion(47) == Completion(2**63 + 1, 2**63 + 2, 77, 3, 13)
+
+
+def test_sums_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
+    """Each target's own histogram, sum, late and duplicate replies."""
+    struct.pack_into("<QQQQ", parts[1], 1 * TARGET, 9, 1000, 3, 4)
+    struct.pack_into("<Q", parts[1], 1 * TARGET + 32 + 8 * 185, 5)
+    struct.pack_into("<Q", parts[1], 1 * TARGET + 32, 4)
+    histogram = table.histogram(1)
+    assert histogram.buckets == (4, *[0] * 184, 5)
+    assert histogram.sum_ns == 1000
+    assert histogram.count == 9
+    assert table.late_and_duplicates(1) == (3, 4)
+    for other in (0, 2):
+        assert table.histogram(other).count == 0
+        assert table.late_and_duplicates(other) == (0, 0)
+
+
+def test_clearing_a_target_leaves_the_others_alone(table: ProbeTable, parts: Parts) -> None:
+    """Its 16 nonces and its sums become zero; the targets before and after keep every byte."""
+    probes, targets, _ = parts
+    probes[:] = b"\xaa" * len(probes)
+    targets[:] = b"\xbb" * len(targets)
+    table.clear_target(1)
+    assert [struct.unpack_from("<Q", probes, slot * PROBE)[0] for slot in range(16, 32)] == [0] * 16
+    assert targets[TARGET : 2 * TARGET] == bytes(TARGET)
+    assert probes[: 16 * PROBE] == b"\xaa" * (16 * PROBE)
+    assert probes[32 * PROBE :] == b"\xaa" * (16 * PROBE)
+    assert targets[:TARGET] == b"\xbb" * TARGET
+    assert targets[2 * TARGET :] == b"\xbb" * TARGET
+
+
+def test_foreign_packets_by_reason(table: ProbeTable, parts: Parts) -> None:
+    """The n-th counter has the n-th reason's name."""
+    struct.pack_into("<10Q", parts[2], 0, *range(100, 110))
+    counts = table.foreign_packets()
+    assert counts["malformed_payload"] == 100
+    assert counts["nonce_mismatch"] == 103
+    assert counts["not_transmitted"] == 109
+    assert sum(counts.values()) == 1045

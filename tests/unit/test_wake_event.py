@@ -1,0 +1,64 @@
+"""Waking a thread that waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+from monlat_ebpf.host.wake_event import Wake
+
+# Thousands of signals hit every step of waiting and clearing. threading.Event hangs here within a second.
+SIGNAL_STORM = """
+import random, signal
+from monlat_ebpf.host.wake_event import Wake
+wake, handled = Wake(), 0
+def handle(_signal, _frame):
+    global handled
+    handled += 1
+    wake.set()
+signal.signal(signal.SIGALRM, handle)
+delay = random.Random(1)
+while handled < 5003:
+    signal.setitimer(signal.ITIMER_REAL, delay.uniform(10e-6, 200e-6))
+    for _ in range(4):
+        wake.clear()
+        wake.wait(10e-6)
+wake.clear()
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+wake.wait(50)
+print(handled)
+"""
+
+
+def test_a_signal_handler_may_set_it_at_any_moment() -> None:
+    """5,003 handlers that interrupt waiting and clearing never hang, and the last one ends a long wait at once."""
+    storm = subprocess.run([sys.executable, "-c", SIGNAL_STORM], capture_output=True, text=True, timeout=40, check=True)
+    assert storm.stdout.strip() == "5004"
+
+
+def test_set_before_waiting_is_not_lost() -> None:
+    """A wait that begins after the set returns at once, and so does every one until it is cleared."""
+    wake = Wake()
+    wake.set()
+    wake.set()
+    start = time.monotonic()
+    wake.wait(30)
+    wake.wait(30)
+    assert time.monotonic() - start < 10
+    wake.clear()
+    wake.clear()
+    start = time.monotonic()
+    wake.wait(0.01)
+    assert time.monotonic() - start >= 0.01
+
+
+def test_set_from_another_thread() -> None:
+    """A thread that waits goes on when another sets."""
+    wake = Wake()
+    waiting = threading.Thread(target=wake.wait, args=(60,))
+    waiting.start()
+    wake.set()
+    waiting.join(timeout=20)
+    assert not waiting.is_alive()
