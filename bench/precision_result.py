@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.figures import Claims, print_table
+from bench.report import Claims, print_table
 from bench.tools.tool import USER
 from bench.truth import Errors
 

@@ -1,4 +1,4 @@
-"""A process that probes when told to, with monlat or with icmplib, so that a burden can be put on it.
+"""A process that probes when told to, with monlat or with icmplib, so that a load can be put on it.
 
     python -m bench.probing_process monlat|icmplib ADDRESS
 

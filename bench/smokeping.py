@@ -13,7 +13,7 @@ from typing import Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.burdens import wait_until
+from bench.loads import wait_until
 from bench.probing_process import INTERVAL_SECONDS
 from monlat_ebpf.testbed.namespace import Namespace
 

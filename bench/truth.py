@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bench.figures import quantile
+from bench.report import quantile
 from bench.tools.tool import Figure
 from testkit.plan import Record
 
 UNREAD_NS = 20_000
 """A request that may have lain unread for longer has no truth: the reflector was at work on another, or its core was
 the host's. What the reflector does between two looks takes 2 to 13 us. At 50 us half of the p99 with 200 targets was
-the truth's own doubt (21 us, against 10)."""
+the truth's own uncertainty (21 us, against 10)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Errors:
 def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Record]) -> dict[tuple[str, str], Errors]:
     """Match each figure with the record of its target that has the same number.
 
-    A request counts when the reflector read it within its block: what was probed before the burden is left out. So is
+    A request counts when the reflector read it within its block: what was probed before the load is left out. So is
     a request whose truth the reflector itself does not know.
     """
     requests: dict[str, list[Record]] = defaultdict(list)

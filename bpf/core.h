@@ -23,25 +23,25 @@ static __always_inline int is_our_payload(const struct payload *payload)
 	return payload->magic == PAYLOAD_MAGIC && payload->version == PAYLOAD_VERSION;
 }
 
-/* Contract: the probe in `payload`'s slot, or 0 where it is another's and then its foreign reason. */
+/* Contract: the probe in `payload`'s slot, or 0 where it is another's and then its unmatched reason. */
 static __always_inline struct probe *find_probe(const struct payload *payload, const u8 *address, u32 *reason)
 {
 	u32 slot = payload->slot;
 	struct probe *probe;
 
-	*reason = FOREIGN_SLOT_OUT_OF_RANGE;
+	*reason = UNMATCHED_SLOT_OUT_OF_RANGE;
 	if (slot >= SLOTS)
 		return 0;
 	probe = probes.lookup(&slot);
 	if (!probe)
 		return 0;
-	*reason = FOREIGN_NO_PROBE;
+	*reason = UNMATCHED_NO_PROBE;
 	if (probe->nonce == 0)
 		return 0;
-	*reason = FOREIGN_NONCE_MISMATCH;
+	*reason = UNMATCHED_NONCE_MISMATCH;
 	if (probe->nonce != payload->nonce)
 		return 0;
-	*reason = FOREIGN_WRONG_ADDRESS;
+	*reason = UNMATCHED_WRONG_ADDRESS;
 	if (!same_address(probe->address, address))
 		return 0;
 	return probe;
@@ -66,7 +66,7 @@ static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
 		return;
 	}
 	if (probe->transmitted == 0) {
-		count_foreign(FOREIGN_NOT_TRANSMITTED);
+		count_unmatched(UNMATCHED_NOT_TRANSMITTED);
 		return;
 	}
 	rtt = now - probe->transmitted;
@@ -83,12 +83,12 @@ static __always_inline void receive_reply(const struct ip_packet *ip, const stru
 	struct target *target;
 
 	if (probe && !is_checksum_right(ip, echo)) {
-		reason = FOREIGN_BAD_CHECKSUM;
+		reason = UNMATCHED_BAD_CHECKSUM;
 		probe = 0;
 	}
 	if (!probe) {
 		if (first_pass)
-			count_foreign(reason);
+			count_unmatched(reason);
 		return;
 	}
 
@@ -126,14 +126,14 @@ static __always_inline void receive_error(const struct ip_packet *ip, const stru
 		return;
 	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES) {
 		if (first_pass)
-			count_foreign(FOREIGN_TRUNCATED_QUOTE);
+			count_unmatched(UNMATCHED_TRUNCATED_QUOTE);
 		return;
 	}
 
 	probe = find_probe(&echo.payload, quoted.destination, &reason);
 	if (!probe) {
 		if (first_pass)
-			count_foreign(reason);
+			count_unmatched(reason);
 		return;
 	}
 	if (probe->received == 0 && probe->error_type == 0 && now <= probe->deadline) {
@@ -143,7 +143,7 @@ static __always_inline void receive_error(const struct ip_packet *ip, const stru
 	if (!first_pass)
 		return;
 	if (probe->errors || probe->error_type == 0)
-		count_foreign(FOREIGN_STALE_ERROR);
+		count_unmatched(UNMATCHED_STALE_ERROR);
 	probe->errors = 1;
 }
 
@@ -179,12 +179,12 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 	}
 	if (ip.fragment) {
 		if (first_pass)
-			count_foreign(FOREIGN_FRAGMENT);
+			count_unmatched(UNMATCHED_FRAGMENT);
 		return;
 	}
 	if (ip.icmp_bytes != ECHO_BYTES) {
 		if (first_pass)
-			count_foreign(FOREIGN_MALFORMED_PAYLOAD);
+			count_unmatched(UNMATCHED_MALFORMED_PAYLOAD);
 		return;
 	}
 	receive_reply(&ip, &echo, first_pass, now);

@@ -13,36 +13,36 @@ BPF_F_TABLE("array", u32, struct probe, probes, SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct target, targets, SLOTS / PROBES_PER_TARGET, BPF_F_MMAPABLE);
 
 /* Key: 0. Value: packets that are no answer to a probe of ours, by reason. */
-BPF_F_TABLE("array", u32, struct foreign, foreign, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct unmatched, unmatched, 1, BPF_F_MMAPABLE);
 
 /* Both ends' view. Key: target * PROBES_PER_TARGET + place. Value: the last exchange with that place. */
 BPF_F_TABLE("array", u32, struct exchange, exchanges, SLOTS, BPF_F_MMAPABLE);
 
 /* Key: target. Value: its sums and what was last heard. */
-BPF_F_TABLE("array", u32, struct conversation, conversations, SLOTS / PROBES_PER_TARGET, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct session, sessions, SLOTS / PROBES_PER_TARGET, BPF_F_MMAPABLE);
 
 /* Key: hash of an address, and on. Value: whose it is. The agent writes it as peers come and go. */
-BPF_F_TABLE("array", u32, struct neighbour, neighbours, NEIGHBOURS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct peer_entry, peer_index, PEER_INDEX_ENTRIES, BPF_F_MMAPABLE);
 
 /* Key: 0. Value: what the agent tells. */
 BPF_F_TABLE("array", u32, struct settings, settings, 1, BPF_F_MMAPABLE);
 
 /* Key: 0. Value: feedback that made no sample, by reason. */
-BPF_F_TABLE("array", u32, struct refused_feedback, refused_feedback, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct rejected_feedback, rejected_feedback, 1, BPF_F_MMAPABLE);
 
-static __always_inline void count_refused_feedback(u32 reason)
+static __always_inline void count_rejected_feedback(u32 reason)
 {
 	u32 key = 0;
-	struct refused_feedback *all = refused_feedback.lookup(&key);
+	struct rejected_feedback *all = rejected_feedback.lookup(&key);
 
 	if (all)
 		__sync_fetch_and_add(&all->packets[reason], 1);
 }
 
-static __always_inline void count_foreign(u32 reason)
+static __always_inline void count_unmatched(u32 reason)
 {
 	u32 key = 0;
-	struct foreign *all = foreign.lookup(&key);
+	struct unmatched *all = unmatched.lookup(&key);
 
 	if (all)
 		__sync_fetch_and_add(&all->packets[reason], 1);

@@ -77,10 +77,10 @@ struct exchange {
 };
 
 /* An address whose requests we serve, in a hash table of our own (the agent may no longer call bpf() when
- * peers change): open addressing, at most NEIGHBOUR_STEPS steps, written by the agent alone. */
-#define NEIGHBOUR_STEPS 12
-#define NEIGHBOURS_PER_TARGET 4 /* sparse, so that these steps do for all but one set in hundreds of full ones */
-struct neighbour {
+ * peers change): open addressing, at most PEER_INDEX_STEPS steps, written by the agent alone. */
+#define PEER_INDEX_STEPS 12
+#define PEER_INDEX_ENTRIES_PER_TARGET 4 /* sparse, so that these steps do for all but one set in hundreds of full ones */
+struct peer_entry {
 	u8 address[16];
 	u32 target;
 	u32 used; /* 0: empty, and the end of every search */
@@ -107,32 +107,32 @@ struct target {
 };
 
 /* The same for a peer that probes us as well. */
-struct conversation {
+struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;
 	u8 own_address[16];  /* of this node, from which the peer was last answered; zeros: not yet */
 	u64 served_nonce;    /* of the peer's last request: the one of the highest sequence */
 	u32 served_sequence; /* the highest of its sequences, and which ones before it were seen */
 	u32 served_before;
-	u64 heard;        /* when the peer's newest request with feedback that names a probe of ours came */
-	u64 heard_nonce;  /* that probe */
-	u32 heard_before; /* bits, as in feedback */
-	u32 heard_after;
+	u64 report_received;      /* when the peer's newest request with feedback that names a probe of ours came */
+	u64 report_nonce;  /* that probe */
+	u32 report_before; /* bits, as in feedback */
+	u32 report_after;
 	u64 fed_nonce;    /* the last probe of ours whose dwell was told */
 };
 
 /* Packets that carry our magic, or quote it, and yet are no answer to a probe of ours, by reason. */
-#define FOREIGN_MALFORMED_PAYLOAD 0 /* not of a payload's length */
-#define FOREIGN_SLOT_OUT_OF_RANGE 1
-#define FOREIGN_NO_PROBE 2       /* the place is empty */
-#define FOREIGN_NONCE_MISMATCH 3 /* forged, of another program, or so late that the place is in use again */
-#define FOREIGN_WRONG_ADDRESS 4  /* right nonce, but not from the peer */
-#define FOREIGN_BAD_CHECKSUM 5
-#define FOREIGN_FRAGMENT 6
-#define FOREIGN_TRUNCATED_QUOTE 7  /* an ICMP error that quotes the magic, but not up to the nonce */
-#define FOREIGN_STALE_ERROR 8      /* an ICMP error for a probe that had ended */
-#define FOREIGN_NOT_TRANSMITTED 9  /* a reply to a probe whose transmit no hook saw: no RTT can be had */
-#define FOREIGN_REASONS 10
+#define UNMATCHED_MALFORMED_PAYLOAD 0 /* not of a payload's length */
+#define UNMATCHED_SLOT_OUT_OF_RANGE 1
+#define UNMATCHED_NO_PROBE 2       /* the place is empty */
+#define UNMATCHED_NONCE_MISMATCH 3 /* forged, of another program, or so late that the place is in use again */
+#define UNMATCHED_WRONG_ADDRESS 4  /* right nonce, but not from the peer */
+#define UNMATCHED_BAD_CHECKSUM 5
+#define UNMATCHED_FRAGMENT 6
+#define UNMATCHED_TRUNCATED_QUOTE 7  /* an ICMP error that quotes the magic, but not up to the nonce */
+#define UNMATCHED_STALE_ERROR 8      /* an ICMP error for a probe that had ended */
+#define UNMATCHED_NOT_TRANSMITTED 9  /* a reply to a probe whose transmit no hook saw: no RTT can be had */
+#define UNMATCHED_REASONS 10
 
 /* Feedback that makes no sample, by reason. */
 #define FEEDBACK_UNKNOWN_PEER 0   /* from an address that is not probed */
@@ -142,12 +142,12 @@ struct conversation {
 #define FEEDBACK_REASONS 4
 #define CLOCK_LIMIT 3600000000000 /* ns: an hour; a time zone taken for UTC is refused, a clock never set as well */
 
-struct refused_feedback {
+struct rejected_feedback {
 	u64 packets[FEEDBACK_REASONS];
 };
 
-struct foreign {
-	u64 packets[FOREIGN_REASONS];
+struct unmatched {
+	u64 packets[UNMATCHED_REASONS];
 };
 
 #endif

@@ -7,9 +7,9 @@
  * counts only with the exact nonce of a probe to that peer that was answered in time.
  */
 
-/* The same as neighbour_hash() in monlat_ebpf/abi/peer_index.py. A product's bit depends on no higher bit of its
+/* The same as address_hash() in monlat_ebpf/abi/peer_index.py. A product's bit depends on no higher bit of its
  * factors, and neighbouring addresses differ in the highest: so they are folded down before each product. */
-static __always_inline u32 neighbour_hash(const u8 *address)
+static __always_inline u32 address_hash(const u8 *address)
 {
 	const u64 *words = (const u64 *)address;
 	u64 hash = words[0] * 0x9e3779b97f4a7c15ULL ^ words[1];
@@ -20,19 +20,19 @@ static __always_inline u32 neighbour_hash(const u8 *address)
 }
 
 /* Contract: the target of a peer's address, or SLOTS where it is nobody's. */
-static __always_inline u32 find_neighbour(const u8 *address)
+static __always_inline u32 find_peer(const u8 *address)
 {
-	u32 place = neighbour_hash(address);
+	u32 place = address_hash(address);
 
 #pragma unroll
-	for (int step = 0; step < NEIGHBOUR_STEPS; step++) {
-		u32 key = (place + step) & (NEIGHBOURS - 1);
-		struct neighbour *neighbour = neighbours.lookup(&key);
+	for (int step = 0; step < PEER_INDEX_STEPS; step++) {
+		u32 key = (place + step) & (PEER_INDEX_ENTRIES - 1);
+		struct peer_entry *entry = peer_index.lookup(&key);
 
-		if (!neighbour || !neighbour->used)
+		if (!entry || !entry->used)
 			return SLOTS;
-		if (same_address(neighbour->address, address))
-			return neighbour->target;
+		if (same_address(entry->address, address))
+			return entry->target;
 	}
 	return SLOTS;
 }
@@ -40,18 +40,18 @@ static __always_inline u32 find_neighbour(const u8 *address)
 static __always_inline int is_clock_apart(u64 peer_received, u64 now)
 {
 	u32 key = 0;
-	struct settings *told = settings.lookup(&key);
+	struct settings *current = settings.lookup(&key);
 	u64 wall;
 
-	if (!told)
+	if (!current)
 		return 1;
-	wall = now + told->wall_offset;
+	wall = now + current->wall_offset;
 	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
 }
 
 /* Contract: 1 when `sequence` is the newest, 0 when the network let it be overtaken. A peer that starts anew, so
  * that its sequences are far from the last, or were seen before of other requests, starts the record anew. */
-static __always_inline int note_sequence(struct conversation *with, u32 sequence)
+static __always_inline int note_sequence(struct session *with, u32 sequence)
 {
 	u32 ahead = sequence - with->served_sequence, behind = with->served_sequence - sequence, bit;
 
@@ -73,7 +73,7 @@ static __always_inline int note_sequence(struct conversation *with, u32 sequence
 }
 
 /* `newest`: no later request of the peer has told more already of what it saw. */
-static __always_inline void apply_feedback(const struct feedback *feedback, u32 number, struct conversation *with,
+static __always_inline void apply_feedback(const struct feedback *feedback, u32 number, struct session *with,
 					   int newest, u64 now)
 {
 	u32 slot = number * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
@@ -82,14 +82,14 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 	u64 rtt;
 
 	if (!probe || !exchange || probe->nonce != feedback->nonce) {
-		count_refused_feedback(FEEDBACK_NONCE_MISMATCH);
+		count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
 		return;
 	}
 	if (newest) {
-		with->heard_nonce = feedback->nonce;
-		with->heard_before = feedback->before;
-		with->heard_after = feedback->after;
-		with->heard = now;
+		with->report_nonce = feedback->nonce;
+		with->report_before = feedback->before;
+		with->report_after = feedback->after;
+		with->report_received = now;
 	}
 	if (exchange->fed_nonce == feedback->nonce || feedback->dwell == 0)
 		return; /* said before; or seen and not answered */
@@ -97,11 +97,11 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 		return; /* the answer was lost, or came too late to count */
 	rtt = probe->received - probe->transmitted;
 	if (feedback->dwell >= rtt) {
-		count_refused_feedback(FEEDBACK_DWELL_OVER_RTT);
+		count_rejected_feedback(FEEDBACK_DWELL_OVER_RTT);
 		return;
 	}
 	if (is_clock_apart(feedback->received, now)) {
-		count_refused_feedback(FEEDBACK_CLOCK_APART);
+		count_rejected_feedback(FEEDBACK_CLOCK_APART);
 		return;
 	}
 	exchange->dwell = feedback->dwell;
@@ -113,7 +113,7 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 
 /* On a node that forwards, a bridge or a router, a peer's requests to others come by as well. Whose address is
  * ours is known from the first answer on. */
-static __always_inline int is_to_another(const struct conversation *with, const u8 *destination)
+static __always_inline int is_to_another(const struct session *with, const u8 *destination)
 {
 	const u64 *own = (const u64 *)with->own_address;
 
@@ -123,17 +123,17 @@ static __always_inline int is_to_another(const struct conversation *with, const 
 /* A request has come in. */
 static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
 {
-	u32 number = find_neighbour(ip->source), slot;
-	struct conversation *with;
+	u32 number = find_peer(ip->source), slot;
+	struct session *with;
 	struct exchange *exchange;
 	int newest;
 
 	if (number >= SLOTS / PROBES_PER_TARGET) {
 		if (first_pass && echo->payload.feedback.nonce)
-			count_refused_feedback(FEEDBACK_UNKNOWN_PEER);
+			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
 		return;
 	}
-	with = conversations.lookup(&number);
+	with = sessions.lookup(&number);
 	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
 	exchange = exchanges.lookup(&slot);
 	if (!with || !exchange || is_to_another(with, ip->destination) || !is_checksum_right(ip, echo))
@@ -157,14 +157,14 @@ static __always_inline void receive_request(const struct ip_packet *ip, const st
 /* Our kernel's answer is handed to a driver. */
 static __always_inline void transmit_answer(const struct ip_packet *ip, const struct echo *echo)
 {
-	u32 number = find_neighbour(ip->destination), slot;
-	struct conversation *with;
+	u32 number = find_peer(ip->destination), slot;
+	struct session *with;
 	struct exchange *exchange;
 	u64 now;
 
 	if (number >= SLOTS / PROBES_PER_TARGET)
 		return;
-	with = conversations.lookup(&number);
+	with = sessions.lookup(&number);
 	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
 	exchange = exchanges.lookup(&slot);
 	if (with)

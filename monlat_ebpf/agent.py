@@ -17,8 +17,8 @@ from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.static import StaticDiscovery
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.exposition.http import MetricsServer
-from monlat_ebpf.exposition.own import OwnMetrics
 from monlat_ebpf.exposition.routes import agent_routes
+from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
@@ -57,7 +57,7 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         """Open the source and the port. Raises ConfigError or SourceError."""
         self._config = config
-        self._own = OwnMetrics()
+        self._own = SelfMetrics()
         self._discovery = _discovery(config, self._own)
         self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
@@ -74,7 +74,7 @@ class Agent:
         except BaseException:
             self._server.close()
             raise
-        self._own.show_trouble(self._source.trouble)
+        self._own.show_source_errors(self._source.errors)
         self._own.show_capabilities(_drop_capabilities())
         self._prober = Prober(
             self._source,
@@ -111,7 +111,7 @@ class Agent:
 
     def snapshot(self) -> AgentSnapshot:
         """Return what is known now, every reply so far included."""
-        conversations = self._source.conversations
+        sessions = self._source.sessions
         return AgentSnapshot(
             node=self._config.node_name,
             zone=self._config.zone or self._discovery.own_zone,
@@ -121,8 +121,8 @@ class Agent:
             timeout_seconds=self._config.timeout_seconds,
             pairs=list(self._prober.pairs()),
             probe_errors=self._prober.errors(),
-            foreign_packets=self._source.table.foreign_packets(),
-            refused_feedback=conversations.refused_feedback() if conversations else None,
+            unmatched_packets=self._source.table.unmatched_packets(),
+            rejected_feedback=sessions.rejected_feedback() if sessions else None,
             send_delay=self._prober.send_delay(),
         )
 
@@ -152,7 +152,7 @@ def _drop_capabilities() -> tuple[str, ...]:
     return capabilities.keep_only(_NEEDED_TO_SEND)
 
 
-def _discovery(config: AgentConfig, own: OwnMetrics) -> Discovery:
+def _discovery(config: AgentConfig, own: SelfMetrics) -> Discovery:
     if config.discovery is DiscoveryKind.KUBERNETES:
         # imported here: its client costs every agent that reads a file 15 MB
         from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery

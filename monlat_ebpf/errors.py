@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 class MonlatError(Exception):
-    """An error whose text is for the user: what, where, and how to mend it."""
+    """An error whose text is for the user: what, where, and how to fix it."""
 
     exit_status = 1
 

@@ -138,7 +138,7 @@ class AgentSnapshot:
     """What this agent knows at one instant; all that is shown anywhere comes from here.
 
     `pairs` is sorted by peer, and within a peer by its order of preference of families. `probe_errors`
-    counts by ICMP error or errno name, `foreign_packets` by reason. `refused_feedback`
+    counts by ICMP error or errno name, `unmatched_packets` by reason. `rejected_feedback`
     as well, None where the source hears no feedback. `source_reason` is "" when the source is the first choice.
     `send_delay` is of all probes to anybody.
     """
@@ -151,6 +151,6 @@ class AgentSnapshot:
     timeout_seconds: float
     pairs: Sequence[PairSnapshot]
     probe_errors: Mapping[str, int] = field(default_factory=dict)
-    foreign_packets: Mapping[str, int] = field(default_factory=dict)
-    refused_feedback: Mapping[str, int] | None = None
+    unmatched_packets: Mapping[str, int] = field(default_factory=dict)
+    rejected_feedback: Mapping[str, int] | None = None
     send_delay: Histogram | None = None

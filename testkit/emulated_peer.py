@@ -17,7 +17,7 @@ _NONCE_BITS = 60  # above those of the place
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class EmulatedPeer:
     """`after_ns` after each answer, send a request with feedback on what was answered.
 
     Of the time between request and answer, `forward_ns` and `return_ns` are the network's by the peer's word: t2 is

@@ -133,7 +133,7 @@ class FakeApiServer:
             self.state.hanging_up = True
             self.state.changed.notify_all()
         self._server.shutdown()
-        self._server.hang_up()
+        self._server.abort()
         self._server.server_close()
         self._thread.join()
         self._server = None
@@ -301,7 +301,7 @@ class _Server(ThreadingHTTPServer):
         self.connections: set[socket.socket] = set()
         super().__init__(address, Exchange)
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         for each in list(self.connections):
             with suppress(OSError):
                 socket.socket.shutdown(each, socket.SHUT_RDWR)

@@ -9,7 +9,7 @@ from typing import Self
 
 from monlat_ebpf.model import Address
 from testkit.actions import Action, Answer
-from testkit.emulated_peer import Speech
+from testkit.emulated_peer import EmulatedPeer
 
 PLAIN = Answer()
 NO_RULE = -1
@@ -36,12 +36,12 @@ class Rule:
 class Plan:
     """Answer after `delay_ns`, except where a rule says otherwise; the first rule that applies wins.
 
-    With `speech`, tell of each answer as a peer's agent does.
+    With `emulated_peer`, tell of each answer as a peer's agent does.
     """
 
     delay_ns: int = 0
     rules: tuple[Rule, ...] = ()
-    speech: Speech | None = None
+    emulated_peer: EmulatedPeer | None = None
 
     @classmethod
     def cycle(cls, actions: Sequence[Action], delay_ns: int = 0) -> Self:

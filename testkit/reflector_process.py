@@ -154,14 +154,14 @@ class Loop:
                 self._write(held)
 
     def _speak_of(self, entry: Entry) -> None:
-        speech, asked = self._setup.plan.speech, entry.request
-        if speech is None or len(entry.written) > 1:
+        emulated_peer, asked = self._setup.plan.emulated_peer, entry.request
+        if emulated_peer is None or len(entry.written) > 1:
             return
         number = self._spoken.get(asked.destination, 0)
         self._spoken[asked.destination] = number + 1
-        request = speech.request(asked, number, entry.read, entry.written[0], self._wall_offset_ns)
+        request = emulated_peer.request(asked, number, entry.read, entry.written[0], self._wall_offset_ns)
         self._made += 1
-        due = Due(time.monotonic_ns() + speech.after_ns, self._made, self._setup.framing.frame(request), None)
+        due = Due(time.monotonic_ns() + emulated_peer.after_ns, self._made, self._setup.framing.frame(request), None)
         heapq.heappush(self._due, due)
 
     def _sleep(self) -> None:

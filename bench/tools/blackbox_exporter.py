@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.burdens import wait_until
+from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
 from bench.tools.tool import TIMEOUT_SECONDS, USER, Figure, Run, Task
 from monlat_ebpf.testbed.namespace import Namespace

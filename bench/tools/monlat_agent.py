@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import monlat_ebpf
-from bench.burdens import wait_until
+from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
 from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Figure, Run, Task
 from monlat_ebpf.abi import layout

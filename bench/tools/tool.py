@@ -1,4 +1,4 @@
-"""What the tools that are compared have in common: each is started, burdened, and then gives one figure a probe."""
+"""What the tools that are compared have in common: each is started, loaded, and then gives one figure a probe."""
 
 from __future__ import annotations
 

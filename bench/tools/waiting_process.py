@@ -1,4 +1,4 @@
-"""A program that begins when it is told to, so that a burden can be put on it before."""
+"""A program that begins when it is told to, so that a load can be put on it before."""
 
 from __future__ import annotations
 

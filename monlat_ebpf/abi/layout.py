@@ -125,17 +125,17 @@ BUCKETS: Final = CONSTANTS["BUCKETS"]
 PAYLOAD: Final = STRUCTS["payload"]
 PROBE: Final = STRUCTS["probe"]
 TARGET: Final = STRUCTS["target"]
-FOREIGN: Final = STRUCTS["foreign"]
+UNMATCHED: Final = STRUCTS["unmatched"]
 
 HISTOGRAM: Final = STRUCTS["histogram"]
 EXCHANGE: Final = STRUCTS["exchange"]
-CONVERSATION: Final = STRUCTS["conversation"]
+SESSION: Final = STRUCTS["session"]
 FEEDBACK: Final = STRUCTS["feedback"]
-NEIGHBOUR: Final = STRUCTS["neighbour"]
-NEIGHBOUR_STEPS: Final = CONSTANTS["NEIGHBOUR_STEPS"]
-NEIGHBOURS_PER_TARGET: Final = CONSTANTS["NEIGHBOURS_PER_TARGET"]
+PEER_ENTRY: Final = STRUCTS["peer_entry"]
+PEER_INDEX_STEPS: Final = CONSTANTS["PEER_INDEX_STEPS"]
+PEER_INDEX_ENTRIES_PER_TARGET: Final = CONSTANTS["PEER_INDEX_ENTRIES_PER_TARGET"]
 SETTINGS: Final = STRUCTS["settings"]
-REFUSED_FEEDBACK: Final = STRUCTS["refused_feedback"]
+REJECTED_FEEDBACK: Final = STRUCTS["rejected_feedback"]
 
 
 def _reasons(prefix: str) -> tuple[str, ...]:
@@ -143,8 +143,8 @@ def _reasons(prefix: str) -> tuple[str, ...]:
     return tuple(name.removeprefix(prefix).lower() for name in names)
 
 
-FOREIGN_REASONS: Final = _reasons("FOREIGN_")
-"""The values of the `reason` label of `monlat_foreign_packets_total`, in the order of the array."""
+UNMATCHED_REASONS: Final = _reasons("UNMATCHED_")
+"""The values of the `reason` label of `monlat_unmatched_packets_total`, in the order of the array."""
 
 FEEDBACK_REASONS: Final = _reasons("FEEDBACK_")
-"""The values of the `reason` label of `monlat_refused_feedback_total`, in the order of the array."""
+"""The values of the `reason` label of `monlat_rejected_feedback_total`, in the order of the array."""

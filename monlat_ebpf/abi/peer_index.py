@@ -14,16 +14,16 @@ from monlat_ebpf.abi import layout
 
 _U64: Final = 2**64 - 1
 _WORDS: Final = struct.Struct("<QQ")
-_ENTRY: Final = struct.Struct(layout.NEIGHBOUR.format)
+_ENTRY: Final = struct.Struct(layout.PEER_ENTRY.format)
 
 
-def neighbours_for(targets: int) -> int:
+def entries_for(targets: int) -> int:
     """Return how many places the table for `targets` has: a power of two."""
-    return 1 << (targets * layout.NEIGHBOURS_PER_TARGET - 1).bit_length()
+    return 1 << (targets * layout.PEER_INDEX_ENTRIES_PER_TARGET - 1).bit_length()
 
 
-def neighbour_hash(address: bytes) -> int:
-    """Return the hash of a mapped address, the same as neighbour_hash() in `bpf/responder.h`."""
+def address_hash(address: bytes) -> int:
+    """Return the hash of a mapped address, the same as address_hash() in `bpf/responder.h`."""
     first: int
     second: int
     first, second = _WORDS.unpack(address)
@@ -38,16 +38,16 @@ def build(targets: Mapping[bytes, int], places: int) -> tuple[bytes, tuple[bytes
 
     Those are served like a stranger's: their dwell is not measured.
     """
-    table = bytearray(places * layout.NEIGHBOUR.size)
+    table = bytearray(places * layout.PEER_ENTRY.size)
     taken: set[int] = set()
-    homeless = []
+    unplaced = []
     for address, target in targets.items():
-        start = neighbour_hash(address)
-        steps = ((start + step) & (places - 1) for step in range(layout.NEIGHBOUR_STEPS))
+        start = address_hash(address)
+        steps = ((start + step) & (places - 1) for step in range(layout.PEER_INDEX_STEPS))
         place = next((place for place in steps if place not in taken), None)
         if place is None:
-            homeless.append(address)
+            unplaced.append(address)
             continue
         taken.add(place)
-        _ENTRY.pack_into(table, place * layout.NEIGHBOUR.size, address, target, 1)
-    return bytes(table), tuple(homeless)
+        _ENTRY.pack_into(table, place * layout.PEER_ENTRY.size, address, target, 1)
+    return bytes(table), tuple(unplaced)

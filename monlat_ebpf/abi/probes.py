@@ -26,7 +26,7 @@ _NONCE: Final = struct.Struct("<Q")
 _SUMS: Final = struct.Struct("<QQQQ")
 _BUCKETS: Final = struct.Struct(f"<{layout.BUCKETS}Q")
 _BUCKETS_OFFSET: Final = layout.TARGET.offset("buckets")
-_FOREIGN: Final = struct.Struct(layout.FOREIGN.format)
+_UNMATCHED: Final = struct.Struct(layout.UNMATCHED.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class TableSize:
         return self.targets * layout.TARGET.size
 
     @property
-    def foreign_bytes(self) -> int:
-        """Size of the counters of foreign packets."""
-        return layout.FOREIGN.size
+    def unmatched_bytes(self) -> int:
+        """Size of the counters of unmatched packets."""
+        return layout.UNMATCHED.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,15 @@ def mapped(address: Address) -> bytes:
 class ProbeTable:
     """Reads and writes the memory; holds no other state."""
 
-    def __init__(self, size: TableSize, probes: Memory, targets: Memory, foreign: Memory) -> None:
+    def __init__(self, size: TableSize, probes: Memory, targets: Memory, unmatched: Memory) -> None:
         self.size = size
-        self.use(probes, targets, foreign)
+        self.use(probes, targets, unmatched)
 
-    def use(self, probes: Memory, targets: Memory, foreign: Memory) -> None:
+    def use(self, probes: Memory, targets: Memory, unmatched: Memory) -> None:
         """Go on with other views of the same memory."""
         self._probes = probes
         self._targets = targets
-        self._foreign = foreign
+        self._unmatched = unmatched
 
     def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into place `slot`, before it is sent. `address` as `mapped` gives it.
@@ -120,7 +120,7 @@ class ProbeTable:
         return Stamps(fields[0], fields[1], fields[4], fields[5])
 
     def clear_target(self, target: int) -> None:
-        """Forget the target's probes and sums; later answers to them are foreign."""
+        """Forget the target's probes and sums; later answers to them are unmatched."""
         for slot in range(target * layout.PROBES_PER_TARGET, (target + 1) * layout.PROBES_PER_TARGET):
             _NONCE.pack_into(self._probes, slot * layout.PROBE.size, 0)
         at = target * layout.TARGET.size
@@ -137,6 +137,6 @@ class ProbeTable:
         _, _, late, duplicates = _SUMS.unpack_from(self._targets, target * layout.TARGET.size)
         return late, duplicates
 
-    def foreign_packets(self) -> Mapping[str, int]:
+    def unmatched_packets(self) -> Mapping[str, int]:
         """Return the packets that were no answer to a probe of ours, by reason."""
-        return dict(zip(layout.FOREIGN_REASONS, _FOREIGN.unpack_from(self._foreign), strict=True))
+        return dict(zip(layout.UNMATCHED_REASONS, _UNMATCHED.unpack_from(self._unmatched), strict=True))

@@ -20,8 +20,8 @@ _EXCHANGE: Final = struct.Struct(layout.EXCHANGE.format)
 _FEEDBACK: Final = struct.Struct(layout.FEEDBACK.format)
 _HISTOGRAM: Final = struct.Struct(layout.HISTOGRAM.format)
 _STATE: Final = struct.Struct("<QIIQQIIQ")
-_STATE_OFFSET: Final = layout.CONVERSATION.offset("served_nonce")
-_REFUSED: Final = struct.Struct(layout.REFUSED_FEEDBACK.format)
+_STATE_OFFSET: Final = layout.SESSION.offset("served_nonce")
+_REFUSED: Final = struct.Struct(layout.REJECTED_FEEDBACK.format)
 _WALL_OFFSET: Final = struct.Struct("<Q")
 _LARGEST_DWELL: Final = 2**32 - 1
 _U64: Final = 2**64 - 1
@@ -30,7 +30,7 @@ _U16: Final = 2**16 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PeerReport:
     """What a peer told of one probe of ours: t2 in the peer's wall time, and its dwell."""
 
     nonce: int
@@ -39,7 +39,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceptionReport:
     """The last word of a peer on which of our probes it saw.
 
     It came at `at_ns` and names `nonce`; bit i of `before` says whether the one i + 1 sequences before that was
@@ -78,42 +78,42 @@ def _dwell_ns(received_ns: int, transmitted_ns: int, requests: int) -> int:
     return dwell if 0 < dwell <= _LARGEST_DWELL else 0
 
 
-class Conversations:
+class Sessions:
     """Reads and writes the memory; holds no other state."""
 
     def __init__(
         self,
         size: TableSize,
         exchanges: Memory,
-        conversations: Memory,
-        neighbour_table: Memory,
+        sessions: Memory,
+        peer_index_memory: Memory,
         settings: Memory,
-        refused_feedback: Memory,
+        rejected_feedback: Memory,
     ) -> None:
-        self._places = peer_index.neighbours_for(size.targets)
-        self.use(exchanges, conversations, neighbour_table, settings, refused_feedback)
+        self._places = peer_index.entries_for(size.targets)
+        self.use(exchanges, sessions, peer_index_memory, settings, rejected_feedback)
 
     def use(
         self,
         exchanges: Memory,
-        conversations: Memory,
-        neighbour_table: Memory,
+        sessions: Memory,
+        peer_index_memory: Memory,
         settings: Memory,
-        refused_feedback: Memory,
+        rejected_feedback: Memory,
     ) -> None:
         """Go on with other views of the same memory."""
         self._exchanges = exchanges
-        self._conversations = conversations
-        self._neighbours = neighbour_table
+        self._sessions = sessions
+        self._neighbours = peer_index_memory
         self._settings = settings
-        self._refused = refused_feedback
+        self._refused = rejected_feedback
 
-    def set_neighbours(self, targets: Mapping[bytes, int]) -> int:
+    def set_peer_index(self, targets: Mapping[bytes, int]) -> int:
         """Serve the requests of these mapped addresses, and of no others; return how many found no place."""
-        table, homeless = peer_index.build(targets, self._places)
+        table, unplaced = peer_index.build(targets, self._places)
         if self._neighbours[: len(table)] != table:  # written anew, an entry is half itself for a moment
             self._neighbours[: len(table)] = table
-        return len(homeless)
+        return len(unplaced)
 
     def set_wall_offset(self, offset_ns: int) -> None:
         """Tell the kernel program how far the wall clock is ahead of CLOCK_MONOTONIC."""
@@ -141,21 +141,21 @@ class Conversations:
             return NO_FEEDBACK  # a newer request came just now; the next one of ours tells of that
         return _FEEDBACK.pack(nonce, received + wall_offset_ns & _U64, dwell, *around(before, back))
 
-    def told(self, target: int) -> Told | None:
+    def peer_report(self, target: int) -> PeerReport | None:
         """Return what the peer last told of a probe of ours, None before it did."""
-        return self.told_of(target, self._state(target)[-1])
+        return self.peer_report_of(target, self._state(target)[-1])
 
-    def told_of(self, target: int, nonce: int) -> Told | None:
+    def peer_report_of(self, target: int, nonce: int) -> PeerReport | None:
         """Return what the peer told of the probe with that nonce, None when it did not."""
         if nonce == 0:
             return None
-        *_, told_nonce, peer_received, dwell = self._exchange(target, nonce)
-        return Told(nonce, peer_received, dwell) if told_nonce == nonce else None
+        *_, reported_nonce, peer_received, dwell = self._exchange(target, nonce)
+        return PeerReport(nonce, peer_received, dwell) if reported_nonce == nonce else None
 
-    def heard(self, target: int) -> Heard | None:
+    def reception_report(self, target: int) -> ReceptionReport | None:
         """Return which of our probes the peer last said it saw, None before it did."""
         _, _, _, at_ns, nonce, before, after, _ = self._state(target)
-        return Heard(at_ns, nonce, before, after) if nonce else None
+        return ReceptionReport(at_ns, nonce, before, after) if nonce else None
 
     def network_rtt(self, target: int) -> Histogram:
         """Return the histogram of RTT less dwell."""
@@ -165,14 +165,14 @@ class Conversations:
         """Return the histogram of the time that this node took to answer."""
         return self._histogram(target, "dwell")
 
-    def refused_feedback(self) -> Mapping[str, int]:
+    def rejected_feedback(self) -> Mapping[str, int]:
         """Return the feedback that made no sample, by reason."""
         return dict(zip(layout.FEEDBACK_REASONS, _REFUSED.unpack_from(self._refused), strict=True))
 
     def clear(self, target: int) -> None:
         """Forget all of a target."""
-        at = target * layout.CONVERSATION.size
-        self._conversations[at : at + layout.CONVERSATION.size] = bytes(layout.CONVERSATION.size)
+        at = target * layout.SESSION.size
+        self._sessions[at : at + layout.SESSION.size] = bytes(layout.SESSION.size)
         bytes_of_target = layout.PROBES_PER_TARGET * layout.EXCHANGE.size
         at = target * bytes_of_target
         self._exchanges[at : at + bytes_of_target] = bytes(bytes_of_target)
@@ -182,9 +182,9 @@ class Conversations:
         return _EXCHANGE.unpack_from(self._exchanges, slot * layout.EXCHANGE.size)
 
     def _state(self, target: int) -> tuple[int, ...]:
-        return _STATE.unpack_from(self._conversations, target * layout.CONVERSATION.size + _STATE_OFFSET)
+        return _STATE.unpack_from(self._sessions, target * layout.SESSION.size + _STATE_OFFSET)
 
     def _histogram(self, target: int, member: str) -> Histogram:
-        at = target * layout.CONVERSATION.size + layout.CONVERSATION.offset(member)
-        _, total_ns, *buckets = _HISTOGRAM.unpack_from(self._conversations, at)
+        at = target * layout.SESSION.size + layout.SESSION.offset(member)
+        _, total_ns, *buckets = _HISTOGRAM.unpack_from(self._sessions, at)
         return Histogram(tuple(buckets), total_ns)

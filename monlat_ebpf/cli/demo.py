@@ -17,7 +17,7 @@ from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import Table, matrix
 from monlat_ebpf.cli.screen import as_rich, show
 from monlat_ebpf.exposition.api import PeersDocument
-from monlat_ebpf.host.wake_event import Wake
+from monlat_ebpf.host.wake_event import WakeEvent
 
 MOST_NODES: Final = 16
 """Each agent compiles its own kernel program and runs on this machine's cores."""
@@ -37,7 +37,7 @@ _REFRESH_SECONDS: Final = 0.5
 @setting("--json", "as_json", is_flag=True, help="Print the final matrix as JSON, and nothing else.")
 def command(nodes: int, seconds: float, as_json: bool) -> None:
     """Run a cluster of virtual nodes with an agent each; leave nothing behind."""
-    stop = Wake()
+    stop = WakeEvent()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -73,7 +73,7 @@ def _on_end(handler: Callable[[int, FrameType | None], object]) -> None:
         signal.signal(number, handler)
 
 
-def _measure(demo: Demo, seconds: float, stop: Wake, *, live: bool) -> None:
+def _measure(demo: Demo, seconds: float, stop: WakeEvent, *, live: bool) -> None:
     if not live:
         click.echo(
             "\n".join(("each node's /metrics, from another terminal while this runs:", *_hints(demo.agents))), err=True
@@ -92,7 +92,7 @@ def _measure(demo: Demo, seconds: float, stop: Wake, *, live: bool) -> None:
             screen.update(Group(as_rich(_matrix(demo.answers())), hints), refresh=True)
 
 
-def _turns(seconds: float, stop: Wake) -> Iterator[None]:
+def _turns(seconds: float, stop: WakeEvent) -> Iterator[None]:
     """Yield now and then until `seconds` (0: no limit) are over or `stop` is set."""
     end = time.monotonic() + seconds if seconds else float("inf")
     while not stop.is_set() and (left := end - time.monotonic()) > 0:

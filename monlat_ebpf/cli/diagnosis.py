@@ -101,7 +101,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Diagnosis:
     """`largest` of the last probes' parts by median, and `risen`, what rose most above its usual; None: nothing.
 
     `lost_mostly` is how most of those that were not answered ended. `text` says it all in a sentence or two.
@@ -113,7 +113,7 @@ class Verdict:
     text: str
 
 
-def verdict(probes: Sequence[Times], usual: Usual, queued: Queued | None = None) -> Verdict:
+def diagnosis(probes: Sequence[Times], usual: Usual, queued: Queued | None = None) -> Diagnosis:
     """Return what the last probes to one address of a peer say."""
     recent = recent_parts(probes)
     lost: Counter[Result] = Counter(probe.result for probe in probes if probe.result is not Result.REPLY)
@@ -130,7 +130,7 @@ def verdict(probes: Sequence[Times], usual: Usual, queued: Queued | None = None)
             said.append(_direction_text(queued))
     if lost_mostly is not None:
         said.append(_lost_text(len(probes), lost, lost_mostly))
-    return Verdict(largest, risen, lost_mostly, " ".join(filter(None, said)) or "No probe has ended yet.")
+    return Diagnosis(largest, risen, lost_mostly, " ".join(filter(None, said)) or "No probe has ended yet.")
 
 
 def recent_parts(probes: Sequence[Times]) -> dict[Part, float]:

@@ -21,10 +21,13 @@ _COLOURS: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"
 
 @click.command("doctor")
 @setting(
-    "--json", "as_json", is_flag=True, help="Print one JSON document: {ok, checks: [{name, status, found, why, mend}]}."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document: {ok, checks: [{name, status, found, why, remedy}]}.",
 )
 def command(as_json: bool) -> int:
-    """Check what an agent needs here, and say how to mend what is missing.
+    """Check what an agent needs here, and say how to fix what is missing.
 
     It loads the kernel program for real and measures this host's own addresses. Run it as the agent runs: same user,
     same capabilities, same container. Exit status: 0 when an agent could measure at driver level, else 1.

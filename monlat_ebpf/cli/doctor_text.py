@@ -1,4 +1,4 @@
-"""What `monlat doctor` writes for people: a line a check, and why and how to mend it where it is not well. Pure."""
+"""What `monlat doctor` writes for people: a line a check, and why and how to fix it where it is not well. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lines(checks: Sequence[Check], width: int | None) -> Iterator[Line]:
         yield from map(Line, rest)
         if check.status is not Status.OK:
             yield from map(Line, _broken(f"{indent}why it matters: {check.why}", indent, width))
-            yield from map(Line, _broken(f"{indent}to mend it: {_one_line(check.mend)}", indent, width))
+            yield from map(Line, _broken(f"{indent}to fix it: {_one_line(check.remedy)}", indent, width))
     if is_ok(checks):
         yield Line("an agent can measure at driver level here")
     else:

@@ -15,7 +15,7 @@ from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.screen import show
 from monlat_ebpf.errors import RouteError
 from monlat_ebpf.exposition.client import DEFAULT_URLS, ask_about
-from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, PeerDocument
+from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, PeerDocument
 from monlat_ebpf.host.routes import Route, route_to
 
 
@@ -24,7 +24,7 @@ from monlat_ebpf.host.routes import Route, route_to
 @setting(
     "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
 )
-@setting("--json", "as_json", is_flag=True, help="Print the agent's answer with verdict and route, as JSON.")
+@setting("--json", "as_json", is_flag=True, help="Print the agent's answer with diagnosis and route, as JSON.")
 def command(peer: str, url: str | None, as_json: bool) -> None:
     """Show where the time of the last probes to PEER went: this node, the network, the peer.
 
@@ -57,7 +57,7 @@ def _document(answer: PeerDocument, here: bool) -> dict[str, Any]:
         pairs.append(
             {
                 **pair,
-                "verdict": asdict(explain_text.judge(answer, pair)),
+                "diagnosis": asdict(explain_text.judge(answer, pair)),
                 "route": asdict(route) if isinstance(route, Route) else None,
                 "route_error": route if isinstance(route, str) else "",
             }

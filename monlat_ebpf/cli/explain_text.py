@@ -8,10 +8,10 @@ from itertools import accumulate
 from statistics import median
 from typing import Final
 
-from monlat_ebpf.cli.diagnosis import Queued, Times, Usual, Verdict, verdict
+from monlat_ebpf.cli.diagnosis import Diagnosis, Queued, Times, Usual, diagnosis
 from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, loss, lost_at, milliseconds, printable
 from monlat_ebpf.exposition.api import AgentDocument
-from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, ProbeDocument
+from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, ProbeDocument
 from monlat_ebpf.model import Result
 
 BAR_WIDTH: Final = 32
@@ -43,7 +43,7 @@ _SPREAD_COLUMNS: Final = (
 )
 
 
-def judge(agent: AgentDocument, pair: ExplainedPairDocument) -> Verdict:
+def judge(agent: AgentDocument, pair: ExplainedPairDocument) -> Diagnosis:
     """Return what the last probes of `pair` say, against what is usual."""
     usual = Usual(
         send_delay_us=_microseconds(agent["send_delay_ms"]["p50"]),
@@ -52,7 +52,7 @@ def judge(agent: AgentDocument, pair: ExplainedPairDocument) -> Verdict:
     )
     queueing = pair["queueing_ms"]
     queued = Queued(queueing["forward"] * 1e3, queueing["return"] * 1e3) if queueing else None
-    return verdict([_times(probe) for probe in pair["probes"]], usual, queued)
+    return diagnosis([_times(probe) for probe in pair["probes"]], usual, queued)
 
 
 def heading(agent: AgentDocument, pair: ExplainedPairDocument) -> str:

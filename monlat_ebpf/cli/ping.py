@@ -17,7 +17,7 @@ from monlat_ebpf.cli.screen import show
 from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.host.wake_event import Wake
+from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Family
 from monlat_ebpf.ping.events import Ended
 from monlat_ebpf.ping.pinger import Pinger, Plan
@@ -147,8 +147,8 @@ def command(
     return 0 if sums["replies"] else 1
 
 
-def _stop_at_signals() -> Wake:
-    stop = Wake()
+def _stop_at_signals() -> WakeEvent:
+    stop = WakeEvent()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         stop.set()

@@ -39,7 +39,7 @@ class Backoff:
         self._failures = 0
 
 
-class RequestBudget:
+class RateLimiter:
     """At most `burst + seconds x per_second` requests in any stretch of time.
 
     This is the generic cell rate algorithm. It holds where back-off does not bind: a list whose pages never end,

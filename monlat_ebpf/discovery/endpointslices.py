@@ -18,7 +18,7 @@ from monlat_ebpf.node_name import why_unfit
 _VERSION_OF: Final = {"IPv4": 4, "IPv6": 6}
 
 
-class Standing(IntEnum):
+class EndpointState(IntEnum):
     """How good an endpoint's claim is to be its node's address; the lowest wins.
 
     An agent that is not ready is still on a node to measure. A terminating one that still serves is about to be
@@ -37,7 +37,7 @@ class Endpoint:
     node: str
     address: Address
     zone: str
-    standing: Standing
+    state: EndpointState
 
 
 Slice = tuple[Endpoint, ...]
@@ -85,13 +85,13 @@ def membership_of(slices: Iterable[Slice], node_name: str) -> Membership:
     """Merge all slices into one peer for each node but `node_name`.
 
     A node has one address of each family, IPv4 before IPv6 (slices do not tell the cluster's primary family). Of
-    several endpoints the best standing wins, then the lowest address; what slices repeat, as they do
-    while endpoints move between them, counts once. An address belongs to one node: this one, or the best standing,
+    several endpoints the best state wins, then the lowest address; what slices repeat, as they do
+    while endpoints move between them, counts once. An address belongs to one node: this one, or the best state,
     or the first name.
     """
     claims = sorted(
         (endpoint for members in slices for endpoint in members),
-        key=lambda claim: (claim.node != node_name, claim.standing, claim.node, claim.address.version, claim.address),
+        key=lambda claim: (claim.node != node_name, claim.state, claim.node, claim.address.version, claim.address),
     )
     nodes: dict[str, dict[int, Endpoint]] = {}
     owners: dict[Address, str] = {}
@@ -118,9 +118,9 @@ def _endpoint_of(entry: object, version: int) -> Endpoint | None:
     """Return the endpoint, or None when it has no address yet or is gone. Raises Malformed."""
     if not isinstance(entry, dict):
         raise Malformed("is not an object")
-    standing = _standing_of(entry.get("conditions"))
+    state = _state_of(entry.get("conditions"))
     address = _address_of(entry.get("addresses"), version)
-    if standing is None or address is None:
+    if state is None or address is None:
         return None
     node, zone = entry.get("nodeName"), entry.get("zone") or ""
     if not isinstance(node, str):
@@ -130,25 +130,25 @@ def _endpoint_of(entry: object, version: int) -> Endpoint | None:
     if not isinstance(zone, str) or (zone and why_unfit(zone)):
         raise Malformed(f"zone {zone!r:.40} cannot be a label")
     # Interned: each node is told twice, in both families, and each zone a thousand times.
-    return Endpoint(sys.intern(node), address, sys.intern(zone), standing)
+    return Endpoint(sys.intern(node), address, sys.intern(zone), state)
 
 
-def _standing_of(conditions: object) -> Standing | None:
-    """Return the standing, or None for an endpoint that is gone.
+def _state_of(conditions: object) -> EndpointState | None:
+    """Return the state, or None for an endpoint that is gone.
 
     What is missing means ready, serving as ready is, and not terminating, as the API's reference says. `ready` itself
     says nothing here: publishNotReadyAddresses makes it always true.
     """
     if conditions is None:
-        return Standing.SERVING
+        return EndpointState.SERVING
     if not isinstance(conditions, dict):
         raise Malformed("conditions is not an object")
     serving = conditions.get("serving")
     if serving is None:
         serving = conditions.get("ready") is not False
     if conditions.get("terminating"):
-        return Standing.LEAVING if serving else None
-    return Standing.SERVING if serving else Standing.NOT_READY
+        return EndpointState.LEAVING if serving else None
+    return EndpointState.SERVING if serving else EndpointState.NOT_READY
 
 
 def _address_of(addresses: object, version: int) -> Address | None:

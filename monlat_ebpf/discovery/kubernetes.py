@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery import Publish
-from monlat_ebpf.discovery.backoff import Backoff, RequestBudget
+from monlat_ebpf.discovery.api_errors import ApiError, Reason
+from monlat_ebpf.discovery.backoff import Backoff, RateLimiter
 from monlat_ebpf.discovery.endpointslices import Malformed, membership_of
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes_metrics import KubernetesMetrics
 from monlat_ebpf.discovery.publisher import Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
-from monlat_ebpf.discovery.trouble import ApiTrouble, Reason
 from monlat_ebpf.discovery.watch_events import WatchEvent
 from monlat_ebpf.model import Peer
 
@@ -58,7 +58,7 @@ class KubernetesDiscovery:
         self._timing = timing = timing or Timing()
         self._metrics = KubernetesMetrics(registry)
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
-        self._budget = RequestBudget(timing.requests_per_second, timing.burst)
+        self._budget = RateLimiter(timing.requests_per_second, timing.burst)
         self._lock = threading.Lock()
         self._store = SliceStore()
         self._own_zone = ""
@@ -95,7 +95,7 @@ class KubernetesDiscovery:
         if self._thread.ident is None:
             return
         self._stopping.set()
-        self._api.hang_up()
+        self._api.abort()
         self._publisher.stop()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
@@ -107,15 +107,15 @@ class KubernetesDiscovery:
                 self._follow()
             except _Stopped:
                 break
-            except ApiTrouble as trouble:
+            except ApiError as trouble:
                 self._wait_after(trouble)
             except Exception as error:  # noqa: BLE001  # a slip of ours or of the library's must not end discovery
                 _log.debug("unexpected", exc_info=True)
-                self._wait_after(ApiTrouble(Reason.INTERNAL, f"unexpected {error!r}", relist=True))
+                self._wait_after(ApiError(Reason.INTERNAL, f"unexpected {error!r}", relist=True))
         self._api.close()
 
     def _follow(self) -> None:
-        """List if need be, then watch until the watch ends. Raises ApiTrouble, also for an end that comes too early."""
+        """List if need be, then watch until the watch ends. Raises ApiError, also for an end that comes too early."""
         version = self._list(self._api) if self._version is None else self._version
         self._opened_at = math.inf
         try:
@@ -126,7 +126,7 @@ class KubernetesDiscovery:
                 self._backoff.reset()
                 self._told.clear()
         if not healthy:
-            raise ApiTrouble(Reason.CLOSED, "the watch was closed as soon as it was open")
+            raise ApiError(Reason.CLOSED, "the watch was closed as soon as it was open")
 
     def _list(self, api: KubernetesApi) -> str:
         """Read all slices, and return the version at which a watch may begin."""
@@ -146,7 +146,7 @@ class KubernetesDiscovery:
         self._listed = True
         self._version = page.version
         self._metrics.up.set(1)
-        self._metrics.heard()
+        self._metrics.reception_report()
         self._publisher.changed()
         return page.version
 
@@ -154,7 +154,7 @@ class KubernetesDiscovery:
         self._wait_for_turn()
         with closing(api.watch(version, opened=self._opened)) as events:
             for event in events:
-                self._metrics.heard()
+                self._metrics.reception_report()
                 self._version = version_of(event.object.get("metadata")) or self._version
                 self._apply(event)
 
@@ -209,7 +209,7 @@ class KubernetesDiscovery:
         if self._stopping.wait(self._budget.take(time.monotonic())):
             raise _Stopped
 
-    def _wait_after(self, trouble: ApiTrouble) -> None:
+    def _wait_after(self, trouble: ApiError) -> None:
         if self._stopping.is_set():
             return
         self._metrics.up.set(0)

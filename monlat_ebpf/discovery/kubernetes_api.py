@@ -24,12 +24,12 @@ from kubernetes.config import ConfigException
 from urllib3.connection import HTTPConnection
 
 import monlat_ebpf
+from monlat_ebpf.discovery.api_errors import ApiError, Reason, api_error_of_status
 from monlat_ebpf.discovery.backoff import parse_retry_after
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes_login import log_in
 from monlat_ebpf.discovery.slice_store import version_of
 from monlat_ebpf.discovery.sockets import Sockets, pool_classes
-from monlat_ebpf.discovery.trouble import ApiTrouble, Reason, trouble_of_status
 from monlat_ebpf.discovery.watch_events import WatchEvent, events_of
 
 _CHUNK: Final = 65536  # bytes read at once at most; less is handed on as it comes
@@ -74,14 +74,14 @@ class KubernetesApi:
         self._api = DiscoveryV1Api(client)
 
     def list_page(self, continuation: str = "") -> Page:
-        """Return the first page of the list, or the one after `continuation`'s. Raises ApiTrouble."""
+        """Return the first page of the list, or the one after `continuation`'s. Raises ApiError."""
         more = {"_continue": continuation} if continuation else {}
         response = self._ask(self._timing.list_timeout, limit=self._timing.page_size, **more)
-        with _told_as_trouble(Reason.STREAM), closing(response):
+        with _as_api_error(Reason.STREAM), closing(response):
             return _page_of(response.read())
 
     def watch(self, version: str, *, opened: Callable[[], None]) -> Generator[WatchEvent]:
-        """Yield the events after `version`, until the server ends the watch. Raises ApiTrouble.
+        """Yield the events after `version`, until the server ends the watch. Raises ApiError.
 
         Calls `opened()` when the server has agreed to it.
         """
@@ -92,13 +92,13 @@ class KubernetesApi:
             resource_version=version,
             timeout_seconds=max(1, round(self._timing.watch_seconds * random.uniform(1.0, 1.1))),
         )
-        with _told_as_trouble(Reason.STREAM), closing(response):
+        with _as_api_error(Reason.STREAM), closing(response):
             opened()
             yield from events_of(iter(lambda: response.read1(_CHUNK), b""))
 
     def _ask(self, longest_silence: float, **query: Any) -> urllib3.HTTPResponse:
-        """Return the response, its body still to be read. Raises ApiTrouble."""
-        with _told_as_trouble(Reason.CONNECTION):
+        """Return the response, its body still to be read. Raises ApiError."""
+        with _as_api_error(Reason.CONNECTION):
             response: urllib3.HTTPResponse = self._api.list_namespaced_endpoint_slice(
                 self.namespace,
                 label_selector=self._selector,
@@ -108,9 +108,9 @@ class KubernetesApi:
             )
         return response
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """End, from any thread, what waits for the server; all requests from now on fail."""
-        self._sockets.hang_up()
+        self._sockets.abort()
 
     def close(self) -> None:
         """Close idle connections."""
@@ -121,39 +121,39 @@ def _page_of(body: bytes) -> Page:
     try:
         answer = json.loads(body)
     except ValueError as error:
-        raise ApiTrouble(Reason.STREAM, f"the list is not JSON: {error}") from error
+        raise ApiError(Reason.STREAM, f"the list is not JSON: {error}") from error
     items = answer.get("items") if isinstance(answer, dict) else None
     if items is None and isinstance(answer, dict) and "items" in answer:
         items = []  # how Go writes an empty list
     if not isinstance(items, list):
-        raise ApiTrouble(Reason.STREAM, f"the answer is no list: {body[:80]!r}")
+        raise ApiError(Reason.STREAM, f"the answer is no list: {body[:80]!r}")
     metadata = answer.get("metadata")
     continuation = metadata.get("continue") if isinstance(metadata, dict) else None
     return Page(items, version_of(metadata), continuation if isinstance(continuation, str) else "")
 
 
 @contextmanager
-def _told_as_trouble(broken: Reason) -> Iterator[None]:
-    """Raise what the libraries raise as ApiTrouble; `broken` is the reason when a connection fails."""
+def _as_api_error(broken: Reason) -> Iterator[None]:
+    """Raise what the libraries raise as ApiError; `broken` is the reason when a connection fails."""
     try:
         yield
     except ApiException as error:
         raise _trouble_of(error) from error
     except ConfigException as error:
-        raise ApiTrouble(Reason.DENIED, f"the credentials cannot be read again: {error}") from error
+        raise ApiError(Reason.DENIED, f"the credentials cannot be read again: {error}") from error
     except urllib3.exceptions.NewConnectionError as error:  # to urllib3 a kind of time-out
-        raise ApiTrouble(broken, f"no connection: {error}") from error
+        raise ApiError(broken, f"no connection: {error}") from error
     except urllib3.exceptions.TimeoutError as error:
-        raise ApiTrouble(Reason.TIMEOUT, f"silence: {error}") from error
+        raise ApiError(Reason.TIMEOUT, f"silence: {error}") from error
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-        raise ApiTrouble(broken, f"the connection broke: {error}") from error
+        raise ApiError(broken, f"the connection broke: {error}") from error
 
 
-def _trouble_of(error: ApiException) -> ApiTrouble:
+def _trouble_of(error: ApiException) -> ApiError:
     if not error.status:  # the library's way to tell of TLS
-        return ApiTrouble(Reason.CONNECTION, f"TLS: {' '.join(str(error.reason).split())}")
+        return ApiError(Reason.CONNECTION, f"TLS: {' '.join(str(error.reason).split())}")
     text = f"{error.status} {error.reason}"
     if error.status == 403:
         text += "; a Role must allow list and watch on endpointslices (discovery.k8s.io) here, as manifests/base has it"
     after = parse_retry_after((error.headers or {}).get("Retry-After"), datetime.now(UTC))
-    return trouble_of_status(error.status, text, after)
+    return api_error_of_status(error.status, text, after)

@@ -6,7 +6,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from monlat_ebpf.discovery.trouble import Reason
+from monlat_ebpf.discovery.api_errors import Reason
 
 
 class KubernetesMetrics:
@@ -47,6 +47,6 @@ class KubernetesMetrics:
         """Count one failure."""
         self.errors.labels(reason=reason).inc()
 
-    def heard(self) -> None:
+    def reception_report(self) -> None:
         """Note that the API server told something just now."""
         self._heard = time.monotonic()

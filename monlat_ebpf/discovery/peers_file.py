@@ -173,12 +173,12 @@ def _unknown_field(key: Node) -> str:
     if not isinstance(key, Scalar) or key.text is None:
         return f"a field's name is expected, and here is {kind_of(key)}; an entry has {', '.join(_FIELDS)}"
     near = difflib.get_close_matches(key.text.lower()[:_SHOWN], _FIELDS, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"an entry has {', '.join(_FIELDS)}"
-    return f"{key.text[:_SHOWN]!r}: unknown field; {mend}"
+    remedy = f"did you mean {near[0]}?" if near else f"an entry has {', '.join(_FIELDS)}"
+    return f"{key.text[:_SHOWN]!r}: unknown field; {remedy}"
 
 
 def _why_no_address(text: str) -> str:
-    """Say what `text` is, when it is no address, and how to mend it."""
+    """Say what `text` is, when it is no address, and how to fix it."""
     if "/" in text:
         return "is a network; give the node's address without the prefix length"
     if re.fullmatch(r"\[.*\](:\d+)?|\d+(\.\d+){3}:\d+", text, re.ASCII):

@@ -30,7 +30,7 @@ class Sockets:
                 if self._hung_up:
                     _shut_down(connected)
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """Shut down all sockets, and any that follows."""
         with self._lock:
             self._hung_up = True

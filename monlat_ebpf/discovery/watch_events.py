@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monlat_ebpf.discovery.trouble import ApiTrouble, Reason, trouble_of_status
+from monlat_ebpf.discovery.api_errors import ApiError, Reason, api_error_of_status
 
 _LONGEST_LINE: Final = 16 * 2**20
 """Bytes; the API server stores no object of more than some 3 MB, and a slice of 1000 endpoints has 0.5 MB."""
@@ -28,7 +28,7 @@ class WatchEvent:
 def events_of(chunks: Iterable[bytes]) -> Iterator[WatchEvent]:
     """Yield each event as soon as its line is whole. `chunks` may cut lines anywhere.
 
-    Raises ApiTrouble when the stream ends within a line, a line is no event, or the event is an ERROR.
+    Raises ApiError when the stream ends within a line, a line is no event, or the event is an ERROR.
     """
     for line in _lines_of(chunks):
         yield _event_of(line)
@@ -46,23 +46,23 @@ def _lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
             if line.strip():
                 yield line
         if len(buffer) > _LONGEST_LINE:
-            raise ApiTrouble(Reason.STREAM, f"an event is longer than {_LONGEST_LINE} bytes")
+            raise ApiError(Reason.STREAM, f"an event is longer than {_LONGEST_LINE} bytes")
     if buffer.strip():
-        raise ApiTrouble(Reason.STREAM, f"the watch broke off within an event, after {len(buffer)} bytes of it")
+        raise ApiError(Reason.STREAM, f"the watch broke off within an event, after {len(buffer)} bytes of it")
 
 
 def _event_of(line: bytes) -> WatchEvent:
     try:
         event = json.loads(line)
     except ValueError as error:
-        raise ApiTrouble(Reason.STREAM, f"the watch sent what is not JSON: {error}") from error
+        raise ApiError(Reason.STREAM, f"the watch sent what is not JSON: {error}") from error
     kind = event.get("type") if isinstance(event, dict) else None
     told = event.get("object") if isinstance(event, dict) else None
     if not isinstance(kind, str) or not isinstance(told, dict):
-        raise ApiTrouble(Reason.STREAM, f"the watch sent what is no event: {line[:80]!r}")
+        raise ApiError(Reason.STREAM, f"the watch sent what is no event: {line[:80]!r}")
     if kind == "ERROR":
         code = told.get("code")
-        raise trouble_of_status(code if isinstance(code, int) else 500, f"within the watch: {_message_of(told)}")
+        raise api_error_of_status(code if isinstance(code, int) else 500, f"within the watch: {_message_of(told)}")
     return WatchEvent(kind, told)
 
 

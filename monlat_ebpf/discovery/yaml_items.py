@@ -88,7 +88,7 @@ def read_items(text: str, *, file: str) -> Iterator[Node]:
 
 
 def _hint(text: str, line: int) -> str:
-    """Return what most likely mends the syntax of `line`."""
+    """Return what most likely remedies the syntax of `line`."""
     lines = text.split("\n")
     there = lines[line - 1] if line <= len(lines) else ""
     if "::" in there:

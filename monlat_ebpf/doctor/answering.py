@@ -1,4 +1,4 @@
-"""Checks of what else an agent meets: answers to its peers, firewall, port. Pure: facts in, verdict out."""
+"""Checks of what else an agent meets: answers to its peers, firewall, port. Pure: facts in, diagnosis out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict on one thing that measuring depends on."""
+"""The diagnosis on one thing that measuring depends on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's: what was found, why it matters, how to mend it ("" where all is well)."""
+    """One line of the doctor's: what was found, why it matters, how to fix it ("" where all is well)."""
 
     name: str
     status: Status
     found: str
     why: str
-    mend: str = ""
+    remedy: str = ""

@@ -27,13 +27,13 @@ CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
 
 
 class CheckDocument(TypedDict):
-    """One check; `mend` is "" where all is well."""
+    """One check; `remedy` is "" where all is well."""
 
     name: str
     status: str
     found: str
     why: str
-    mend: str
+    remedy: str
 
 
 class DoctorDocument(TypedDict):
@@ -44,7 +44,7 @@ class DoctorDocument(TypedDict):
 
 
 def examine(facts: Facts) -> list[Check]:
-    """Return the verdict of every check."""
+    """Return the diagnosis of every check."""
     return [check(facts) for check in CHECKS]
 
 
@@ -54,7 +54,7 @@ def is_ok(checks: Sequence[Check]) -> bool:
 
 
 def document(checks: Sequence[Check]) -> DoctorDocument:
-    """Return the verdicts as --json prints them."""
+    """Return the diagnoses as --json prints them."""
     return {
         "ok": is_ok(checks),
         "checks": [
@@ -63,7 +63,7 @@ def document(checks: Sequence[Check]) -> DoctorDocument:
                 "status": check.status.value,
                 "found": check.found,
                 "why": check.why,
-                "mend": check.mend,
+                "remedy": check.remedy,
             }
             for check in checks
         ],

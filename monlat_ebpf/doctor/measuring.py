@@ -1,4 +1,4 @@
-"""Checks of what measuring at driver level takes. Pure: facts in, verdict out."""
+"""Checks of what measuring at driver level takes. Pure: facts in, diagnosis out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def rights(facts: Facts) -> Check:
         )
     if not facts.rights.initial_user_namespace:
         refusal = why_refused(facts.rights)
-        return Check("capabilities", Status.FAIL, refusal.why if refusal else "", why, refusal.mend if refusal else "")
+        return Check(
+            "capabilities", Status.FAIL, refusal.why if refusal else "", why, refusal.remedy if refusal else ""
+        )
     names = ("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW", "CAP_SYS_ADMIN")
     return Check("capabilities", Status.OK, ", ".join(set_names(held, names)), why)
 
@@ -97,7 +99,7 @@ def bpf_call(facts: Facts) -> Check:
     if missing_capabilities(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
         return Check("bpf call", Status.OK, "not looked at, for want of capabilities", why)
     if refusal is not None:
-        return Check("bpf call", Status.FAIL, refusal.why, why, refusal.mend)
+        return Check("bpf call", Status.FAIL, refusal.why, why, refusal.remedy)
     return Check("bpf call", Status.OK, "admitted", why)
 
 
@@ -126,7 +128,7 @@ def tracepoint(facts: Facts) -> Check:
     trial = facts.tracepoint
     if trial.error:
         return Check(
-            "tracepoint source", Status.FAIL, trial.error, why, "mend what failed above, then what is said here"
+            "tracepoint source", Status.FAIL, trial.error, why, "fix what failed above, then what is said here"
         )
     if _has_reply(trial):
         return Check("tracepoint source", Status.OK, _measured(trial), why)
@@ -152,7 +154,7 @@ def socket_source(facts: Facts) -> Check:
     why = "it is what the agent falls back to when the tracepoint source cannot be had"
     trial = facts.socket
     if trial.error:
-        return Check("socket source", Status.WARN, trial.error, why, "there is no fallback until this is mended")
+        return Check("socket source", Status.WARN, trial.error, why, "there is no fallback until this is repaired")
     if _has_reply(trial):
         return Check("socket source", Status.OK, _measured(trial), why)
     return Check(

@@ -16,7 +16,7 @@ from monlat_ebpf.doctor.facts import Measured, Trial
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.probing.ledger import InFlight, Outcome, outcome_of
-from monlat_ebpf.probing.prober import SETTLE_DELAY_NS
+from monlat_ebpf.probing.prober import RESOLVE_DELAY_NS
 from monlat_ebpf.sources import Source
 
 LOOPBACK: Final[Sequence[Address]] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -55,7 +55,7 @@ def _measure(source: Source, target: int, address: Address) -> Measured:
 
 def _wait(source: Source, slot: int, probe: InFlight) -> Outcome:
     while True:
-        closed = time.monotonic_ns() >= probe.deadline_ns + SETTLE_DELAY_NS
+        closed = time.monotonic_ns() >= probe.deadline_ns + RESOLVE_DELAY_NS
         outcome = outcome_of(probe, source.table.completion(slot), closed=closed)
         if outcome is not None:
             return outcome

@@ -97,8 +97,8 @@ class AgentDocument(TypedDict):
     interval_seconds: float
     timeout_seconds: float
     probe_errors: dict[str, int]
-    foreign_packets: dict[str, int]
-    refused_feedback: dict[str, int]
+    unmatched_packets: dict[str, int]
+    rejected_feedback: dict[str, int]
     send_delay_ms: SpreadDocument
 
 
@@ -131,8 +131,8 @@ def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
         "interval_seconds": snapshot.interval_seconds,
         "timeout_seconds": snapshot.timeout_seconds,
         "probe_errors": dict(snapshot.probe_errors),
-        "foreign_packets": dict(snapshot.foreign_packets),
-        "refused_feedback": dict(snapshot.refused_feedback or {}),
+        "unmatched_packets": dict(snapshot.unmatched_packets),
+        "rejected_feedback": dict(snapshot.rejected_feedback or {}),
         "send_delay_ms": _spread(snapshot.send_delay),
     }
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from monlat_ebpf.errors import AgentUnreachable, ConfigError, UnknownPeer
 from monlat_ebpf.exposition.api import NetworkRttDocument, PairDocument, PeersDocument, RttDocument
-from monlat_ebpf.exposition.one_peer import PeerDocument
+from monlat_ebpf.exposition.peer_detail import PeerDocument
 
 DEFAULT_URLS: Final = ("http://[::1]:10045", "http://127.0.0.1:10045")
 """This node's agent; the second for a host without IPv6."""

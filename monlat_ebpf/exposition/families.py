@@ -60,13 +60,15 @@ DUPLICATE_REPLIES: Final = MetricFamily(
 PROBE_ERRORS: Final = MetricFamily(
     "monlat_probe_errors_total", "counter", "Probes that an error ended, by ICMP error or errno."
 )
-FOREIGN_PACKETS: Final = MetricFamily(
-    "monlat_foreign_packets_total",
+UNMATCHED_PACKETS: Final = MetricFamily(
+    "monlat_unmatched_packets_total",
     "counter",
     "Packets that look like a probe's and answer none of this agent's, by reason.",
 )
-REFUSED_FEEDBACK: Final = MetricFamily(
-    "monlat_refused_feedback_total", "counter", "What peers said of this node's probes and was not believed, by reason."
+REJECTED_FEEDBACK: Final = MetricFamily(
+    "monlat_rejected_feedback_total",
+    "counter",
+    "What peers said of this node's probes and was not believed, by reason.",
 )
 PEER_INFO: Final = MetricFamily(
     "monlat_peer_info", "gauge", "Always 1: the address, the zones and the interface of a measured pair."

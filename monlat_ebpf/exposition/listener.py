@@ -22,7 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
     host = host.removeprefix("[").removesuffix("]")
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if not 0 <= port <= 65535:
-        raise ConfigError(f"cannot listen on {shown}: a port is a number from 0 to 65535; mend --listen HOST:PORT")
+        raise ConfigError(f"cannot listen on {shown}: a port is a number from 0 to 65535; correct --listen HOST:PORT")
     try:
         return _dual_stack(port) if host in _ANY else _single(host, port)
     except OSError as error:

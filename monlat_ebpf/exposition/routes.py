@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
-from monlat_ebpf.exposition import api, negotiation, one_peer, text
+from monlat_ebpf.exposition import api, negotiation, peer_detail, text
 from monlat_ebpf.exposition.http import Request, Response, Route
-from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe
 
 Check = Callable[[], str | None]
@@ -27,7 +27,7 @@ _INDEX: Final = {
 
 
 def agent_routes(
-    snapshot: Callable[[], AgentSnapshot], healthy: Check, ready: Check, own: OwnMetrics, recent: Recent = lambda _: {}
+    snapshot: Callable[[], AgentSnapshot], healthy: Check, ready: Check, own: SelfMetrics, recent: Recent = lambda _: {}
 ) -> Mapping[str, Route]:
     """Return the routes of an agent. `snapshot` is called once a request, so an answer is of one instant.
 
@@ -48,7 +48,7 @@ def agent_routes(
     def peers(request: Request) -> Response:
         wanted = parse_qs(request.query).get("peer")
         if wanted:
-            body = one_peer.render_peer(snapshot(), wanted[-1], recent(wanted[-1]))
+            body = peer_detail.render_peer(snapshot(), wanted[-1], recent(wanted[-1]))
             return Response(body, api.CONTENT_TYPE)
         return Response(api.render_peers(snapshot()), api.CONTENT_TYPE)
 

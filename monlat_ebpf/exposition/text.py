@@ -97,12 +97,12 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.PROBE_ERRORS)
     for kind, count in sorted(snapshot.probe_errors.items()):
         yield b"monlat_probe_errors_total{%b} %d\n" % (label_text([("kind", kind)]), count)
-    yield _header(families.FOREIGN_PACKETS)
-    for reason, count in sorted(snapshot.foreign_packets.items()):
-        yield b"monlat_foreign_packets_total{%b} %d\n" % (label_text([("reason", reason)]), count)
-    yield _header(families.REFUSED_FEEDBACK)
-    for reason, count in sorted((snapshot.refused_feedback or {}).items()):
-        yield b"monlat_refused_feedback_total{%b} %d\n" % (label_text([("reason", reason)]), count)
+    yield _header(families.UNMATCHED_PACKETS)
+    for reason, count in sorted(snapshot.unmatched_packets.items()):
+        yield b"monlat_unmatched_packets_total{%b} %d\n" % (label_text([("reason", reason)]), count)
+    yield _header(families.REJECTED_FEEDBACK)
+    for reason, count in sorted((snapshot.rejected_feedback or {}).items()):
+        yield b"monlat_rejected_feedback_total{%b} %d\n" % (label_text([("reason", reason)]), count)
     yield _header(families.PEER_INFO)
     for labels, _ in rows:
         yield b"monlat_peer_info{%b} 1\n" % labels.info

@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 
 
-class Wake:
+class WakeEvent:
     """What threading.Event is, for signal handlers as well.
 
     A handler runs in the main thread between any two steps of it. Where that is inside `Event.wait` or

@@ -81,7 +81,7 @@ class WallClock:
         """How far the wall clock is ahead of the monotonic one, as `look` last found it."""
         return self._offsets[0].value
 
-    def look(self) -> int:
+    def poll(self) -> int:
         """Notice a step, if there was one, and return the monotonic clock. Call it before placing stamps."""
         reading = self._read()
         held = self._offsets[0]

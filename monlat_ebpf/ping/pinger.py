@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.abi.probes import TableSize, mapped
-from monlat_ebpf.host.wake_event import Wake
+from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.events import Ended, Event, Pending
 from monlat_ebpf.ping.user_space import SEQUENCES, Answer, Sent
 from monlat_ebpf.probing.ledger import InFlight, Outcome, outcome_of
-from monlat_ebpf.probing.prober import SETTLE_DELAY_NS
+from monlat_ebpf.probing.prober import RESOLVE_DELAY_NS
 from monlat_ebpf.sources import Source
 
 _KERNEL_TICK_NS: Final = 2_000_000
@@ -55,7 +55,7 @@ class Plan:
 class Pinger:
     """Probes one address through `echo`, with `source` taking the kernel's stamps."""
 
-    def __init__(self, source: Source, echo: Echo, address: Address, plan: Plan, stop: Wake) -> None:
+    def __init__(self, source: Source, echo: Echo, address: Address, plan: Plan, stop: WakeEvent) -> None:
         self._source = source
         self._echo = echo
         self._family = Family.of(address)
@@ -91,7 +91,7 @@ class Pinger:
             yield from self._settle(time.monotonic_ns())
             if self._next_send_ns is None and not self._open:
                 return
-            awaited: list[Echo | Wake] = [self._echo, self._stop]
+            awaited: list[Echo | WakeEvent] = [self._echo, self._stop]
             readable, _, _ = select.select(awaited, [], [], self._wait_seconds())
             if self._echo in readable:
                 for answer in self._echo.receive():
@@ -110,7 +110,7 @@ class Pinger:
         now = time.monotonic_ns()
         moments = [] if self._next_send_ns is None else [self._next_send_ns]
         for pending in self._open.values():
-            moments.append(pending.probe.deadline_ns + SETTLE_DELAY_NS)
+            moments.append(pending.probe.deadline_ns + RESOLVE_DELAY_NS)
             if pending.is_answered:
                 moments.append(now + _KERNEL_TICK_NS)
         return max(min(moments) - now, 0) / NANOSECONDS_PER_SECOND
@@ -150,7 +150,7 @@ class Pinger:
 
     def _settle(self, now_ns: int) -> Iterator[Event]:
         for pending in list(self._open.values()):
-            closed = now_ns >= pending.probe.deadline_ns + SETTLE_DELAY_NS
+            closed = now_ns >= pending.probe.deadline_ns + RESOLVE_DELAY_NS
             if not closed and not pending.is_answered:
                 continue  # user space will see it too, or the deadline comes
             outcome = outcome_of(pending.probe, self._source.table.completion(pending.slot), closed=closed)

@@ -10,7 +10,7 @@ REST_NS: Final = 1_000_000_000
 """Before a place is used again: the kernel program may be about to write to it on another processor."""
 
 
-class FreePlaces:
+class IndexPool:
     """The free ones of `count` places. Times are nanoseconds of one clock."""
 
     def __init__(self, count: int) -> None:

@@ -18,11 +18,11 @@ from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, bucket_of
 from monlat_ebpf.abi.icmp_names import error_name
 from monlat_ebpf.abi.probes import mapped
-from monlat_ebpf.host.wake_event import Wake
+from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
-from monlat_ebpf.probing.feedback import Dialogue, Memory, new_nonce
-from monlat_ebpf.probing.index_pool import FreePlaces
+from monlat_ebpf.probing.feedback import FeedbackChannel, Memory, new_nonce
+from monlat_ebpf.probing.index_pool import IndexPool
 from monlat_ebpf.probing.ledger import InFlight, Ledger, Outcome, outcome_of
 from monlat_ebpf.probing.one_way import OneWay
 from monlat_ebpf.probing.recent import recent_probe
@@ -35,10 +35,10 @@ _LOG = logging.getLogger(__name__)
 IDLE_TURN_SECONDS: Final = 5.0
 """Without peers the loop turns all the same, so that /healthz can tell idle from dead."""
 
-SETTLE_DELAY_NS: Final = 10_000_000
+RESOLVE_DELAY_NS: Final = 10_000_000
 """Between a deadline and its reading: a processor that had the reply in hand may have been interrupted."""
 
-_UNTOLD: Final = OneWay()
+_UNREPORTED: Final = OneWay()
 """Of a peer that tells nothing."""
 
 
@@ -90,15 +90,15 @@ class Prober:
         self._send_delay = send_delay
         self._schedule_lag = schedule_lag
         self._on_outcome = on_outcome
-        conversations = source.conversations
-        self._dialogue = Dialogue(conversations, source.table, wall_clock or WallClock()) if conversations else None
+        sessions = source.sessions
+        self._feedback = FeedbackChannel(sessions, source.table, wall_clock or WallClock()) if sessions else None
         self._identifier = secrets.randbelow(1 << 16)
         self._lock = threading.Lock()
-        self._wake = Wake()
+        self._wake = WakeEvent()
         self._stopping = False
         self.last_turn_ns = time.monotonic_ns()
         self._targets: dict[TargetKey, Target] = {}
-        self._free = FreePlaces(source.table.size.targets)
+        self._free = IndexPool(source.table.size.targets)
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random())
         self._to_settle: deque[tuple[int, Target, int]] = deque()  # time, target, sequence
         self._errors: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class Prober:
             for key in change.removed:
                 self._remove(key)
             if change.removed:
-                self._serve_neighbours()  # before their places are others': the kernel program writes where it is told
+                self._update_peer_index()  # before their places are others': the kernel program writes where it is told
             self._logged = {logged for logged in self._logged if logged[0] in self._targets}
             for key, want in change.kept.items():
                 target = self._targets[key]
@@ -125,7 +125,7 @@ class Prober:
             now = time.monotonic_ns()
             for key, want in change.added.items():
                 self._add(key, want, now)
-            self._serve_neighbours()
+            self._update_peer_index()
             if change.refused and change.refused != self._refused:
                 _LOG.warning(
                     "%d peers are not probed, there is room for %d (--max-peers): %s",
@@ -206,9 +206,9 @@ class Prober:
         slot = target.index * layout.PROBES_PER_TARGET + place
         nonce = new_nonce(place)
         feedback = echo.NO_FEEDBACK
-        if self._dialogue is not None:
-            self._dialogue.listen(target.index, target.memory)
-            feedback = self._dialogue.feedback(target.index)
+        if self._feedback is not None:
+            self._feedback.listen(target.index, target.memory)
+            feedback = self._feedback.feedback(target.index)
         target.memory.remember(nonce, ledger.sent)
         request = echo.echo_request(target.key.family, self._identifier, slot, ledger.sent, nonce, feedback)
         sent_ns = time.monotonic_ns()
@@ -221,7 +221,7 @@ class Prober:
         except OSError as error:
             self._send_failed(target, place, sequence, error)
         else:
-            self._to_settle.append((deadline_ns + SETTLE_DELAY_NS, target, sequence))
+            self._to_settle.append((deadline_ns + RESOLVE_DELAY_NS, target, sequence))
 
     def _send_failed(self, target: Target, place: int, sequence: int, error: OSError) -> None:
         number = error.errno or 0
@@ -256,8 +256,8 @@ class Prober:
         outcome = outcome_of(probe, completion, closed=closed)
         if outcome is None:
             return
-        if outcome.result is Result.LOST_NETWORK and self._dialogue is not None:
-            where = self._dialogue.where_lost(
+        if outcome.result is Result.LOST_NETWORK and self._feedback is not None:
+            where = self._feedback.where_lost(
                 target.index, target.memory, probe.sequence, completion.transmitted_ns, target.ledger.max_rtt_ns
             )
             outcome = replace(outcome, result=where)
@@ -293,27 +293,27 @@ class Prober:
 
     def _clear(self, index: int) -> None:
         self._source.table.clear_target(index)
-        if self._dialogue is not None:
-            self._dialogue.conversations.clear(index)
+        if self._feedback is not None:
+            self._feedback.sessions.clear(index)
 
-    def _serve_neighbours(self) -> None:
-        if self._dialogue is None:
+    def _update_peer_index(self) -> None:
+        if self._feedback is None:
             return
-        homeless = self._dialogue.set_neighbours({each.mapped: each.index for each in self._targets.values()})
-        if homeless:
-            _LOG.warning("%d addresses find no place in the table of neighbours: their dwell is not measured", homeless)
+        unplaced = self._feedback.set_peer_index({each.mapped: each.index for each in self._targets.values()})
+        if unplaced:
+            _LOG.warning("%d addresses find no place in the table of neighbours: their dwell is not measured", unplaced)
 
     def _recent(self, target: Target) -> list[RecentProbe]:
         self._settle_answered(target)
         offset, wall_offset_ns = None, time.time_ns() - time.monotonic_ns()
-        if self._dialogue is not None:
-            self._dialogue.listen(target.index, target.memory)
-            offset, wall_offset_ns = target.memory.one_way.clock_offset(), self._dialogue.wall_offset_ns
+        if self._feedback is not None:
+            self._feedback.listen(target.index, target.memory)
+            offset, wall_offset_ns = target.memory.one_way.clock_offset(), self._feedback.wall_offset_ns
         probes = []
         for sequence, result in target.ledger.last_ended():
             slot = target.index * layout.PROBES_PER_TARGET + sequence % layout.PROBES_PER_TARGET
             stamps = self._source.table.stamps(slot)
-            told = self._dialogue.conversations.told_of(target.index, stamps.nonce) if self._dialogue else None
+            told = self._feedback.sessions.peer_report_of(target.index, stamps.nonce) if self._feedback else None
             probes.append(recent_probe(sequence, result, stamps, told, offset, wall_offset_ns))
         return probes
 
@@ -321,11 +321,11 @@ class Prober:
         ledger, table = target.ledger, self._source.table
         late, duplicates = table.late_and_duplicates(target.index)
         network_rtt = dwell = None
-        if self._dialogue is not None:
-            self._dialogue.listen(target.index, target.memory)
-            network_rtt = self._dialogue.conversations.network_rtt(target.index)
-            dwell = self._dialogue.conversations.dwell(target.index)
-        one_way = target.memory.one_way if target.memory.is_told_lately else _UNTOLD
+        if self._feedback is not None:
+            self._feedback.listen(target.index, target.memory)
+            network_rtt = self._feedback.sessions.network_rtt(target.index)
+            dwell = self._feedback.sessions.dwell(target.index)
+        one_way = target.memory.one_way if target.memory.is_reported_lately else _UNREPORTED
         last = one_way.last
         return PairSnapshot(
             to=target.key.peer,

@@ -1,6 +1,6 @@
 """The last probes of a target, one by one: what `monlat explain` draws. Pure.
 
-The table keeps a probe's stamps, and the conversation what its peer told of it, until the probe's place is needed
+The table keeps a probe's stamps, and the session what its peer told of it, until the probe's place is needed
 again. So the last PROBES_PER_TARGET probes can be told without any memory of their own.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from monlat_ebpf.abi.probes import Stamps
-from monlat_ebpf.abi.sessions import Told
+from monlat_ebpf.abi.sessions import PeerReport
 from monlat_ebpf.model import ClockOffset, RecentProbe, Result
 
 DRIFT_NS: Final = 1_000_000
@@ -17,7 +17,12 @@ DRIFT_NS: Final = 1_000_000
 
 
 def recent_probe(
-    sequence: int, result: Result, stamps: Stamps, told: Told | None, offset: ClockOffset | None, wall_offset_ns: int
+    sequence: int,
+    result: Result,
+    stamps: Stamps,
+    told: PeerReport | None,
+    offset: ClockOffset | None,
+    wall_offset_ns: int,
 ) -> RecentProbe:
     """Return the probe that `stamps` are of, on the wall clock that is `wall_offset_ns` ahead of CLOCK_MONOTONIC."""
     transmitted = stamps.transmitted_ns

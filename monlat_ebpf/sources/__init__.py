@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
-from monlat_ebpf.abi.sessions import Conversations
+from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address
 
 
@@ -21,7 +21,7 @@ class Source(Protocol):
     table: ProbeTable
 
     @property
-    def conversations(self) -> Conversations | None:
+    def sessions(self) -> Sessions | None:
         """What the peers' agents tell; None where the source does not see the peers' requests."""
 
     def reserve(self, targets: int) -> None:
@@ -33,7 +33,7 @@ class Source(Protocol):
         Raises OSError as the system call does.
         """
 
-    def trouble(self) -> Mapping[str, int]:
+    def errors(self) -> Mapping[str, int]:
         """Return how often what went wrong, by reason."""
 
     def close(self) -> None:

@@ -6,7 +6,7 @@
     device      RawDevice: a TUN or TAP device, whose wire is a descriptor; injects packets
     reflector   Reflector: answers echo requests after an exact delay, and notes when it did
     plan        Plan, Rule, Record: which request meets which action, and the truth about what was done
-    speech      Speech: what the reflector tells of its answers, as a peer's agent does
+    emulated_peer      EmulatedPeer: what the reflector tells of its answers, as a peer's agent does
     actions     what the reflector may do with a request: Answer, Drop, Double, IcmpError, ...
     packets     IPv4, IPv6 and ICMP as bytes
 

@@ -3,12 +3,12 @@
 
 python=/usr/bin/python3 # the distribution's: only that one sees its BCC
 
-# Make or mend ROOT/.venv. Two stamps inside it say what it was made from: the environment, and what pip installed.
+# Make or repair ROOT/.venv. Two stamps inside it say what it was made from: the environment, and what pip installed.
 install_venv() { # ROOT EXTRAS DEBIAN
 	local root=$1 extras=$2 debian=$3 venv=$1/.venv environment packages
 	unset PYTHONHOME PYTHONPATH # another Python's modules would shadow ours
 	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-		die "$python is missing or older than 3.11: 'apt-get install --reinstall python3' mends it."
+		die "$python is missing or older than 3.11: 'apt-get install --reinstall python3' remedies it."
 	environment="Debian $debian, $("$python" -V), $venv"
 	packages="$extras $(sha256sum <"$root/pyproject.toml")"
 

@@ -241,7 +241,7 @@ def test_stop_does_not_wait_for_the_server(server: FakeApiServer, tmp_path: Path
 def test_trouble_is_logged_once_and_so_is_its_end(
     server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Seven failures of a kind are one warning that says what mends it; one line more says that it is over."""
+    """Seven failures of a kind are one warning that says what remedies it; one line more says that it is over."""
     caplog.set_level("INFO")
     server.answer = status(403)
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:

@@ -169,7 +169,7 @@ def test_the_age_of_the_last_event_begins_anew_with_each(server: FakeApiServer, 
 def test_a_list_over_max_peers_is_refused_whole(
     server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Three nodes where two are allowed keep the last list; the error is told once and says how to mend it."""
+    """Three nodes where two are allowed keep the last list; the error is told once and says how to fix it."""
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), max_peers=2) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n4", "10.0.0.4")))

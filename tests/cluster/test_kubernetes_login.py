@@ -141,7 +141,7 @@ def test_home_is_looked_into_last(pod: Path, tmp_path: Path, monkeypatch: pytest
 
 
 def test_no_pod_and_no_kubeconfig_is_an_error(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names both ways to mend it."""
+    """It names both ways to fix it."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     text = error_of(KubernetesConfig())
     assert "KUBERNETES_SERVICE_HOST is not set" in text

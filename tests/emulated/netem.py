@@ -51,7 +51,7 @@ class Measured:
     pairs: dict[str, list[PairSnapshot]]
     far_pairs: list[PairSnapshot]
     rtts: dict[str, list[int]]
-    foreign: dict[str, int]
+    unmatched: dict[str, int]
     timer_lateness_ns: float
 
     def check_median(self, wire: str, truth_ns: int) -> float:
@@ -113,7 +113,7 @@ def measured() -> Iterator[Measured]:
                 for peer in peers
             }
             by_wire = {peer.name: [pair for pair in pairs if pair.to == peer.name] for peer in peers}
-            yield Measured(wires, by_wire, far.pairs(), rtts, near.foreign(), lateness.median_ns)
+            yield Measured(wires, by_wire, far.pairs(), rtts, near.unmatched(), lateness.median_ns)
 
 
 def _measurement(namespace: Namespace, peers: Sequence[Peer]) -> Measurement:
@@ -203,9 +203,9 @@ def test_far_end(measured: Measured) -> None:
         assert network * 1000 < FAR_END_MS / 2
 
 
-def test_nothing_is_foreign(measured: Measured) -> None:
+def test_nothing_is_unmatched(measured: Measured) -> None:
     """No packet of all this is taken for a stranger's, and none came late."""
-    assert measured.foreign == {}
+    assert measured.unmatched == {}
     assert [pair.late for pairs in measured.pairs.values() for pair in pairs] == [0] * 2 * len(DISTURBANCES)
 
 

@@ -54,4 +54,4 @@ def test_every_probe_is_stamped_by_napi() -> None:
     assert counted[NAPI] >= 2 * PROBES
     assert counted.keys() == {"net_dev_start_xmit", NAPI}
     assert {pair.device for pair in pairs} == {DEVICE}
-    assert near.foreign() == {}
+    assert near.unmatched() == {}

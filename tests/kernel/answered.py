@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.probes import Stamps, TableSize, mapped
-from monlat_ebpf.abi.sessions import Conversations
+from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
@@ -46,8 +46,8 @@ class Bed:
     wire: list[bytes] = field(default_factory=list)
 
     @property
-    def conversations(self) -> Conversations:
-        return self.source.conversations
+    def sessions(self) -> Sessions:
+        return self.source.sessions
 
     @property
     def stamps(self) -> Stamps:
@@ -98,15 +98,15 @@ class Bed:
         return [each for each in self.wire if each[at : at + len(whole)] == whole]
 
     def refused(self) -> dict[str, int]:
-        return {reason: count for reason, count in self.conversations.refused_feedback().items() if count}
+        return {reason: count for reason, count in self.sessions.rejected_feedback().items() if count}
 
     def network_rtts(self) -> list[int]:
         """How many samples of the network RTT each target has."""
-        return [self.conversations.network_rtt(target).count for target in range(TARGETS)]
+        return [self.sessions.network_rtt(target).count for target in range(TARGETS)]
 
     def dwells(self) -> list[int]:
         """How many samples of this node's dwell each target has."""
-        return [self.conversations.dwell(target).count for target in range(TARGETS)]
+        return [self.sessions.dwell(target).count for target in range(TARGETS)]
 
 
 @contextmanager
@@ -117,8 +117,8 @@ def bed(version: int) -> Iterator[Bed]:
         try:
             known = ((PEER, TARGET), (OTHER_PEER, OTHER_TARGET))
             addresses = {mapped(ip_address(address[version])): target for address, target in known}
-            assert source.conversations.set_neighbours(addresses) == 0
-            source.conversations.set_wall_offset(time.time_ns() - time.monotonic_ns())
+            assert source.sessions.set_peer_index(addresses) == 0
+            source.sessions.set_wall_offset(time.time_ns() - time.monotonic_ns())
             yield Bed(version, namespace, source, device)
         finally:
             source.close()

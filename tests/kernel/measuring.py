@@ -102,9 +102,9 @@ class Measurement:
     def results(self) -> Counter[Result]:
         return Counter(outcome.result for outcome in self.outcomes.values())
 
-    def foreign(self) -> dict[str, int]:
+    def unmatched(self) -> dict[str, int]:
         """The reasons that were counted at all."""
-        return {reason: count for reason, count in self.source.table.foreign_packets().items() if count}
+        return {reason: count for reason, count in self.source.table.unmatched_packets().items() if count}
 
     def pairs(self) -> list[PairSnapshot]:
         with self._namespace.entered():

@@ -119,7 +119,7 @@ def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
-    """The line names address and mending; no kernel program was loaded for it."""
+    """The line names address and repairing; no kernel program was loaded for it."""
     with Namespace("agent") as namespace:
         with namespace.entered():
             taken = socket.create_server(("::", PORT), family=socket.AF_INET6)

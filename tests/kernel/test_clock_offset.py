@@ -8,7 +8,7 @@ from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.model import PairSnapshot, Result
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
-from testkit.emulated_peer import Speech
+from testkit.emulated_peer import EmulatedPeer
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
@@ -80,8 +80,8 @@ def test_a_clock_that_is_stepped_is_reported_anew(whose: str) -> None:
             assert pair.network_rtt is not None
             longest = max(index for index, count in enumerate(pair.rtt.buckets) if count)
             assert not any(pair.network_rtt.buckets[longest + 1 :])
-        assert near.source.conversations is not None
-        assert not any(near.source.conversations.refused_feedback().values())
+        assert near.source.sessions is not None
+        assert not any(near.source.sessions.rejected_feedback().values())
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_asymmetry_shows_as_half_of_it(forward_ms: int, return_ms: int, clock_ms
     That much theory predicts. The way through the TUN device, which the reflector does not know of, is all that the
     network RTT is longer than 10 ms, and adds to the error by half of it at most.
     """
-    speech = Speech(
+    emulated_peer = EmulatedPeer(
         forward_ns=forward_ms * MILLISECOND,
         return_ns=return_ms * MILLISECOND,
         after_ns=100 * MICROSECOND,
         clock_ns=clock_ms * MILLISECOND,
     )
-    plan = Plan(delay_ns=10 * MILLISECOND + 50 * MICROSECOND, speech=speech)
+    plan = Plan(delay_ns=10 * MILLISECOND + 50 * MICROSECOND, emulated_peer=emulated_peer)
     with (
         Namespace("agent") as namespace,
         Reflector(namespace, plan, spin=False),

@@ -94,7 +94,7 @@ def test_stack_is_stamped_at_the_wire_and_counts_once(stack: Callable[[Links], s
         measurement.wait()
         pairs = measurement.pairs()
     assert measurement.results() == {Result.REPLY: 2 * PROBES}
-    assert measurement.foreign() == {}
+    assert measurement.unmatched() == {}
     assert {pair.device for pair in pairs} == {"wire0"}
     assert [pair.duplicates for pair in pairs] == [0, 0]
     assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
@@ -122,4 +122,4 @@ def test_loopback_is_measured() -> None:
     assert measurement.results() == {Result.REPLY: 58}
     assert {pair.device for pair in pairs} == {"lo"}
     assert [pair.duplicates for pair in pairs] == [0, 0]
-    assert measurement.foreign() == {}
+    assert measurement.unmatched() == {}

@@ -43,7 +43,7 @@ def test_nothing_is_amiss_here() -> None:
 
 
 def test_in_a_pipe_it_is_plain_text() -> None:
-    """A line a check, no colours, the verdict last."""
+    """A line a check, no colours, the diagnosis last."""
     with Namespace("fit") as namespace:
         done = namespace.run(DOCTOR)
     assert (done.returncode, done.stderr) == (0, "")
@@ -87,7 +87,7 @@ def test_seccomp_is_told_apart_from_a_missing_capability() -> None:
     assert status == 1
     assert amiss(checks) == {"bpf call": "fail", "tracepoint source": "fail"}
     assert "seccomp" in checks["bpf call"]["found"]
-    assert "seccompProfile" in checks["bpf call"]["mend"]
+    assert "seccompProfile" in checks["bpf call"]["remedy"]
     assert "seccomp" in checks["tracepoint source"]["found"]
 
 
@@ -108,7 +108,7 @@ def test_a_node_that_answers_no_echo_is_warned_of() -> None:
         status, checks = doctor(namespace)
     assert (status, amiss(checks)) == (0, {"echo": "warn"})
     assert f"{ECHO}=1" in checks["echo"]["found"]
-    assert f"sysctl -w {ECHO}=0" in checks["echo"]["mend"]
+    assert f"sysctl -w {ECHO}=0" in checks["echo"]["remedy"]
     assert "127.0.0.1 lost_network, ::1 in " in checks["tracepoint source"]["found"]
 
 

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from bench.figures import quantile
+from bench.report import quantile
 from monlat_ebpf.model import Peer, Result
 from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Node, Pair

@@ -40,14 +40,14 @@ def test_answer_through_a_bridge_makes_one_dwell_up_to_the_wire() -> None:
             responder = TracepointSource(TableSize(2))
         try:
             neighbours = {mapped(ip_address(address)): target for target, address in enumerate(NEAR)}
-            assert responder.conversations.set_neighbours(neighbours) == 0
+            assert responder.sessions.set_peer_index(neighbours) == 0
             peer = Peer("far", tuple(ip_address(address) for address in FAR))
             queue = full_queue(Node("far", far, *FAR, device="wire0"), Node("near", near, *NEAR, device="wire0"))
             with queue:
                 with Measurement(near, [peer], probes=PROBES, interval_seconds=0.04) as measurement:
                     measurement.wait()
                 sent = [pair.sent for pair in measurement.pairs()]
-            dwells = [responder.conversations.dwell(target) for target in (0, 1)]
+            dwells = [responder.sessions.dwell(target) for target in (0, 1)]
         finally:
             responder.close()
     assert [dwell.count for dwell in dwells] == sent

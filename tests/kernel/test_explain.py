@@ -127,12 +127,12 @@ def test_the_part_that_was_made_slow_is_named(fresh_bed: Bed, cause: str) -> Non
     with full_queue(*place(fresh_bed)):
         wait_until(is_slow, seconds=60)
         looks += [fresh_bed.explained() for _ in range(LOOKS - 1)]
-    first = looks[0]["verdict"]
+    first = looks[0]["diagnosis"]
     assert first["risen"] == cause
     assert said in first["text"]
     assert ("It waits on the way there" in first["text"]) == (cause == "network")
     for pair in looks:
-        assert pair["verdict"]["largest"] == cause, pair
+        assert pair["diagnosis"]["largest"] == cause, pair
         for other in PARTS.keys() - {cause}:
             assert middle(pair, other) < 10 * MILLISECOND_US, (other, pair)
 
@@ -204,10 +204,10 @@ def test_without_a_route_the_reason_is_shown(bed: Bed) -> None:
     with Links(bed.node1.namespace) as links:
         links.delete_route("0.0.0.0/0", gateway="10.78.1.254")
         try:
-            wait_until(lambda: bed.explained()["verdict"]["lost_mostly"] == "send_error", seconds=60)
+            wait_until(lambda: bed.explained()["diagnosis"]["lost_mostly"] == "send_error", seconds=60)
             pair = bed.explained()
         finally:
             links.add_route("0.0.0.0/0", gateway="10.78.1.254")
     assert pair["route"] is None
     assert pair["route_error"].startswith("no route to 10.78.2.1: Network is unreachable. Look at")
-    assert "not sent: the system call failed" in pair["verdict"]["text"]
+    assert "not sent: the system call failed" in pair["diagnosis"]["text"]

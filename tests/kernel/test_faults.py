@@ -39,7 +39,7 @@ class Case:
     name: str
     action: Action
     result: Result
-    foreign: dict[str, int] = field(default_factory=dict)
+    unmatched: dict[str, int] = field(default_factory=dict)
     late: int = 0
     duplicates: int = 0
     errors: str = ""
@@ -72,7 +72,7 @@ def test_fault_is_counted_in_its_own_counter(case: Case) -> None:
             measurement.wait()
             pairs = measurement.pairs()
         assert measurement.results() == {case.result: PEERS}
-        assert measurement.foreign() == {reason: count * PEERS for reason, count in case.foreign.items()}
+        assert measurement.unmatched() == {reason: count * PEERS for reason, count in case.unmatched.items()}
         assert sum(pair.late for pair in pairs) == case.late * PEERS
         assert sum(pair.duplicates for pair in pairs) == case.duplicates * PEERS
         assert sum(pair.rtt.count for pair in pairs) == (PEERS if case.result is Result.REPLY else 0)
@@ -105,7 +105,7 @@ def test_icmp_error_ends_the_probe_as_unreachable(
             pairs = measurement.pairs()
         assert measurement.results() == {Result.UNREACHABLE: 23}
         assert measurement.prober.errors() == {name: 23}
-        assert measurement.foreign() == {}
+        assert measurement.unmatched() == {}
         assert sum(pair.rtt.count for pair in pairs) == 0
 
 
@@ -118,7 +118,7 @@ def test_icmp_error_that_quotes_too_little_is_counted(version: int, header: int)
         with Measurement(namespace, peers, interval_seconds=2.0, timeout_seconds=0.4) as measurement:
             measurement.wait()
         assert measurement.results() == {Result.LOST_NETWORK: 13}
-        assert measurement.foreign() == {"truncated_quote": 13}
+        assert measurement.unmatched() == {"truncated_quote": 13}
         assert measurement.prober.errors() == {}
 
 
@@ -128,7 +128,7 @@ def test_answer_in_a_priority_tagged_frame_is_measured() -> None:
         with Measurement(namespace, reflected_peers(PEERS), interval_seconds=2.0, timeout_seconds=0.4) as measurement:
             measurement.wait()
         assert measurement.results() == {Result.REPLY: PEERS}
-        assert measurement.foreign() == {}
+        assert measurement.unmatched() == {}
 
 
 def test_answers_out_of_order_all_count() -> None:

@@ -52,8 +52,8 @@ def test_feedback_makes_one_sample_of_the_network_rtt(bench: Bed) -> None:
     bench.answer()
     wall = bench.wall_ns()
     bench.ask(0xA0, 0, feedback(PROBE_NONCE, wall, DWELL_NS))
-    assert bench.conversations.network_rtt(TARGET) == of_samples([bench.rtt_ns - DWELL_NS])
-    told = bench.conversations.told(TARGET)
+    assert bench.sessions.network_rtt(TARGET) == of_samples([bench.rtt_ns - DWELL_NS])
+    told = bench.sessions.peer_report(TARGET)
     assert told is not None
     assert (told.nonce, told.peer_received_ns, told.dwell_ns) == (PROBE_NONCE, wall, DWELL_NS)
     assert bench.refused() == {}
@@ -87,7 +87,7 @@ def test_forged_feedback_changes_no_histogram(bench: Bed) -> None:
     assert bench.network_rtts() == [0, 0, 0]
     assert bench.dwells() == [0, 0, 0]
     assert [bench.source.table.histogram(target) for target in range(3)] == before
-    assert bench.conversations.told(TARGET) is None
+    assert bench.sessions.peer_report(TARGET) is None
 
 
 def test_a_clock_far_behind_is_refused_as_well(bench: Bed) -> None:
@@ -108,7 +108,7 @@ def test_repeated_feedback_counts_once(bench: Bed) -> None:
     bench.answer()
     for number in range(11):
         bench.ask(0x100 + number, number, feedback(PROBE_NONCE, bench.wall_ns(), DWELL_NS + number))
-    assert bench.conversations.network_rtt(TARGET) == of_samples([bench.rtt_ns - DWELL_NS])
+    assert bench.sessions.network_rtt(TARGET) == of_samples([bench.rtt_ns - DWELL_NS])
     assert bench.refused() == {}
 
 
@@ -121,7 +121,7 @@ def test_stale_feedback_is_of_no_probe(bench: Bed) -> None:
     bench.ask(0x20, 0, feedback(PROBE_NONCE, bench.wall_ns(), DWELL_NS))
     assert bench.refused() == {"nonce_mismatch": 1}
     assert bench.network_rtts() == [0, 0, 0]
-    assert bench.conversations.heard(TARGET) is None
+    assert bench.sessions.reception_report(TARGET) is None
     bench.ask(0x21, 1, feedback(newer, bench.wall_ns(), DWELL_NS))
     assert bench.network_rtts() == [0, 1, 0]
 
@@ -132,7 +132,7 @@ def test_feedback_on_a_lost_probe_says_only_that_it_arrived(bench: Bed) -> None:
     bench.ask(0x31, 0, feedback(PROBE_NONCE, bench.wall_ns(), DWELL_NS, before=0b101, after=0b10))
     assert bench.network_rtts() == [0, 0, 0]
     assert bench.refused() == {}
-    heard = bench.conversations.heard(TARGET)
+    heard = bench.sessions.reception_report(TARGET)
     assert heard is not None
     assert (heard.nonce, heard.before, heard.after) == (PROBE_NONCE, 0b101, 0b10)
 
@@ -166,7 +166,7 @@ def test_a_word_that_was_overtaken_does_not_take_back_a_newer_one(bench: Bed) ->
     bench.ask(0x65, 5)
     bench.ask(0x67, 7, feedback(second, bench.wall_ns(), DWELL_NS, before=1))
     bench.ask(0x66, 6, feedback(first, bench.wall_ns(), DWELL_NS))
-    heard = bench.conversations.heard(TARGET)
+    heard = bench.sessions.reception_report(TARGET)
     assert heard is not None
     assert (heard.nonce, heard.before) == (second, 1)
     assert bench.network_rtts() == [0, 2, 0]
@@ -191,8 +191,8 @@ def test_a_request_with_a_wrong_checksum_is_not_served(bench: Bed) -> None:
         bench.device.inject([whole[:-1] + bytes([whole[-1] ^ 1])])
     assert bench.dwells() == [0, 0, 0]
     assert bench.network_rtts() == [0, 0, 0]
-    assert bench.conversations.heard(TARGET) is None
-    assert not any(bench.conversations.feedback(TARGET, 0))
+    assert bench.sessions.reception_report(TARGET) is None
+    assert not any(bench.sessions.feedback(TARGET, 0))
 
 
 def test_a_request_doubled_by_the_network_makes_one_dwell(bench: Bed) -> None:
@@ -211,7 +211,7 @@ def test_a_request_doubled_by_the_network_makes_one_dwell(bench: Bed) -> None:
 
 def said_of(bench: Bed, target: int = TARGET) -> tuple[int, ...]:
     """Return what the next request would tell the peer: nonce, t2, dwell, and which others were seen."""
-    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.conversations.feedback(target, 0))
+    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.sessions.feedback(target, 0))
     return fields
 
 
@@ -221,7 +221,7 @@ def test_the_word_is_of_the_newest_request(bench: Bed) -> None:
     nonce, received, dwell, before, after = said_of(bench)
     assert (nonce, before, after) == (0xC1, 0, 0)
     assert 0 < received <= bench.wall_ns()
-    assert bench.conversations.dwell(TARGET) == of_samples([dwell])
+    assert bench.sessions.dwell(TARGET) == of_samples([dwell])
     assert said_of(bench, OTHER_TARGET) == (0, 0, 0, 0, 0)
 
 
@@ -261,7 +261,7 @@ def test_which_requests_were_seen_is_told_by_sequence(
 ) -> None:
     """What the word says after requests of these sequences, each with a nonce of its own."""
     bench = shared
-    bench.conversations.clear(TARGET)
+    bench.sessions.clear(TARGET)
     for order, sequence in enumerate(sequences):
         bench.ask((order + 1) << 32 | sequence % PLACES, sequence)
     nonce, _, _, seen_before, after = said_of(bench)
@@ -280,12 +280,12 @@ def test_two_thousand_peers_are_each_served_as_themselves(version: int) -> None:
             source = TracepointSource(TableSize(len(peers)))
         try:
             source.reserve(len(peers))
-            assert source.conversations.set_neighbours({mapped(peer): target for target, peer in enumerate(peers)}) == 0
+            assert source.sessions.set_peer_index({mapped(peer): target for target, peer in enumerate(peers)}) == 0
             made = Bed(version, namespace, source, device)
             for target, peer in enumerate(peers):
                 for number in range(1 + target % 3):
                     made.ask(1 << 32 | number, number, peer={version: str(peer)})
-            counts = [source.conversations.dwell(target).count for target in range(len(peers))]
+            counts = [source.sessions.dwell(target).count for target in range(len(peers))]
             assert counts == [1 + target % 3 for target in range(len(peers))]
         finally:
             source.close()

@@ -93,11 +93,11 @@ def test_forged_packets_are_counted_by_reason_and_not_recorded(
     """Of each forgery, the first 2 and then more by one: each counts under its own reason alone, none is recorded."""
     source, device = armed
     arm(source, version)
-    expected = dict.fromkeys(layout.FOREIGN_REASONS, 0)
+    expected = dict.fromkeys(layout.UNMATCHED_REASONS, 0)
     for extra, (reason, forgery) in enumerate(forged(version).items()):
         device.inject([forgery] * (2 + extra))
         expected[reason] = 2 + extra
-    assert source.table.foreign_packets() == expected
+    assert source.table.unmatched_packets() == expected
     assert sum(expected.values()) == 44
     assert source.table.completion(ARMED_SLOT).received_ns == 0
     assert source.table.completion(ARMED_SLOT).error_type == 0
@@ -114,7 +114,7 @@ def test_reply_to_a_probe_that_was_never_transmitted_has_no_rtt(
     arm(source, version)
     device.inject([reply(version, PEER[version], echo.payload(ARMED_SLOT, 1, NONCE))])
     assert source.table.completion(ARMED_SLOT).received_ns > 0
-    assert source.table.foreign_packets()["not_transmitted"] == 1
+    assert source.table.unmatched_packets()["not_transmitted"] == 1
     assert source.table.histogram(ARMED_SLOT // layout.PROBES_PER_TARGET).count == 0
 
 
@@ -129,7 +129,7 @@ def test_other_peoples_echoes_are_not_counted(armed: tuple[TracepointSource, Raw
     request = packets.echo_request(PEER[version], OURS[version], 7, 1, echo.payload(ARMED_SLOT, 1, NONCE))
     noise = [bytes([version << 4 | 5]) + bytes([fill]) * length for fill in (0, 255) for length in range(19, 120)]
     device.inject([of_ping, reply(version, PEER[version], bytes(other_version)), request, *noise])
-    assert not any(source.table.foreign_packets().values())
+    assert not any(source.table.unmatched_packets().values())
     assert source.table.completion(ARMED_SLOT).received_ns == 0
 
 
@@ -141,7 +141,7 @@ def test_another_namespace_is_none_of_our_business() -> None:
         try:
             arm(source, 4)
             device.inject(forged(4).values())
-            assert not any(source.table.foreign_packets().values())
+            assert not any(source.table.unmatched_packets().values())
         finally:
             source.close()
 
@@ -160,5 +160,5 @@ def test_flood_of_forged_packets_disturbs_no_probe() -> None:
         measurement.wait()
         pairs = measurement.pairs()
     assert measurement.results() == {Result.REPLY: 97}
-    assert measurement.foreign() == {"slot_out_of_range": flood_count}
+    assert measurement.unmatched() == {"slot_out_of_range": flood_count}
     assert sum(pair.rtt.count for pair in pairs) == 97

@@ -7,32 +7,32 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from bench.burdens import SharedLimit, saturation
-from bench.figures import quantile
+from bench.loads import SharedLimit, saturation
 from bench.probing_process import ProbingProcess
+from bench.report import quantile
 from monlat_ebpf.testbed.network import Pair
 
-BLOCKS = (167, 167, 165)  # idle and burdened in turn, so that whatever else the machine does meets both alike
+BLOCKS = (167, 167, 165)  # idle and loaded in turn, so that whatever else the machine does meets both alike
 PROBES = 499
 BOUND = 3
 PERIOD_US = 20_000  # a fifth of Kubernetes' own, so that the prober gets a turn 50 times a second
 
-BURDENS: dict[str, Callable[[ProbingProcess], AbstractContextManager[object]]] = {
+LOADS: dict[str, Callable[[ProbingProcess], AbstractContextManager[object]]] = {
     "busy thread": lambda process: process.busy(),
     "5 % of a core": lambda process: SharedLimit(process.pid, 0.05, PERIOD_US),
     "all cores saturated": lambda _process: saturation(),
 }
 
 
-@pytest.mark.parametrize("burden", BURDENS)
-def test_burden_on_the_prober_does_not_show_in_the_rtt(burden: str) -> None:
-    """Of 499 idle and 499 burdened probes all are answered, and the burdened p99 is under 3 times the idle one."""
+@pytest.mark.parametrize("load", LOADS)
+def test_load_on_the_prober_does_not_show_in_the_rtt(load: str) -> None:
+    """Of 499 idle and 499 loaded probes all are answered, and the loaded p99 is under 3 times the idle one."""
     idle: list[int] = []
-    burdened: list[int] = []
+    loaded: list[int] = []
     with Pair() as (here, there), ProbingProcess(here.namespace, "monlat", there.ipv4) as process:
         for probes in BLOCKS:
             idle += process.probe(probes)
-            with BURDENS[burden](process):
-                burdened += process.probe(probes)
-    assert (len(idle), len(burdened)) == (PROBES, PROBES)
-    assert quantile(burdened, 0.99) < BOUND * quantile(idle, 0.99)
+            with LOADS[load](process):
+                loaded += process.probe(probes)
+    assert (len(idle), len(loaded)) == (PROBES, PROBES)
+    assert quantile(loaded, 0.99) < BOUND * quantile(idle, 0.99)

@@ -15,14 +15,14 @@ ERRORS = "monlat_probe_errors_total"
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 SETTLING = 13
 """At 50 ms each: until the kernel has noticed what happened, and probes sent before it are past their 300 ms."""
-IN_TROUBLE = 23
+IN_ERROR = 23
 AFTERWARDS = 11
 
-Trouble = Callable[[bool], None]
+Errors = Callable[[bool], None]
 """Begins (True) and ends (False)."""
 
 
-def measured_in(trouble: Trouble, network: Network, directory: Path, peer: str = NODE2) -> tuple[Scrape, Scrape]:
+def measured_in(trouble: Errors, network: Network, directory: Path, peer: str = NODE2) -> tuple[Scrape, Scrape]:
     """Return scrapes between which 23 probes or more of each family ended that were sent in the trouble.
 
     Before it every probe is answered, and after it again.
@@ -31,7 +31,7 @@ def measured_in(trouble: Trouble, network: Network, directory: Path, peer: str =
         assert set(agent.wait_for_replies(3).results()) == {"reply"}
         trouble(True)
         begun = _after_results(agent, SETTLING)
-        ended = _after_results(agent, IN_TROUBLE)
+        ended = _after_results(agent, IN_ERROR)
         trouble(False)
         agent.wait_for_replies(3)  # a neighbour that was given up is asked for once in a second
         back = _after_results(agent, SETTLING)
@@ -60,7 +60,7 @@ def losses(begun: Scrape, ended: Scrape, **labels: str) -> dict[str, int]:
     return {result: count for result, count in grown.items() if count}
 
 
-def device_down(node: Node) -> Trouble:
+def device_down(node: Node) -> Errors:
     def set_down(begins: bool) -> None:
         with Links(node.namespace) as links:
             links.set_up(DEVICE, not begins)

@@ -40,7 +40,7 @@ ALWAYS = (
 SOMETIMES = tuple(entry(f"guest{number}", f"10.99.2.{number}") for number in range(3))
 MOVING = tuple(entry("mover", f"10.99.3.{number}") for number in range(2))
 RESULTS = {"reply", "lost_network", "lost_host", "unreachable", "send_error"}
-TOLD_BY_PEERS = {"lost_forward", "lost_return"}  # no agent runs at any of these
+REPORTED_BY_PEERS = {"lost_forward", "lost_return"}  # no agent runs at any of these
 
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -69,7 +69,7 @@ def test_every_probe_is_accounted_for_at_every_scrape(tmp_path: Path) -> None:
     assert scrapes == SCRAPES
     assert seen == RESULTS
     assert len(names) > 3
-    assert {labels["reason"] for labels, count in scrape.matching("monlat_foreign_packets_total") if count} >= {
+    assert {labels["reason"] for labels, count in scrape.matching("monlat_unmatched_packets_total") if count} >= {
         "nonce_mismatch",
         "bad_checksum",
     }
@@ -103,7 +103,7 @@ def _check_sums(scrape: Scrape) -> None:
     for labels, sent in scrape.matching("monlat_probes_sent_total"):
         which = {"to": labels["to"], "family": labels["family"]}
         results = scrape.matching("monlat_probe_results_total", **which)
-        assert {has["result"] for has, _ in results} == RESULTS | TOLD_BY_PEERS
+        assert {has["result"] for has, _ in results} == RESULTS | REPORTED_BY_PEERS
         in_flight = sent - sum(value for _, value in results)
         assert 0 <= in_flight <= 16, (which, scrape.results(**which))
         missing += in_flight

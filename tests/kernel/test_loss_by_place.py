@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
-from monlat_ebpf.abi.sessions import Conversations
+from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
@@ -35,14 +35,14 @@ class LimitedSource:
         self._left = limit
 
     @property
-    def conversations(self) -> Conversations:
-        return self._source.conversations
+    def sessions(self) -> Sessions:
+        return self._source.sessions
 
     def reserve(self, targets: int) -> None:
         self._source.reserve(targets)
 
-    def trouble(self) -> Mapping[str, int]:
-        return self._source.trouble()
+    def errors(self) -> Mapping[str, int]:
+        return self._source.errors()
 
     def send(self, packet: bytes, address: Address) -> None:
         if self._left == 0:

@@ -9,7 +9,7 @@ import pytest
 from monlat_ebpf.abi.histogram import of_samples
 from monlat_ebpf.model import Result
 from monlat_ebpf.testbed.namespace import Namespace
-from testkit.emulated_peer import Speech
+from testkit.emulated_peer import EmulatedPeer
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
@@ -33,8 +33,8 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
     device, from the driver's hook to the reflector's clock and back.
     """
     half_ns = delay_us * MICROSECOND // 2
-    speech = Speech(forward_ns=half_ns, return_ns=half_ns, after_ns=100 * MICROSECOND)
-    plan = Plan(delay_ns=2 * half_ns + PEERS_SHARE_NS, speech=speech)
+    emulated_peer = EmulatedPeer(forward_ns=half_ns, return_ns=half_ns, after_ns=100 * MICROSECOND)
+    plan = Plan(delay_ns=2 * half_ns + PEERS_SHARE_NS, emulated_peer=emulated_peer)
     with Namespace("agent") as namespace, Reflector(namespace, plan) as reflector:
         with Measurement(namespace, reflected_peers(PROBES), interval_seconds=INTERVAL_SECONDS) as measurement:
             measurement.wait()
@@ -45,13 +45,13 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
     fed = list(fed_probes(measurement.source, PROBES))
     assert len(fed) == PROBES
     assert refused(measurement.source) == {}
-    assert all(probe.dwell_ns == speech.dwell_ns(records[probe.nonce].turnaround_ns) for probe in fed)
+    assert all(probe.dwell_ns == emulated_peer.dwell_ns(records[probe.nonce].turnaround_ns) for probe in fed)
 
     samples = [probe.rtt_ns - probe.dwell_ns for probe in fed]
-    conversations = measurement.source.conversations
-    assert conversations is not None
+    sessions = measurement.source.sessions
+    assert sessions is not None
     for probe, sample in zip(fed, samples, strict=True):
-        assert conversations.network_rtt(probe.target) == of_samples([sample])
+        assert sessions.network_rtt(probe.target) == of_samples([sample])
     network_sums = sum(pair.network_rtt.sum_ns for pair in pairs if pair.network_rtt)
     assert network_sums + sum(probe.dwell_ns for probe in fed) == sum(pair.rtt.sum_ns for pair in pairs)
 

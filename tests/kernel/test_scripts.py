@@ -37,7 +37,7 @@ def refusal(command: list[str | Path]) -> str:
 
 @pytest.mark.parametrize("script", [["setup"], ["setup", "--dev"], ["demo", "--json"], ["test"]])
 def test_missing_root_is_one_sentence(script: list[str]) -> None:
-    """Without root each command says so, and how to mend it."""
+    """Without root each command says so, and how to fix it."""
     assert "sudo" in refusal([*AS_NOBODY, SCRIPTS / script[0], *script[1:]])
 
 

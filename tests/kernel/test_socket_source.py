@@ -1,4 +1,4 @@
-"""The socket source over the real kernel: the same verdicts as the tracepoint source, and honest stamps."""
+"""The socket source over the real kernel: the same diagnoses as the tracepoint source, and honest stamps."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def probe(
 
 
 def counted(source: Source) -> dict[str, int]:
-    return {reason: count for reason, count in source.table.foreign_packets().items() if count}
+    return {reason: count for reason, count in source.table.unmatched_packets().items() if count}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_every_probe_is_answered_over_both_families() -> None:
-    """101 probes of each family over one wire: 202 replies with an RTT, all sent by eth0, nothing foreign."""
+    """101 probes of each family over one wire: 202 replies with an RTT, all sent by eth0, nothing unmatched."""
     with Pair() as pair:
         peers = [Peer("node2", both_addresses())]
         with Measurement(
@@ -77,13 +77,13 @@ def test_every_probe_is_answered_over_both_families() -> None:
             outcomes = measurement.wait()
             snapshots = measurement.pairs()
             assert isinstance(measurement.source, SocketSource)
-            trouble = measurement.source.trouble()
+            trouble = measurement.source.errors()
     assert measurement.results() == {Result.REPLY: 202}
     assert all(0 < (outcome.rtt_ns or 0) < 50 * MILLISECOND for outcome in outcomes.values())
     assert all(0 < (outcome.send_delay_ns or 0) < 50 * MILLISECOND for outcome in outcomes.values())
     assert {snapshot.device for snapshot in snapshots} == {"eth0"}
     assert all(snapshot.rtt.count == snapshot.results[Result.REPLY] for snapshot in snapshots)
-    assert measurement.foreign() == {}
+    assert measurement.unmatched() == {}
     assert trouble == {}
 
 
@@ -122,7 +122,7 @@ def test_fault_is_counted_as_the_tracepoint_source_counts_it(case: Case) -> None
             measurement.wait()
             snapshots = measurement.pairs()
         assert measurement.results() == {case.result: PEERS}
-        assert measurement.foreign() == {reason: count * PEERS for reason, count in case.foreign.items()}
+        assert measurement.unmatched() == {reason: count * PEERS for reason, count in case.unmatched.items()}
         assert sum(snapshot.late for snapshot in snapshots) == case.late * PEERS
         assert sum(snapshot.duplicates for snapshot in snapshots) == case.duplicates * PEERS
         assert sum(snapshot.rtt.count for snapshot in snapshots) == (PEERS if case.result is Result.REPLY else 0)
@@ -144,7 +144,7 @@ def test_icmp_error_ends_the_probe_as_unreachable(
             snapshots = measurement.pairs()
         assert measurement.results() == {Result.UNREACHABLE: 23}
         assert measurement.prober.errors() == {name: 23}
-        assert measurement.foreign() == {}
+        assert measurement.unmatched() == {}
         assert sum(snapshot.rtt.count for snapshot in snapshots) == 0
 
 
@@ -211,10 +211,10 @@ def test_flood_is_counted_and_probing_goes_on() -> None:
             reflector.inject([forged] * 10007)
             for number in range(13):
                 probe(source, ip_address("10.99.1.1"), number)
-            overflow = source.trouble().get("receive_buffer_overflow", 0)
+            overflow = source.errors().get("receive_buffer_overflow", 0)
             assert counted(source).get("nonce_mismatch", 0) + overflow == 10007
             assert set(counted(source)) == {"nonce_mismatch"}
-            assert set(source.trouble()) <= {"receive_buffer_overflow"}
+            assert set(source.errors()) <= {"receive_buffer_overflow"}
             assert source.table.histogram(0).count == 13
         finally:
             source.close()
@@ -231,7 +231,7 @@ def test_other_programs_pings_cost_nothing() -> None:
             assert " 59 received" in pings.stdout
             probe(source, both_addresses()[0], 0)
             assert counted(source) == {}
-            assert source.trouble() == {}
+            assert source.errors() == {}
         finally:
             source.close()
 
@@ -269,7 +269,7 @@ def test_first_probe_after_opening_has_its_stamps() -> None:
             try:
                 done = probe(source, both_addresses()[number % 2], number)
                 assert 0 < done.transmitted_ns < done.received_ns
-                assert source.trouble() == {}
+                assert source.errors() == {}
             finally:
                 source.close()
 

@@ -49,8 +49,8 @@ def test_another_namespace_is_not_stamped() -> None:
                 assert 0 < stamped.transmitted_ns < stamped.received_ns
                 assert (blank.transmitted_ns, blank.received_ns) == (0, 0)
             assert theirs.table.histogram(0).count == 0
-            assert sum(theirs.table.foreign_packets().values()) == 0
-            assert sum(ours.table.foreign_packets().values()) == 0
+            assert sum(theirs.table.unmatched_packets().values()) == 0
+            assert sum(ours.table.unmatched_packets().values()) == 0
         finally:
             ours.close()
             theirs.close()

@@ -37,4 +37,4 @@ def test_rtt_is_the_reflectors_turnaround(delay_us: int) -> None:
     assert min(errors) > 0
     assert median(errors) < 30 * MICROSECOND
     assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
-    assert measurement.foreign() == {}
+    assert measurement.unmatched() == {}

@@ -21,10 +21,10 @@ class Fed:
 
 def fed_probes(source: Source, targets: int) -> Iterator[Fed]:
     """Yield the last probe that the peer told of, of each of the first `targets`."""
-    conversations, table = source.conversations, source.table
-    assert conversations is not None
+    sessions, table = source.sessions, source.table
+    assert sessions is not None
     for target in range(targets):
-        told = conversations.told(target)
+        told = sessions.peer_report(target)
         if told is not None:
             stamps = table.stamps(target * layout.PROBES_PER_TARGET + told.nonce % layout.PROBES_PER_TARGET)
             assert stamps.nonce == told.nonce
@@ -33,5 +33,5 @@ def fed_probes(source: Source, targets: int) -> Iterator[Fed]:
 
 def refused(source: Source) -> dict[str, int]:
     """Return the reasons for which feedback was refused at all."""
-    assert source.conversations is not None
-    return {reason: count for reason, count in source.conversations.refused_feedback().items() if count}
+    assert source.sessions is not None
+    return {reason: count for reason, count in source.sessions.rejected_feedback().items() if count}

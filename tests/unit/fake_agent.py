@@ -52,8 +52,8 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "timeout_seconds": 0.5,
         "pairs": list(pairs),
         "probe_errors": {},
-        "foreign_packets": {},
-        "refused_feedback": {},
+        "unmatched_packets": {},
+        "rejected_feedback": {},
         "send_delay_ms": {"p50": 0.0801, "p99": 0.29},
         **changes,
     }

@@ -36,15 +36,15 @@ class FakeSource:
     """Calls `behaviour` with each probe that is sent; it may raise OSError, as sending does."""
 
     name = "fake"
-    conversations = None
+    sessions = None
 
     def __init__(self, targets: int, behaviour: Behaviour | None = None) -> None:
         size = TableSize(targets)
         self._probes = bytearray(size.probe_bytes)
         self._targets = bytearray(size.target_bytes)
-        self.table = ProbeTable(size, self._probes, self._targets, bytearray(size.foreign_bytes))
+        self.table = ProbeTable(size, self._probes, self._targets, bytearray(size.unmatched_bytes))
         self.sent: list[Sent] = []
-        self.foreign = 0
+        self.unmatched = 0
         self.behaviour: Behaviour = behaviour or self.answer
 
     def reserve(self, targets: int) -> None:
@@ -64,7 +64,7 @@ class FakeSource:
         self.sent.append(probe)
         self.behaviour(probe)
 
-    def trouble(self) -> dict[str, int]:
+    def errors(self) -> dict[str, int]:
         return {}
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class FakeSource:
         if self._is_there(probe):
             self.finish(probe, at_ns)
         else:
-            self.foreign += 1
+            self.unmatched += 1
 
     def finish(self, probe: Sent, at_ns: int) -> None:
         """Do what follows once the probe was found in its place, as a processor that was interrupted there does."""

@@ -42,7 +42,7 @@ class Bench:
     def _note(self, target: Target, outcome: Outcome) -> None:
         self.outcomes.append((target.key.peer, outcome))
 
-    def look(self) -> dict[tuple[str, str], PairSnapshot]:
+    def poll(self) -> dict[tuple[str, str], PairSnapshot]:
         """Return all pairs by peer and family, each checked on its own."""
         pairs = {(pair.to, str(pair.family)): pair for pair in self.prober.pairs()}
         for pair in pairs.values():
@@ -51,7 +51,7 @@ class Bench:
         return pairs
 
     def pair(self, peer: str, family: str = "ipv4") -> PairSnapshot:
-        return self.look()[peer, family]
+        return self.poll()[peer, family]
 
     def sent(self, peer: str, family: str = "ipv4") -> int:
         return self.pair(peer, family).sent

@@ -56,8 +56,8 @@ def agent(pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
         timeout_seconds=0.5,
         pairs=pairs,
         probe_errors={"ENETUNREACH": 2, "host_unreachable": 3},
-        foreign_packets={"no_probe": 0, "nonce_mismatch": 7},
-        refused_feedback={"nonce_mismatch": 3, "unknown_peer": 0},
+        unmatched_packets={"no_probe": 0, "nonce_mismatch": 7},
+        rejected_feedback={"nonce_mismatch": 3, "unknown_peer": 0},
         send_delay=histogram({36: 1, 49: 1}, 84_000),
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.discovery.backoff import Backoff, RequestBudget, parse_retry_after
+from monlat_ebpf.discovery.backoff import Backoff, RateLimiter, parse_retry_after
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -46,13 +46,13 @@ def test_a_year_of_failures_overflows_nothing() -> None:
 
 def test_a_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
     """Three at once, then one a second: the fourth waits 1 s, the fifth 2 s."""
-    budget = RequestBudget(per_second=1, burst=3)
+    budget = RateLimiter(per_second=1, burst=3)
     assert [budget.take(now=100) for _ in range(5)] == [0, 0, 0, 1, 2]
 
 
 def test_idle_time_earns_no_more_than_the_burst() -> None:
     """After an hour of silence there are three at once again, not 3600."""
-    budget = RequestBudget(per_second=1, burst=3)
+    budget = RateLimiter(per_second=1, burst=3)
     budget.take(now=0)
     assert [budget.take(now=3600) for _ in range(4)] == [0, 0, 0, 1]
 
@@ -60,7 +60,7 @@ def test_idle_time_earns_no_more_than_the_burst() -> None:
 @given(st.lists(st.floats(min_value=0, max_value=2), min_size=1, max_size=101))
 def test_no_stretch_of_time_has_more_than_its_share(pauses: list[float]) -> None:
     """However requests come, n of them take at least n - 3 seconds."""
-    budget = RequestBudget(per_second=1, burst=3)
+    budget = RateLimiter(per_second=1, burst=3)
     now, sent = 0.0, []
     for pause in pauses:
         now += pause

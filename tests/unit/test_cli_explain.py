@@ -18,7 +18,7 @@ from monlat_ebpf.cli.screen import as_text
 from monlat_ebpf.errors import AgentUnreachable, UnknownPeer
 from monlat_ebpf.exposition.api import AgentDocument
 from monlat_ebpf.exposition.client import ask_about
-from monlat_ebpf.exposition.one_peer import ExplainedPairDocument, ProbeDocument
+from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, ProbeDocument
 from tests.unit.fake_agent import answer, pair, probe, serving
 from tests.unit.terminal import in_a_terminal
 
@@ -131,7 +131,7 @@ def test_notes_say_when_the_peer_tells_nothing() -> None:
     ]
 
 
-def test_the_verdict_compares_with_what_the_agent_calls_usual() -> None:
+def test_the_diagnosis_compares_with_what_the_agent_calls_usual() -> None:
     """A dwell of 60 ms where 0.0502 - 0.0152 = 0.035 ms are usual; with queueing there is a direction to name."""
     slow = explained(*[probe(number, rtt_us=60_030.0, dwell_us=60_000.0) for number in range(5)])
     found = explain_text.judge(AGENT, slow)
@@ -176,7 +176,7 @@ def test_a_terminal_gets_coloured_bars() -> None:
     assert "left out to fit: PROBE, SENT" in shown
 
 
-def test_json_has_verdict_and_route() -> None:
+def test_json_has_diagnosis_and_route() -> None:
     """The agent's answer, and for each pair what is made of it."""
     said = answer(pair("node2", probes=[probe(7)], **HERE))
     with serving(said) as url:
@@ -184,7 +184,7 @@ def test_json_has_verdict_and_route() -> None:
     (found,) = document["pairs"]
     assert found["route"] == {"device": "lo", "gateway": "", "source": "127.0.0.1"}
     assert found["route_error"] == ""
-    assert (found["verdict"]["largest"], found["verdict"]["risen"]) == ("send_delay", None)
+    assert (found["diagnosis"]["largest"], found["diagnosis"]["risen"]) == ("send_delay", None)
     assert {key: found[key] for key in said["pairs"][0]} == said["pairs"][0]
     assert {key: document[key] for key in said if key != "pairs"} == {key: said[key] for key in said if key != "pairs"}
 

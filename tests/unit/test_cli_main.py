@@ -79,7 +79,7 @@ def test_no_command_shows_the_help_and_fails() -> None:
     ],
 )
 def test_an_impossible_command_line_is_one_line_and_exit_status_2(arguments: list[str], line: str) -> None:
-    """No traceback, no usage block: what is wrong and how to mend it."""
+    """No traceback, no usage block: what is wrong and how to fix it."""
     done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 

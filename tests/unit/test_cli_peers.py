@@ -124,8 +124,8 @@ def test_no_agent_says_which_url_and_how_to_start_one() -> None:
         (b"[]", "its answer to /api/v1/peers is no JSON object"),
         (
             {"node": "node1", "pairs": []},
-            "its answer to /api/v1/peers lacks foreign_packets, interval_seconds, probe_errors, refused_feedback, "
-            "send_delay_ms, source, source_reason, timeout_seconds (is it a monlat of another version?)",
+            "its answer to /api/v1/peers lacks interval_seconds, probe_errors, rejected_feedback, "
+            "send_delay_ms, source, source_reason, timeout_seconds, unmatched_packets (is it a monlat of another version?)",
         ),
         (
             answer({}) | {"pairs": None},

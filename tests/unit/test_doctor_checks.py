@@ -26,11 +26,11 @@ def amiss(facts: Facts) -> list[Check]:
 
 
 def test_a_healthy_machine_has_nothing_to_mend() -> None:
-    """Thirteen checks, all well, each saying why it is made and none how to mend what is not broken."""
+    """Thirteen checks, all well, each saying why it is made and none how to fix what is not broken."""
     checks = examine(HEALTHY)
     assert [check.status for check in checks] == [Status.OK] * 13
     assert len({check.name for check in checks}) == 13
-    assert all(check.found and check.why and not check.mend for check in checks)
+    assert all(check.found and check.why and not check.remedy for check in checks)
     assert is_ok(checks)
 
 
@@ -85,7 +85,7 @@ def test_one_thing_amiss_is_one_check_that_says_how_to_mend_it(
     assert (check.name, check.status) == (name, status)
     assert found in check.found
     assert check.why
-    assert check.mend
+    assert check.remedy
     assert is_ok(examine(facts)) == (status == "warn")
 
 
@@ -118,6 +118,6 @@ def test_the_document() -> None:
         "status": "warn",
         "found": "TCP port 10045 is taken, and not by an agent",
         "why": "the agent serves its measurements there",
-        "mend": "end what listens there (ss -ltnp 'sport = :10045'), or give the agent another port with --listen",
+        "remedy": "end what listens there (ss -ltnp 'sport = :10045'), or give the agent another port with --listen",
     }
     assert document(examine(replace(HEALTHY, bcc_error="none")))["ok"] is False

@@ -18,10 +18,10 @@ def test_a_line_a_check_and_what_to_do_under_it() -> None:
         "ok    BTF           readable",
         "warn  firewall      a rule of chain \\x1b[31mx",
         "                    why it matters: it stops probes",
-        "                    to mend it: accept ICMP echo",
+        "                    to fix it: accept ICMP echo",
         "fail  capabilities  missing: CAP_BPF",
         "                    why it matters: it loads the program",
-        "                    to mend it: run as root",
+        "                    to fix it: run as root",
         "an agent cannot measure at driver level here",
     ]
     assert [line.status for line in lines(CHECKS, None)][:2] == [Status.OK, Status.WARN]
@@ -33,6 +33,6 @@ def test_lines_are_broken_to_the_terminal() -> None:
         "warn  firewall  a rule of chain \\x1b[31mx",
         "                why it matters: it stops",
         "                probes",
-        "                to mend it: accept ICMP echo",
+        "                to fix it: accept ICMP echo",
         "an agent can measure at driver level here",
     ]

@@ -70,8 +70,8 @@ def test_answering_pair_has_the_documented_shape() -> None:
             }
         ],
         "probe_errors": {"ENETUNREACH": 2, "host_unreachable": 3},
-        "foreign_packets": {"no_probe": 0, "nonce_mismatch": 7},
-        "refused_feedback": {"nonce_mismatch": 3, "unknown_peer": 0},
+        "unmatched_packets": {"no_probe": 0, "nonce_mismatch": 7},
+        "rejected_feedback": {"nonce_mismatch": 3, "unknown_peer": 0},
         "send_delay_ms": {"p50": 0.021579, "p99": network_p99},
     }
 
@@ -103,13 +103,15 @@ def test_peer_that_never_answered_has_nulls() -> None:
 
 def test_peer_that_tells_nothing_has_nulls() -> None:
     """What takes an agent at the peer is null, and so is the send delay of an agent that has sent nothing."""
-    document = document_of(replace(snapshots.agent([snapshots.NEVER_ANSWERED]), refused_feedback=None, send_delay=None))
+    document = document_of(
+        replace(snapshots.agent([snapshots.NEVER_ANSWERED]), rejected_feedback=None, send_delay=None)
+    )
     pair = document["pairs"][0]
     assert pair["network_rtt_ms"] == {"last": None, "p50": None, "p99": None}
     assert pair["dwell_ms"] == {"p50": None, "p99": None}
     assert (pair["peer_dwell_ms"], pair["clock_offset_ms"], pair["clock_offset_error_ms"]) == (None, None, None)
     assert pair["queueing_ms"] is None
-    assert document["refused_feedback"] == {}
+    assert document["rejected_feedback"] == {}
     assert document["send_delay_ms"] == {"p50": None, "p99": None}
 
 

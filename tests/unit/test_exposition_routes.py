@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from monlat_ebpf.exposition.http import MetricsServer
-from monlat_ebpf.exposition.own import OwnMetrics
 from monlat_ebpf.exposition.routes import agent_routes
+from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe, Result
 from tests.unit import snapshots
 
@@ -39,7 +39,7 @@ class SmallAgent:
         )
         return {Family.IPV4: [probe]} if peer == "node2" else {}
 
-    def routes_with(self, own: OwnMetrics) -> MetricsServer:
+    def routes_with(self, own: SelfMetrics) -> MetricsServer:
         routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, own, self.recent)
         return MetricsServer("127.0.0.1", 0, routes, count_error=own.count_http_error)
 
@@ -52,7 +52,7 @@ def agent() -> SmallAgent:
 @pytest.fixture
 def connection(agent: SmallAgent) -> Iterator[HTTPConnection]:
     with (
-        agent.routes_with(OwnMetrics()) as server,
+        agent.routes_with(SelfMetrics()) as server,
         closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
     ):
         yield connection
@@ -148,7 +148,7 @@ def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
             return super().snapshot()
 
     with (
-        Moody().routes_with(OwnMetrics()) as server,
+        Moody().routes_with(SelfMetrics()) as server,
         closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
     ):
         assert get(connection, "/metrics")[0] == 500

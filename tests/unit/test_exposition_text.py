@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from monlat_ebpf.exposition.chunks import CHUNK_BYTES
-from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.exposition.text import TextExposition
 from monlat_ebpf.model import AgentSnapshot, PairSnapshot
 from tests.unit import snapshots
@@ -53,7 +53,7 @@ def test_small_cluster_is_the_golden_file() -> None:
 
 def test_promtool_finds_nothing_to_say() -> None:
     """`promtool check metrics` accepts an agent's whole text and has no advice on names, types and help."""
-    text = text_of(snapshots.SMALL_CLUSTER) + OwnMetrics().render()
+    text = text_of(snapshots.SMALL_CLUSTER) + SelfMetrics().render()
     check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.abi.sessions import Heard
+from monlat_ebpf.abi.sessions import ReceptionReport
 from monlat_ebpf.model import Result
 from monlat_ebpf.probing.feedback import Memory, new_nonce, where_lost
 
@@ -39,14 +39,14 @@ CASES = [
 )
 def test_where_probe_100_was_lost(named: int, before: int, after: int, at_ns: int, expected: Result) -> None:
     """The peer's last word came at that time, named that sequence, and said that of those around it."""
-    assert where_lost(100, SENT, Heard(at_ns, 1, before, after), named, LONGEST) is expected
+    assert where_lost(100, SENT, ReceptionReport(at_ns, 1, before, after), named, LONGEST) is expected
 
 
 def test_without_a_word_nothing_is_known() -> None:
     """No agent there, a word on a probe too old to be remembered, or no RTT yet that tells late from soon."""
     assert where_lost(100, SENT, None, None, LONGEST) is UNKNOWN
-    assert where_lost(100, SENT, Heard(LATE, 1, 0, 0), None, LONGEST) is UNKNOWN
-    assert where_lost(100, SENT, Heard(LATE, 1, 0, 0), 99, None) is UNKNOWN
+    assert where_lost(100, SENT, ReceptionReport(LATE, 1, 0, 0), None, LONGEST) is UNKNOWN
+    assert where_lost(100, SENT, ReceptionReport(LATE, 1, 0, 0), 99, None) is UNKNOWN
 
 
 def test_nonces_name_their_place_and_are_never_zero() -> None:

@@ -195,7 +195,7 @@ def test_port_in_use_is_a_clear_error(server: MetricsServer) -> None:
         MetricsServer("127.0.0.1", server.port, ROUTES)
 
 
-def test_foreign_address_is_a_clear_error() -> None:
+def test_unmatched_address_is_a_clear_error() -> None:
     """An address of another machine cannot be listened on."""
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1:0: no interface of this node has this address"):
         MetricsServer("192.0.2.1", 0, ROUTES)

@@ -36,13 +36,13 @@ def test_probe_and_target_are_laid_out_as_c_does() -> None:
     assert layout.PROBE.format == "<QQQ16sQQIBBBB"
     assert layout.TARGET.size == 4 * 8 + 186 * 8
     assert layout.TARGET.offset("buckets") == 32
-    assert layout.FOREIGN.size == 10 * 8
+    assert layout.UNMATCHED.size == 10 * 8
 
 
-def test_foreign_reasons_are_in_the_order_of_the_array() -> None:
+def test_unmatched_reasons_are_in_the_order_of_the_array() -> None:
     """The n-th name is that of the constant n, and the array has a place for each."""
-    assert len(layout.FOREIGN_REASONS) == layout.CONSTANTS["FOREIGN_REASONS"]
-    assert [layout.CONSTANTS[f"FOREIGN_{reason.upper()}"] for reason in layout.FOREIGN_REASONS] == list(range(10))
+    assert len(layout.UNMATCHED_REASONS) == layout.CONSTANTS["UNMATCHED_REASONS"]
+    assert [layout.CONSTANTS[f"UNMATCHED_{reason.upper()}"] for reason in layout.UNMATCHED_REASONS] == list(range(10))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.abi.peer_index import build, neighbour_hash, neighbours_for
+from monlat_ebpf.abi.peer_index import address_hash, build, entries_for
 from monlat_ebpf.abi.probes import mapped
 
 ENTRY = struct.Struct("<16sII")
@@ -19,7 +19,7 @@ STEPS = 12
 def find(table: bytes, places: int, address: bytes) -> int | None:
     """Search as bpf/responder.h does: from the hash on, at most STEPS places, to the first empty one."""
     for step in range(STEPS):
-        found, target, used = ENTRY.unpack_from(table, (neighbour_hash(address) + step) % places * ENTRY.size)
+        found, target, used = ENTRY.unpack_from(table, (address_hash(address) + step) % places * ENTRY.size)
         if not used:
             return None
         if found == address:
@@ -34,13 +34,13 @@ def entries(table: bytes) -> dict[bytes, int]:
 
 @given(st.sets(st.binary(min_size=16, max_size=16), max_size=64), st.sampled_from([1, 2, 4, 16, 64, 256]))
 def test_what_is_found_is_what_stands_there(addresses: set[bytes], places: int) -> None:
-    """Any set in a table of any size: each is found or homeless, never both, and strangers are never found."""
+    """Any set in a table of any size: each is found or unplaced, never both, and strangers are never found."""
     targets = {address: number for number, address in enumerate(sorted(addresses))}
-    table, homeless = build(targets, places)
+    table, unplaced = build(targets, places)
     assert len(table) == places * ENTRY.size
-    housed = {address: target for address, target in targets.items() if address not in homeless}
+    housed = {address: target for address, target in targets.items() if address not in unplaced}
     assert entries(table) == housed
-    assert {address: find(table, places, address) for address in targets} == targets | dict.fromkeys(homeless)
+    assert {address: find(table, places, address) for address in targets} == targets | dict.fromkeys(unplaced)
     assert find(table, places, b"a stranger's one") is None or b"a stranger's one" in targets
 
 
@@ -56,24 +56,24 @@ CLUSTERS = {
 
 @pytest.mark.parametrize("addresses", CLUSTERS.values(), ids=CLUSTERS.keys())
 def test_large_clusters_find_room_for_all(addresses: list[str]) -> None:
-    """Some 5,000 addresses as clusters number them: none is homeless, each is found as itself."""
+    """Some 5,000 addresses as clusters number them: none is unplaced, each is found as itself."""
     targets = {mapped(ip_address(address)): number for number, address in enumerate(addresses)}
     assert len(targets) == len(addresses)
-    places = neighbours_for(len(targets))
-    table, homeless = build(targets, places)
-    assert homeless == ()
+    places = entries_for(len(targets))
+    table, unplaced = build(targets, places)
+    assert unplaced == ()
     assert all(find(table, places, address) == target for address, target in targets.items())
 
 
-def test_more_than_fit_are_homeless() -> None:
+def test_more_than_fit_are_unplaced() -> None:
     """Of 13 addresses in a table of 4 places 9 have none: every search would pass the places of all."""
     targets = {bytes([number] * 16): number for number in range(13)}
-    table, homeless = build(targets, 4)
-    assert len(homeless) == 9
+    table, unplaced = build(targets, 4)
+    assert len(unplaced) == 9
     assert len(entries(table)) == 4
 
 
 def test_places_are_a_power_of_two_and_four_times_the_targets() -> None:
     """So that a mask picks the place, and three of four places or more are empty."""
     for targets, places in ((1, 4), (2, 8), (3, 16), (1_000, 4_096), (1_024, 4_096), (1_025, 8_192)):
-        assert neighbours_for(targets) == places
+        assert entries_for(targets) == places

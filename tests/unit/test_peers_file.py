@@ -206,12 +206,12 @@ GOOD = "- {name: node2, addresses: [10.0.0.2]}\n"
     ],
 )
 def test_a_wrong_entry_is_refused_with_line_and_field(text: str, message: str) -> None:
-    """The message begins with file and line, and names the field and the mend."""
+    """The message begins with file and line, and names the field and the remedy."""
     assert refusal(text) == f"peers.yaml:{message}"
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "mend"),
+    ("text", "line", "remedy"),
     [
         (GOOD + "- name: [a\n", 3, "look for a missing quote, bracket, colon or space here or just above"),
         ("- name: node2\n\taddresses: [10.0.0.2]\n", 2, "YAML indents with spaces, not with tabs"),
@@ -219,11 +219,11 @@ def test_a_wrong_entry_is_refused_with_line_and_field(text: str, message: str) -
         (GOOD + "- name: 'node3\n", 3, "look for a missing quote, bracket, colon or space here or just above"),
     ],
 )
-def test_a_syntax_error_is_refused_with_line_and_likely_mend(text: str, line: int, mend: str) -> None:
-    """What the YAML library says stands between the line and what most likely mends it."""
+def test_a_syntax_error_is_refused_with_line_and_likely_mend(text: str, line: int, remedy: str) -> None:
+    """What the YAML library says stands between the line and what most likely remedies it."""
     message = refusal(text)
     assert message.startswith(f"peers.yaml:{line}: this is no YAML: ")
-    assert message.endswith(f"; {mend}")
+    assert message.endswith(f"; {remedy}")
 
 
 def test_a_control_character_is_refused_with_its_line() -> None:

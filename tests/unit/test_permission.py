@@ -34,7 +34,7 @@ def test_a_missing_capability_is_named_before_all_else() -> None:
     )
     assert refusal is not None
     assert refusal.why == "this process lacks CAP_PERFMON, without which no kernel program is loaded"
-    assert "securityContext.capabilities.add" in refusal.mend
+    assert "securityContext.capabilities.add" in refusal.remedy
 
 
 def test_a_user_namespace_makes_capabilities_worthless() -> None:
@@ -42,17 +42,17 @@ def test_a_user_namespace_makes_capabilities_worthless() -> None:
     refusal = why_refused(Rights(ENOUGH, initial_user_namespace=False))
     assert refusal is not None
     assert "user namespace" in refusal.why
-    assert "hostUsers" in refusal.mend
+    assert "hostUsers" in refusal.remedy
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_seccomp_is_what_refuses_the_call_where_a_filter_is_on(number: int) -> None:
-    """Capabilities held, filter on, call refused: the profile, and the manifest that mends it, are named."""
+    """Capabilities held, filter on, call refused: the profile, and the manifest that remedies it, are named."""
     refusal = why_refused(Rights(ENOUGH, bpf_errno=number, seccomp=2))
     assert refusal is not None
     assert "seccomp" in refusal.why
     assert errno.errorcode[number] in refusal.why
-    assert "securityContext.seccompProfile" in refusal.mend
+    assert "securityContext.seccompProfile" in refusal.remedy
 
 
 def test_without_a_filter_a_refused_call_is_a_security_modules() -> None:
@@ -66,7 +66,7 @@ def test_a_kernel_without_the_call_says_so_itself() -> None:
     """ENOSYS without a filter is a kernel built without it."""
     refusal = why_refused(Rights(ENOUGH, bpf_errno=errno.ENOSYS))
     assert refusal is not None
-    assert "CONFIG_BPF_SYSCALL" in refusal.mend
+    assert "CONFIG_BPF_SYSCALL" in refusal.remedy
 
 
 def test_lockdown_for_confidentiality_forbids_reading_kernel_memory() -> None:
@@ -83,7 +83,7 @@ def test_locked_memory_is_suspected_on_old_kernels_alone() -> None:
     assert old is not None
     assert new is not None
     assert "65536 bytes" in old.why
-    assert "LimitMEMLOCK" in old.mend
+    assert "LimitMEMLOCK" in old.remedy
     assert "security module" in new.why
 
 

@@ -1,4 +1,4 @@
-"""Two views of one probe become one verdict."""
+"""Two views of one probe become one diagnosis."""
 
 from __future__ import annotations
 

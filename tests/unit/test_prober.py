@@ -88,7 +88,7 @@ def test_failing_sends_are_counted_and_logged_once(caplog: pytest.LogCaptureFixt
         wait_until(lambda: bench.decided("a") >= 30 and bench.decided("b") >= 30)
         bench.prober.stop()
         wait_until(lambda: bench.pair("a").in_flight == 0)
-    pairs = bench.look()
+    pairs = bench.poll()
     assert {only(pair) for pair in pairs.values()} == {Result.SEND_ERROR}
     errors = bench.prober.errors()
     assert set(errors) == {"ENETUNREACH", "EPERM"}

@@ -54,20 +54,20 @@ def test_the_account_is_right_at_every_look() -> None:
     stay = [peer("stays1", "10.1.0.1"), peer("stays2", "10.1.0.2")]
     with running(source, max_peers=20) as bench:
         bench.prober.set_peers(stay)
-        kept = bench.look()
+        kept = bench.poll()
         for _ in range(499):
             others = random.sample(range(12), random.randrange(12))
             moved = [peer(f"other{number}", f"10.2.{random.randrange(3)}.{number}") for number in others]
             bench.prober.set_peers(stay + moved)
-            seen = bench.look()
+            seen = bench.poll()
             assert set(seen) == {(each.name, "ipv4") for each in stay + moved}
             for key, pair in kept.items():
                 assert has_not_lost(pair, seen[key])
                 kept[key] = seen[key]
             wait_until(more_than(source, len(source.sent)))
         final = bench.pair("stays1")
-    told_by_peers = {Result.LOST_FORWARD, Result.LOST_RETURN}
-    assert {result for result, count in final.results.items() if count} == set(Result) - told_by_peers
+    reported_by_peers = {Result.LOST_FORWARD, Result.LOST_RETURN}
+    assert {result for result, count in final.results.items() if count} == set(Result) - reported_by_peers
 
 
 def test_a_peer_that_leaves_goes_at_once() -> None:
@@ -77,7 +77,7 @@ def test_a_peer_that_leaves_goes_at_once() -> None:
         bench.prober.set_peers([A, B])
         wait_until(lambda: bench.sent("a") >= 7 and bench.sent("b") >= 7)
         bench.prober.set_peers([B])
-        assert set(bench.look()) == {("b", "ipv4")}
+        assert set(bench.poll()) == {("b", "ipv4")}
         already = len(source.sent)
         wait_until(lambda: len(source.sent) >= already + 23)
         assert {str(sent.address) for sent in source.sent[already + 1 :]} == {"10.0.0.2"}
@@ -111,7 +111,7 @@ def test_a_peer_that_returns_starts_at_zero() -> None:
         bench.prober.set_peers([A])
         wait_until(lambda: bench.decided("a") >= 31)
         bench.prober.set_peers([])
-        assert bench.look() == {}
+        assert bench.poll() == {}
         source.finish(source.sent[-1], source.sent[-1].sent_ns + 2_000)
         source.behaviour = source.hold_back
         bench.prober.set_peers([A])
@@ -133,12 +133,12 @@ def test_an_answer_to_a_removed_peer_is_not_the_next_ones() -> None:
         of_a = source.sent[-16:]
         for probe in of_a[:8]:
             source.receive(probe, probe.sent_ns + 40_000)
-        assert source.foreign == 8
+        assert source.unmatched == 8
         bench.prober.set_peers([B])
         wait_until(lambda: bench.sent("b") >= 17)
         for probe in of_a[8:]:
             source.receive(probe, probe.sent_ns + 40_000)
-        assert source.foreign == 16
+        assert source.unmatched == 16
         wait_until(lambda: bench.decided("b") >= 23)
         pair = bench.pair("b")
     assert {probe.slot for probe in of_a} == {probe.slot for probe in source.sent if probe.address == B.addresses[0]}
@@ -174,13 +174,13 @@ def test_too_many_peers_are_named_once(caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.WARNING), running(FakeSource(4), interval=60, max_peers=2) as bench:
         bench.prober.set_peers(peers)
         bench.prober.set_peers(peers)
-        assert {name for name, _ in bench.look()} == {"a", "b"}
+        assert {name for name, _ in bench.poll()} == {"a", "b"}
         assert bench.prober.peer_count == 2
         assert [record.getMessage() for record in caplog.records] == [
             "2 peers are not probed, there is room for 2 (--max-peers): c, d"
         ]
         bench.prober.set_peers(peers[1:])
-        assert {name for name, _ in bench.look()} == {"b", "c"}
+        assert {name for name, _ in bench.poll()} == {"b", "c"}
     assert [record.getMessage() for record in caplog.records][1:] == [
         "1 peers are not probed, there is room for 2 (--max-peers): d"
     ]
@@ -191,7 +191,7 @@ def test_places_are_reused_without_end() -> None:
     with running(FakeSource(2), interval=0.002, max_peers=1) as bench:
         for number in range(997):
             bench.prober.set_peers([numbered(number)])
-            (pair,) = bench.look().values()
+            (pair,) = bench.poll().values()
             assert pair.to == f"peer{number:05}"
             assert pair.rtt.count <= pair.sent <= 3
 
@@ -230,6 +230,6 @@ def test_five_thousand_targets_are_all_probed() -> None:
         bench.prober.set_peers([numbered(number) for number in range(5_003)])
         wait_until(lambda: len(source.sent) >= 5_003, seconds=60)
         wait_until(lambda: min(bench.sent(f"peer{number:05}") for number in (0, 5_002)) >= 1)
-        pairs = bench.look()
+        pairs = bench.poll()
     assert len(pairs) == 5_003
     assert all(pair.results[Result.REPLY] == pair.rtt.count for pair in pairs.values())

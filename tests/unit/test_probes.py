@@ -20,8 +20,8 @@ Parts = tuple[Memory, Memory, Memory]
 def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
     lengths = (TARGETS * 16 * PROBE, TARGETS * TARGET, 80)
     if request.param == "bytearray":
-        probes, targets, foreign = (bytearray(length) for length in lengths)
-        yield probes, targets, foreign
+        probes, targets, unmatched = (bytearray(length) for length in lengths)
+        yield probes, targets, unmatched
     else:
         with mmap.mmap(-1, lengths[0]) as a, mmap.mmap(-1, lengths[1]) as b, mmap.mmap(-1, lengths[2]) as c:
             yield a, b, c
@@ -33,9 +33,9 @@ def table(parts: Parts) -> ProbeTable:
 
 
 def test_sizes() -> None:
-    """A target has 16 places of 64 bytes and 1520 bytes of sums; foreign packets have 10 counters in all."""
+    """A target has 16 places of 64 bytes and 1520 bytes of sums; unmatched packets have 10 counters in all."""
     size = TableSize(7)
-    assert (size.slots, size.probe_bytes, size.target_bytes, size.foreign_bytes) == (112, 7168, 10_640, 80)
+    assert (size.slots, size.probe_bytes, size.target_bytes, size.unmatched_bytes) == (112, 7168, 10_640, 80)
 
 
 def test_addresses_are_sixteen_bytes() -> None:
@@ -96,10 +96,10 @@ def test_clearing_a_target_leaves_the_others_alone(table: ProbeTable, parts: Par
     assert targets[2 * TARGET :] == b"\xbb" * TARGET
 
 
-def test_foreign_packets_by_reason(table: ProbeTable, parts: Parts) -> None:
+def test_unmatched_packets_by_reason(table: ProbeTable, parts: Parts) -> None:
     """The n-th counter has the n-th reason's name."""
     struct.pack_into("<10Q", parts[2], 0, *range(100, 110))
-    counts = table.foreign_packets()
+    counts = table.unmatched_packets()
     assert counts["malformed_payload"] == 100
     assert counts["nonce_mismatch"] == 103
     assert counts["not_transmitted"] == 109

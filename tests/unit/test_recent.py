@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from monlat_ebpf.abi.probes import Stamps
-from monlat_ebpf.abi.sessions import Told
+from monlat_ebpf.abi.sessions import PeerReport
 from monlat_ebpf.model import ClockOffset, Family, RecentProbe, Result
 from monlat_ebpf.probing.ledger import Ledger, Outcome
 from monlat_ebpf.probing.recent import directions, recent_probe
@@ -22,7 +22,7 @@ AHEAD = 37_000_000  # of the peer's clock
 def test_a_told_probe_has_all_its_parts() -> None:
     """t0 1000, t1 1080, t2 1100, t3 1140, t4 1160 (us): 80 + 20 there + 40 dwell + 20 back, whatever the clocks say."""
     stamps = Stamps(nonce=5, sent_ns=1_000_000, transmitted_ns=1_080_000, received_ns=1_160_000)
-    told = Told(5, 1_100_000 + BOOT + AHEAD, 40_000)
+    told = PeerReport(5, 1_100_000 + BOOT + AHEAD, 40_000)
     assert recent_probe(7, Result.REPLY, stamps, told, ClockOffset(AHEAD, 20_000), BOOT) == RecentProbe(
         sequence=7,
         result=Result.REPLY,
@@ -122,10 +122,10 @@ def test_the_prober_tells_of_each_family_of_a_peer() -> None:
     with running(source, interval=0.005) as bench:  # most of the last 16 have ended at any time
         bench.prober.set_peers([peer("a", "10.0.0.1", "fd00::1")])
 
-        def told() -> Iterator[int]:
+        def reported() -> Iterator[int]:
             return (len(probes) for probes in bench.prober.recent("a").values())
 
-        wait_until(lambda: min(told(), default=0) > 2)
+        wait_until(lambda: min(reported(), default=0) > 2)
         recent = bench.prober.recent("a")
         assert bench.prober.recent("b") == {}
     assert recent.keys() == {Family.IPV4, Family.IPV6}

@@ -7,39 +7,39 @@ import struct
 import pytest
 
 from monlat_ebpf.abi.probes import TableSize
-from monlat_ebpf.abi.sessions import Conversations, Heard, Told, around
+from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
-EXCHANGE, CONVERSATION, HISTOGRAM, NEIGHBOUR = 56, 2 * (16 + 8 * 186) + 16 + 48, 16 + 8 * 186, 24
+EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 16 + 48, 16 + 8 * 186, 24
 DWELL_AT, STATE_AT = HISTOGRAM, 2 * HISTOGRAM + 16
 WALL = 1_700_000_000_000_000_000
 
 
 class Bench:
-    """Conversations over plain memory, which the methods write as the kernel program does."""
+    """Sessions over plain memory, which the methods write as the kernel program does."""
 
     def __init__(self) -> None:
         self.exchanges = bytearray(TARGETS * 16 * EXCHANGE)
-        self.sums = bytearray(TARGETS * CONVERSATION)
-        self.neighbours = bytearray(16 * NEIGHBOUR)
+        self.sums = bytearray(TARGETS * SESSION)
+        self.neighbours = bytearray(16 * PEER_ENTRY)
         self.settings = bytearray(8)
         self.refused = bytearray(4 * 8)
         memories = (self.exchanges, self.sums, self.neighbours, self.settings, self.refused)
-        self.conversations = Conversations(TableSize(TARGETS), *memories)
+        self.sessions = Sessions(TableSize(TARGETS), *memories)
 
     def seen(self, target: int, nonce: int, sequence: int, received: int, transmitted: int, requests: int = 1) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
         struct.pack_into("<QQQII", self.exchanges, at, nonce, received, transmitted, sequence, requests)
 
-    def told(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
+    def peer_report(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
         struct.pack_into("<QQQ", self.exchanges, at + 32, nonce, peer_received, dwell)
 
     def served(self, target: int, nonce: int, sequence: int, before: int) -> None:
-        struct.pack_into("<QII", self.sums, target * CONVERSATION + STATE_AT, nonce, sequence, before)
+        struct.pack_into("<QII", self.sums, target * SESSION + STATE_AT, nonce, sequence, before)
 
     def said(self, target: int = 1) -> tuple[int, ...]:
-        fields: tuple[int, ...] = struct.unpack("<QQIHH", self.conversations.feedback(target, WALL))
+        fields: tuple[int, ...] = struct.unpack("<QQIHH", self.sessions.feedback(target, WALL))
         return fields
 
 
@@ -50,7 +50,7 @@ def bench() -> Bench:
 
 def test_nothing_served_nothing_said(bench: Bench) -> None:
     """24 zeros: nothing to tell yet."""
-    assert bench.conversations.feedback(1, WALL) == bytes(24)
+    assert bench.sessions.feedback(1, WALL) == bytes(24)
 
 
 def test_the_newest_is_told_of_when_it_was_answered(bench: Bench) -> None:
@@ -106,7 +106,7 @@ def test_a_place_taken_by_a_newer_request_is_not_told_of(bench: Bench) -> None:
     """The kernel program had begun with the newer one: this request tells nothing rather than half of each."""
     bench.seen(1, 0x150, 86, 2_000, 0)
     bench.served(1, 0x50, 70, 0)
-    assert bench.conversations.feedback(1, WALL) == bytes(24)
+    assert bench.sessions.feedback(1, WALL) == bytes(24)
 
 
 @pytest.mark.parametrize(
@@ -127,44 +127,44 @@ def test_what_was_seen_around_an_earlier_one(before: int, back: int, expected: t
 
 def test_what_the_peer_told_and_what_was_heard(bench: Bench) -> None:
     """The probe whose dwell was told, by its place; the last word on what was seen; None of targets without."""
-    struct.pack_into("<QQIIQ", bench.sums, CONVERSATION + STATE_AT + 16, 5_000, 0x77, 0b11, 0b1, 0x93)
-    bench.told(1, 0x93, WALL, 250)
-    assert bench.conversations.told(1) == Told(0x93, WALL, 250)
-    assert bench.conversations.heard(1) == Heard(5_000, 0x77, 0b11, 0b1)
+    struct.pack_into("<QQIIQ", bench.sums, SESSION + STATE_AT + 16, 5_000, 0x77, 0b11, 0b1, 0x93)
+    bench.peer_report(1, 0x93, WALL, 250)
+    assert bench.sessions.peer_report(1) == PeerReport(0x93, WALL, 250)
+    assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1)
     for other in (0, 2):
-        assert bench.conversations.told(other) is None
-        assert bench.conversations.heard(other) is None
-    bench.told(1, 0xA3, WALL, 300)  # its place is taken
-    assert bench.conversations.told(1) is None
+        assert bench.sessions.peer_report(other) is None
+        assert bench.sessions.reception_report(other) is None
+    bench.peer_report(1, 0xA3, WALL, 300)  # its place is taken
+    assert bench.sessions.peer_report(1) is None
 
 
 def test_histograms_are_read_by_target(bench: Bench) -> None:
     """The network RTT first, the dwell behind it."""
-    struct.pack_into("<QQQ", bench.sums, 2 * CONVERSATION, 7, 700, 7)
-    struct.pack_into("<QQ", bench.sums, 2 * CONVERSATION + DWELL_AT, 3, 300)
-    struct.pack_into("<Q", bench.sums, 2 * CONVERSATION + DWELL_AT + 16 + 8 * 185, 3)
-    network, dwell = bench.conversations.network_rtt(2), bench.conversations.dwell(2)
+    struct.pack_into("<QQQ", bench.sums, 2 * SESSION, 7, 700, 7)
+    struct.pack_into("<QQ", bench.sums, 2 * SESSION + DWELL_AT, 3, 300)
+    struct.pack_into("<Q", bench.sums, 2 * SESSION + DWELL_AT + 16 + 8 * 185, 3)
+    network, dwell = bench.sessions.network_rtt(2), bench.sessions.dwell(2)
     assert (network.count, network.sum_ns, network.buckets[0]) == (7, 700, 7)
     assert (dwell.count, dwell.sum_ns, dwell.buckets[185]) == (3, 300, 3)
-    assert bench.conversations.network_rtt(1).count == bench.conversations.dwell(1).count == 0
+    assert bench.sessions.network_rtt(1).count == bench.sessions.dwell(1).count == 0
 
 
 def test_clearing_a_target_leaves_the_others_alone(bench: Bench) -> None:
     """Its 16 exchanges and its sums are zeros; those before and after keep every byte."""
     bench.exchanges[:] = b"\xaa" * len(bench.exchanges)
     bench.sums[:] = b"\xbb" * len(bench.sums)
-    bench.conversations.clear(1)
+    bench.sessions.clear(1)
     of_one = 16 * EXCHANGE
     assert bench.exchanges == b"\xaa" * of_one + bytes(of_one) + b"\xaa" * of_one
-    assert bench.sums == b"\xbb" * CONVERSATION + bytes(CONVERSATION) + b"\xbb" * CONVERSATION
+    assert bench.sums == b"\xbb" * SESSION + bytes(SESSION) + b"\xbb" * SESSION
 
 
 def test_settings_and_refusals(bench: Bench) -> None:
     """The wall clock may be behind the monotonic one; reasons are in the order of the header."""
-    bench.conversations.set_wall_offset(-2)
+    bench.sessions.set_wall_offset(-2)
     assert bench.settings == b"\xfe" + b"\xff" * 7
     struct.pack_into("<4Q", bench.refused, 0, 11, 12, 13, 14)
-    assert bench.conversations.refused_feedback() == {
+    assert bench.sessions.rejected_feedback() == {
         "unknown_peer": 11,
         "nonce_mismatch": 12,
         "dwell_over_rtt": 13,
@@ -175,7 +175,7 @@ def test_settings_and_refusals(bench: Bench) -> None:
 def test_neighbours_that_leave_are_strangers(bench: Bench) -> None:
     """The table holds whom it was last given, each once, and nobody else."""
     first, second, third = (bytes([number] * 16) for number in (1, 2, 3))
-    assert bench.conversations.set_neighbours({first: 0, second: 1}) == 0
-    assert bench.conversations.set_neighbours({second: 1, third: 2}) == 0
+    assert bench.sessions.set_peer_index({first: 0, second: 1}) == 0
+    assert bench.sessions.set_peer_index({second: 1, third: 2}) == 0
     entries = struct.iter_unpack("<16sII", bench.neighbours)
     assert sorted(entry for entry in entries if entry[2]) == [(second, 1, 1), (third, 2, 1)]

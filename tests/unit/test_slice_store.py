@@ -11,7 +11,7 @@ from monlat_ebpf.discovery.endpointslices import Malformed, membership_of
 from monlat_ebpf.discovery.slice_store import SliceStore
 
 
-def told(name: str, version: str | None, *nodes: str) -> dict[str, Any]:
+def slice_of(name: str, version: str | None, *nodes: str) -> dict[str, Any]:
     entries = [{"nodeName": node, "addresses": [f"10.0.0.{node}"]} for node in nodes]
     return {"metadata": {"name": name, "resourceVersion": version}, "addressType": "IPv4", "endpoints": entries}
 
@@ -25,7 +25,7 @@ def test_events_in_any_order_end_in_the_same_state() -> None:
     for order in permutations([("one", "11", "1"), ("one", "12", "2"), ("two", "13", "3"), ("two", "14", "4")]):
         store = SliceStore()
         for name, version, node in order:
-            store.put(told(name, version, node))
+            store.put(slice_of(name, version, node))
         assert nodes(store) == ["2", "4"], order
 
 
@@ -33,51 +33,51 @@ def test_an_event_told_twice_changes_nothing() -> None:
     """The second telling is the same version."""
     store = SliceStore()
     for _ in range(2):
-        store.put(told("one", "11", "1"))
+        store.put(slice_of("one", "11", "1"))
     assert nodes(store) == ["1"]
 
 
 def test_versions_compare_as_numbers() -> None:
     """9 is older than 10, although it sorts after it as text."""
     store = SliceStore()
-    store.put(told("one", "10", "1"))
-    store.put(told("one", "9", "2"))
+    store.put(slice_of("one", "10", "1"))
+    store.put(slice_of("one", "9", "2"))
     assert nodes(store) == ["1"]
 
 
 def test_a_late_change_does_not_bring_a_deleted_slice_back() -> None:
     """The deletion was newer."""
     store = SliceStore()
-    store.put(told("one", "11", "1"))
-    store.delete(told("one", "13"))
-    store.put(told("one", "12", "2"))
+    store.put(slice_of("one", "11", "1"))
+    store.delete(slice_of("one", "13"))
+    store.put(slice_of("one", "12", "2"))
     assert nodes(store) == []
 
 
 def test_a_late_deletion_does_not_remove_a_slice_made_anew() -> None:
     """The slice of the same name is newer than the deletion of the former one."""
     store = SliceStore()
-    store.put(told("one", "11", "1"))
-    store.put(told("one", "13", "2"))
-    store.delete(told("one", "12"))
+    store.put(slice_of("one", "11", "1"))
+    store.put(slice_of("one", "13", "2"))
+    store.delete(slice_of("one", "12"))
     assert nodes(store) == ["2"]
 
 
 def test_a_slice_made_anew_after_its_deletion_counts() -> None:
     """A name may come back."""
     store = SliceStore()
-    store.put(told("one", "11", "1"))
-    store.delete(told("one", "12"))
-    store.put(told("one", "13", "2"))
+    store.put(slice_of("one", "11", "1"))
+    store.delete(slice_of("one", "12"))
+    store.put(slice_of("one", "13", "2"))
     assert nodes(store) == ["2"]
 
 
 def test_deleting_what_is_not_known_does_nothing() -> None:
     """A watch may tell of slices that the list did not have."""
     store = SliceStore()
-    store.put(told("one", "11", "1"))
-    store.delete(told("other", "12"))
-    store.delete(told("other", "12"))
+    store.put(slice_of("one", "11", "1"))
+    store.delete(slice_of("other", "12"))
+    store.delete(slice_of("other", "12"))
     assert nodes(store) == ["1"]
 
 
@@ -85,21 +85,21 @@ def test_deleting_what_is_not_known_does_nothing() -> None:
 def test_a_version_that_is_no_number_always_counts(version: str | None) -> None:
     """There is nothing to compare; the order of arrival decides."""
     store = SliceStore()
-    store.put(told("one", "11", "1"))
-    store.put(told("one", version, "2"))
+    store.put(slice_of("one", "11", "1"))
+    store.put(slice_of("one", version, "2"))
     assert nodes(store) == ["2"]
-    store.delete(told("one", version))
+    store.delete(slice_of("one", version))
     assert nodes(store) == []
 
 
 def test_memory_of_deleted_slices_is_bounded() -> None:
     """After 1009 deletions the oldest are forgotten, and the slices that live are not."""
     store = SliceStore()
-    store.put(told("alive", "1", "1"))
+    store.put(slice_of("alive", "1", "1"))
     for number in range(1009):
-        store.delete(told(f"gone-{number}", "5"))
-    store.put(told("gone-8", "4", "2"))
-    store.put(told("gone-9", "4", "3"))
+        store.delete(slice_of(f"gone-{number}", "5"))
+    store.put(slice_of("gone-8", "4", "2"))
+    store.put(slice_of("gone-9", "4", "3"))
     assert nodes(store) == ["1", "2"]
 
 
@@ -109,7 +109,9 @@ def test_memory_of_deleted_slices_is_bounded() -> None:
 def test_an_object_without_a_name_is_malformed(raw: Any) -> None:
     """Within a list it is told and left out; as an event it is refused."""
     store = SliceStore()
-    assert [str(each) for each in store.put_all([raw, told("one", "1", "1")])] == ["an EndpointSlice without a name"]
+    assert [str(each) for each in store.put_all([raw, slice_of("one", "1", "1")])] == [
+        "an EndpointSlice without a name"
+    ]
     assert nodes(store) == ["1"]
     with pytest.raises(Malformed):
         store.put(raw)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.probes import mapped
 from monlat_ebpf.sources.socket.messages import (
-    Foreign,
     IcmpError,
     Message,
     Reply,
+    Unmatched,
     find_probe_in,
     parse_ipv4,
     parse_ipv6,
@@ -25,8 +25,8 @@ from testkit import packets
 US, PEER, ROUTER = {4: "10.1.0.1", 6: "fd01::1"}, {4: "10.1.0.2", 6: "fd01::2"}, {4: "10.1.0.9", 6: "fd01::9"}
 SLOT, SEQUENCE, NONCE = 37, 5, 0x1122334455667788
 PAYLOAD = struct.pack("<4sBBHIIQ32x", b"mnlt", 1, 0, 0, SLOT, SEQUENCE, NONCE)
-MALFORMED = Foreign(layout.FOREIGN_REASONS.index("malformed_payload"))
-TRUNCATED = Foreign(layout.FOREIGN_REASONS.index("truncated_quote"))
+MALFORMED = Unmatched(layout.UNMATCHED_REASONS.index("malformed_payload"))
+TRUNCATED = Unmatched(layout.UNMATCHED_REASONS.index("truncated_quote"))
 
 
 def parse(packet: bytes) -> Message | None:
@@ -148,7 +148,7 @@ def test_hostile_bytes_never_raise(version: int, cut: int, flips: dict[int, byte
     start = 40 if version == 6 else 0
     ours = bytes(packet)[start : start + cut]
     message = parse_ipv6(ours, bytes(16), bytes(16)) if version == 6 else parse_ipv4(ours)
-    assert message is None or isinstance(message, Reply | IcmpError | Foreign)
+    assert message is None or isinstance(message, Reply | IcmpError | Unmatched)
 
 
 @pytest.mark.parametrize("headers", [b"", bytes(14), bytes(18)])

@@ -124,7 +124,7 @@ def test_failure_is_counted_logged_once_and_survived(
         sockets.received.append(answer())
         sockets.wake()
         wait_until(lambda: receiver.table.completion(SLOT).received_ns > 0)
-    assert receiver.trouble() == {"receiver_error": 3}
+    assert receiver.errors() == {"receiver_error": 3}
     assert len(caplog.records) == 1
     assert "Network is down" in caplog.text
 
@@ -140,7 +140,7 @@ def test_one_sockets_failure_costs_the_others_nothing(receiver: Receiver, socket
         sockets.received.append(answer())
         assert not receiver.catch_up()
         assert receiver.table.completion(SLOT).received_ns > 0
-    assert receiver.trouble() == {"receiver_error": 1}
+    assert receiver.errors() == {"receiver_error": 1}
 
 
 def test_missing_stamps_and_overflow_are_counted(
@@ -152,8 +152,8 @@ def test_missing_stamps_and_overflow_are_counted(
         for sockets.overflow in (11, 17):
             sockets.received.append(answer()._replace(stamp_ns=0))
             sockets.wake()
-            wait_until(lambda: receiver.trouble().get("receive_buffer_overflow") == sockets.overflow)
-    assert receiver.trouble() == {"missing_stamp": 2, "receive_buffer_overflow": 17}
+            wait_until(lambda: receiver.errors().get("receive_buffer_overflow") == sockets.overflow)
+    assert receiver.errors() == {"missing_stamp": 2, "receive_buffer_overflow": 17}
     assert len(caplog.records) == 2
     assert receiver.table.completion(SLOT).received_ns == 0
 

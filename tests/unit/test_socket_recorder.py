@@ -1,4 +1,4 @@
-"""The verdicts of `bpf/core.h`, given in Python: what each stamp and message does to the table."""
+"""The diagnoses of `bpf/core.h`, given in Python: what each stamp and message does to the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from monlat_ebpf.abi.probes import Completion, TableSize, mapped
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address
-from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Reply
+from monlat_ebpf.sources.socket.messages import IcmpError, Reply, Unmatched
 from monlat_ebpf.sources.socket.recorder import Recorder
 from monlat_ebpf.sources.socket.table import SocketTable
 from tests.unit.socket_clocks import HOUR, MILLISECOND, Machine
@@ -42,15 +42,15 @@ class Bench:
     def transmit(self, slot: int = SLOT, nonce: int = NONCE, device: int = DEVICE) -> int:
         taken = self.machine.now
         stamp = self.machine.stamp()
-        self.recorder.transmitted(slot, nonce, stamp, device, self.clock.look())
-        self.recorder.settle(self.clock.look())
+        self.recorder.transmitted(slot, nonce, stamp, device, self.clock.poll())
+        self.recorder.settle(self.clock.poll())
         return taken
 
-    def receive(self, message: Reply | IcmpError | Foreign) -> int:
+    def receive(self, message: Reply | IcmpError | Unmatched) -> int:
         taken = self.machine.now
         stamp = self.machine.stamp()
-        self.recorder.received(message, stamp, self.clock.look())
-        self.recorder.settle(self.clock.look())
+        self.recorder.received(message, stamp, self.clock.poll())
+        self.recorder.settle(self.clock.poll())
         return taken
 
     def reply(self, checked: bytes = RIGHT) -> int:
@@ -64,8 +64,8 @@ class Bench:
         return self.table.completion(SLOT)
 
     @property
-    def foreign(self) -> dict[str, int]:
-        return {reason: count for reason, count in self.table.foreign_packets().items() if count}
+    def unmatched(self) -> dict[str, int]:
+        return {reason: count for reason, count in self.table.unmatched_packets().items() if count}
 
     @property
     def rtts(self) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def test_reply_completes_the_probe(bench: Bench) -> None:
     t4 = bench.reply()
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, t4 - t1)
-    assert bench.foreign == {}
+    assert bench.unmatched == {}
 
 
 def test_last_transmit_wins(bench: Bench) -> None:
@@ -121,8 +121,8 @@ def test_reply_waits_for_its_transmit_stamp(bench: Bench) -> None:
     assert bench.completion.received_ns == 0
     assert bench.recorder.is_waiting
     bench.later(5 * MILLISECOND)
-    bench.recorder.transmitted(SLOT, NONCE, t1_stamp, DEVICE, bench.clock.look())
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.transmitted(SLOT, NONCE, t1_stamp, DEVICE, bench.clock.poll())
+    bench.recorder.settle(bench.clock.poll())
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, 80_000)
     assert not bench.recorder.is_waiting
@@ -136,7 +136,7 @@ def test_second_reply_while_the_first_waits_is_a_duplicate(bench: Bench) -> None
     bench.later(50_000)
     bench.reply()
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.settle(bench.clock.poll())
     assert bench.completion.received_ns == first
     assert bench.table.late_and_duplicates(TARGET) == (0, 1)
 
@@ -147,10 +147,10 @@ def test_reply_without_transmit_stamp_counts_at_the_deadline(bench: Bench) -> No
     bench.later(50_000)
     t4 = bench.reply()
     bench.later(100 * MILLISECOND)
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.settle(bench.clock.poll())
     assert bench.completion == Completion(0, t4, 0, 0, 0)
     assert bench.rtts == (0, 0)
-    assert bench.foreign == {"not_transmitted": 1}
+    assert bench.unmatched == {"not_transmitted": 1}
 
 
 def test_reply_after_the_deadline_is_late(bench: Bench) -> None:
@@ -171,7 +171,7 @@ def test_reply_in_time_that_is_read_late_is_in_time(bench: Bench) -> None:
     t1 = bench.transmit()
     t4, stamp = bench.later(99 * MILLISECOND), bench.machine.stamp()
     bench.later(300 * MILLISECOND)
-    now = bench.clock.look()
+    now = bench.clock.poll()
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), stamp, now)
     bench.recorder.settle(now)
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
@@ -192,19 +192,19 @@ def test_reply_in_time_that_is_read_late_is_in_time(bench: Bench) -> None:
         (IcmpError(3, 1, ADDRESS, SLOT + 1, NONCE), "no_probe"),
         (IcmpError(3, 1, ADDRESS, SLOT, NONCE + 1), "nonce_mismatch"),
         (IcmpError(3, 1, mapped(ip_address("10.1.0.3")), SLOT, NONCE), "wrong_address"),
-        (Foreign(0), "malformed_payload"),
-        (Foreign(7), "truncated_quote"),
+        (Unmatched(0), "malformed_payload"),
+        (Unmatched(7), "truncated_quote"),
     ],
 )
 def test_what_is_no_answer_is_counted_and_changes_nothing(
-    bench: Bench, reply: Reply | IcmpError | Foreign, reason: str
+    bench: Bench, reply: Reply | IcmpError | Unmatched, reason: str
 ) -> None:
     """Each has its reason, and the probe stays open for its answer."""
     bench.arm()
     t1 = bench.transmit()
     bench.later(5_000)
     bench.receive(reply)
-    assert bench.foreign == {reason: 1}
+    assert bench.unmatched == {reason: 1}
     assert bench.completion == Completion(t1, 0, DEVICE, 0, 0)
     t4 = bench.reply()
     assert bench.completion.received_ns == t4
@@ -218,7 +218,7 @@ def test_transmit_stamp_of_another_probe_changes_nothing(bench: Bench) -> None:
     bench.transmit(slot=SLOT + 1, nonce=0)
     bench.transmit(slot=32)
     assert bench.completion == Completion(0, 0, 0, 0, 0)
-    assert bench.foreign == {}
+    assert bench.unmatched == {}
 
 
 def test_error_ends_the_probe(bench: Bench) -> None:
@@ -230,7 +230,7 @@ def test_error_ends_the_probe(bench: Bench) -> None:
     bench.later(5_000)
     bench.error(code=2)
     assert bench.completion == Completion(t1, 0, DEVICE, 3, 1)
-    assert bench.foreign == {"stale_error": 1}
+    assert bench.unmatched == {"stale_error": 1}
     bench.reply()
     assert bench.completion == Completion(t1, 0, DEVICE, 3, 1)
     assert bench.table.late_and_duplicates(TARGET) == (0, 1)
@@ -247,9 +247,9 @@ def test_error_after_the_answer_is_stale(bench: Bench, is_transmit_known: bool) 
     t4 = bench.reply()
     bench.error()
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.settle(bench.clock.poll())
     assert (bench.completion.received_ns, bench.completion.error_type) == (t4, 0)
-    assert bench.foreign == {"stale_error": 1} | ({} if is_transmit_known else {"not_transmitted": 1})
+    assert bench.unmatched == {"stale_error": 1} | ({} if is_transmit_known else {"not_transmitted": 1})
 
 
 def test_transmit_stamp_later_than_the_reply_is_refused(bench: Bench) -> None:
@@ -261,7 +261,7 @@ def test_transmit_stamp_later_than_the_reply_is_refused(bench: Bench) -> None:
     bench.transmit()
     assert bench.recorder.refused_stamps == 1
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.settle(bench.clock.poll())
     assert bench.completion == Completion(0, t4, 0, 0, 0)
     assert bench.rtts == (0, 0)
 
@@ -273,7 +273,7 @@ def test_error_after_the_deadline_is_stale(bench: Bench) -> None:
     bench.later(101 * MILLISECOND)
     bench.error()
     assert bench.completion == Completion(t1, 0, DEVICE, 0, 0)
-    assert bench.foreign == {"stale_error": 1}
+    assert bench.unmatched == {"stale_error": 1}
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
@@ -300,7 +300,7 @@ def test_step_that_is_seen_only_after_both_stamps_changes_no_number(bench: Bench
     bench.machine.offset += step
     t4, t4_stamp = bench.later(90_000), bench.machine.stamp()
     bench.later(10_000)
-    now = bench.clock.look()
+    now = bench.clock.poll()
     bench.recorder.transmitted(SLOT, NONCE, t1_stamp, DEVICE, now)
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), t4_stamp, now)
     bench.recorder.settle(now)
@@ -311,7 +311,7 @@ def test_step_that_is_seen_only_after_both_stamps_changes_no_number(bench: Bench
 def test_stamp_of_nowhere_is_refused_and_counted(bench: Bench) -> None:
     """A reply, an error and a transmit whose stamps lie an hour ahead: three refused, nothing recorded."""
     bench.arm()
-    now = bench.clock.look()
+    now = bench.clock.poll()
     stamp = bench.machine.stamp() + HOUR
     bench.recorder.transmitted(SLOT, NONCE, stamp, DEVICE, now)
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), stamp, now)
@@ -319,7 +319,7 @@ def test_stamp_of_nowhere_is_refused_and_counted(bench: Bench) -> None:
     bench.recorder.settle(now)
     assert bench.recorder.refused_stamps == 3
     assert bench.completion == Completion(0, 0, 0, 0, 0)
-    assert bench.foreign == {}
+    assert bench.unmatched == {}
 
 
 def test_waiting_reply_of_a_cleared_target_is_forgotten(bench: Bench) -> None:
@@ -328,9 +328,9 @@ def test_waiting_reply_of_a_cleared_target_is_forgotten(bench: Bench) -> None:
     bench.later(5_000)
     bench.reply()
     bench.table.clear_target(TARGET)
-    bench.recorder.settle(bench.clock.look())
+    bench.recorder.settle(bench.clock.poll())
     assert not bench.recorder.is_waiting
-    assert bench.foreign == {}
+    assert bench.unmatched == {}
     assert bench.rtts == (0, 0)
 
 

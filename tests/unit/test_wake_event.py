@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 
-from monlat_ebpf.host.wake_event import Wake
+from monlat_ebpf.host.wake_event import WakeEvent
 
 # Thousands of signals hit every step of waiting and clearing. threading.Event hangs here within a second.
 SIGNAL_STORM = """
 import random, signal
-from monlat_ebpf.host.wake_event import Wake
-wake, handled = Wake(), 0
+from monlat_ebpf.host.wake_event import WakeEvent
+wake, handled = WakeEvent(), 0
 def handle(_signal, _frame):
     global handled
     handled += 1
@@ -40,7 +40,7 @@ def test_a_signal_handler_may_set_it_at_any_moment() -> None:
 
 def test_set_before_waiting_is_not_lost() -> None:
     """A wait that begins after the set returns at once, and so does every one until it is cleared."""
-    wake = Wake()
+    wake = WakeEvent()
     wake.set()
     wake.set()
     start = time.monotonic()
@@ -56,7 +56,7 @@ def test_set_before_waiting_is_not_lost() -> None:
 
 def test_set_from_another_thread() -> None:
     """A thread that waits goes on when another sets."""
-    wake = Wake()
+    wake = WakeEvent()
     waiting = threading.Thread(target=wake.wait, args=(60,))
     waiting.start()
     wake.set()

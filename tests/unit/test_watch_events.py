@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monlat_ebpf.discovery.trouble import ApiTrouble, Reason
+from monlat_ebpf.discovery.api_errors import ApiError, Reason
 from monlat_ebpf.discovery.watch_events import WatchEvent, events_of
 
 STREAM = b'{"type":"ADDED","object":{"a":"\xc3\xa9"}}\n\n{"type":"BOOKMARK","object":{}}\r\n'
@@ -14,8 +14,8 @@ NO_EVENTS = [b"{", b"nonsense", b"[]", b"{}", b'{"type":"ADDED"}', b'{"type":1,"
 EVENTS = [WatchEvent("ADDED", {"a": "é"}), WatchEvent("BOOKMARK", {})]
 
 
-def trouble_of(stream: bytes) -> ApiTrouble:
-    with pytest.raises(ApiTrouble) as caught:
+def trouble_of(stream: bytes) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         list(events_of([stream]))
     return caught.value
 
@@ -45,7 +45,7 @@ def test_events_before_a_cut_count() -> None:
     """What came whole is told; then the cut is."""
     events = events_of([STREAM + b'{"type":"AD'])
     assert [next(events), next(events)] == EVENTS
-    with pytest.raises(ApiTrouble, match="after 11 bytes") as caught:
+    with pytest.raises(ApiError, match="after 11 bytes") as caught:
         next(events)
     assert (caught.value.reason, caught.value.relist) == (Reason.STREAM, False)
 
@@ -58,7 +58,7 @@ def test_what_is_no_event_ends_the_watch(line: bytes) -> None:
 
 def test_an_endless_line_is_not_collected_for_ever() -> None:
     """Memory is bounded: 17 MiB without a line's end are too much."""
-    with pytest.raises(ApiTrouble, match="longer than 16777216 bytes"):
+    with pytest.raises(ApiError, match="longer than 16777216 bytes"):
         list(events_of(b"x" * 2**20 for _ in range(17)))
 
 
@@ -75,6 +75,6 @@ def test_an_endless_line_is_not_collected_for_ever() -> None:
     ],
 )
 def test_an_error_within_the_watch_has_a_reason(told: bytes, reason: Reason, relist: bool) -> None:
-    """All but being refused or throttled make the version doubtful, so that the list is read anew."""
+    """All but being refused or throttled make the version uncertain, so that the list is read anew."""
     trouble = trouble_of(b'{"type":"ERROR","object":' + told + b"}\n")
     assert (trouble.reason, trouble.relist) == (reason, relist)

@@ -22,8 +22,8 @@ IPV4_ERRORS: Final = (3, 4, 11, 12)
 """Unreachable, source quench, time exceeded, parameter problem (RFC 792); of ICMPv6 1 to 127 (RFC 4443)."""
 LONGEST_IPV6_ERROR: Final = 127
 
-MALFORMED_PAYLOAD: Final = layout.CONSTANTS["FOREIGN_MALFORMED_PAYLOAD"]
-TRUNCATED_QUOTE: Final = layout.CONSTANTS["FOREIGN_TRUNCATED_QUOTE"]
+MALFORMED_PAYLOAD: Final = layout.CONSTANTS["UNMATCHED_MALFORMED_PAYLOAD"]
+TRUNCATED_QUOTE: Final = layout.CONSTANTS["UNMATCHED_TRUNCATED_QUOTE"]
 
 _SLOT: Final = struct.Struct("<I")
 _NONCE: Final = struct.Struct("<Q")
@@ -61,13 +61,13 @@ class IcmpError:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """A packet with our magic that can be nothing of ours, and the FOREIGN_ reason of it."""
+class Unmatched:
+    """A packet with our magic that can be nothing of ours, and the UNMATCHED_ reason of it."""
 
     reason: int
 
 
-Message = Reply | IcmpError | Foreign
+Message = Reply | IcmpError | Unmatched
 
 
 def parse_ipv4(packet: bytes) -> Message | None:
@@ -98,7 +98,7 @@ def _parse(family: Family, icmp: bytes, source: bytes, pseudo_header: bytes) -> 
         if not icmp.startswith(MAGIC_AND_VERSION, ICMP_HEADER_BYTES):
             return None
         if len(icmp) != ECHO_BYTES:
-            return Foreign(MALFORMED_PAYLOAD)
+            return Unmatched(MALFORMED_PAYLOAD)
         slot, nonce = _slot_and_nonce(icmp, ICMP_HEADER_BYTES)
         return Reply(source, slot, nonce, pseudo_header + icmp)
     if kind in IPV4_ERRORS if family is Family.IPV4 else 0 < kind <= LONGEST_IPV6_ERROR:
@@ -124,7 +124,7 @@ def _parse_error(family: Family, icmp: bytes) -> Message | None:
     if not request.startswith(MAGIC_AND_VERSION, ICMP_HEADER_BYTES):
         return None
     if len(request) < ICMP_HEADER_BYTES + _QUOTED_PAYLOAD_BYTES:
-        return Foreign(TRUNCATED_QUOTE)
+        return Unmatched(TRUNCATED_QUOTE)
     slot, nonce = _slot_and_nonce(request, ICMP_HEADER_BYTES)
     return IcmpError(icmp[0], icmp[1], destination, slot, nonce)
 

@@ -29,7 +29,7 @@ MOST_STAMPS: Final = 512
 _WAITING_SECONDS: Final = 0.01
 """Between passes while a reply waits for its request's stamp, which wakes nobody."""
 
-_TROUBLE_PAUSE_SECONDS: Final = 0.1
+_ERROR_PAUSE_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 0.4
 _MISSING_STAMP: Final = "missing_stamp"
 _REFUSED_STAMP: Final = "refused_stamp"
@@ -85,7 +85,7 @@ class Receiver:
             self._endpoints.append(endpoint)
             self._poll.register(endpoint.receiving, select.EPOLLIN)
 
-    def trouble(self) -> Mapping[str, int]:
+    def errors(self) -> Mapping[str, int]:
         """Return how often something went wrong in reading, by kind."""
         with self.table.lock:
             return dict(self._trouble)
@@ -105,7 +105,7 @@ class Receiver:
         recorder, endpoints = self._recorder, self._endpoints
         received = [each for endpoint in endpoints for each in self._all(endpoint.read_received(MOST_MESSAGES))]
         transmitted = [each for endpoint in endpoints for each in self._all(endpoint.read_transmitted(MOST_STAMPS))]
-        now = self._clock.look()
+        now = self._clock.poll()
         for slot, nonce, stamp_ns, interface in transmitted:
             recorder.transmitted(slot, nonce, stamp_ns, interface, now)
         for message, stamp_ns in received:
@@ -144,7 +144,7 @@ class Receiver:
         while not self._stopping.is_set():
             self._poll.poll(_WAITING_SECONDS if self._recorder.is_waiting else None)
             if not self._stopping.is_set() and not self.catch_up():
-                self._stopping.wait(_TROUBLE_PAUSE_SECONDS)
+                self._stopping.wait(_ERROR_PAUSE_SECONDS)
 
     def close(self) -> None:
         """End the thread and close the endpoints; harmless when done already."""

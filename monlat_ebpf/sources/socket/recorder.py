@@ -10,16 +10,16 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.host.wall_clock import WallClock
-from monlat_ebpf.sources.socket.messages import Foreign, IcmpError, Message, Reply
+from monlat_ebpf.sources.socket.messages import IcmpError, Message, Reply, Unmatched
 from monlat_ebpf.sources.socket.table import Probe, SocketTable
 
-_SLOT_OUT_OF_RANGE: Final = layout.CONSTANTS["FOREIGN_SLOT_OUT_OF_RANGE"]
-_NO_PROBE: Final = layout.CONSTANTS["FOREIGN_NO_PROBE"]
-_NONCE_MISMATCH: Final = layout.CONSTANTS["FOREIGN_NONCE_MISMATCH"]
-_WRONG_ADDRESS: Final = layout.CONSTANTS["FOREIGN_WRONG_ADDRESS"]
-_BAD_CHECKSUM: Final = layout.CONSTANTS["FOREIGN_BAD_CHECKSUM"]
-_STALE_ERROR: Final = layout.CONSTANTS["FOREIGN_STALE_ERROR"]
-_NOT_TRANSMITTED: Final = layout.CONSTANTS["FOREIGN_NOT_TRANSMITTED"]
+_SLOT_OUT_OF_RANGE: Final = layout.CONSTANTS["UNMATCHED_SLOT_OUT_OF_RANGE"]
+_NO_PROBE: Final = layout.CONSTANTS["UNMATCHED_NO_PROBE"]
+_NONCE_MISMATCH: Final = layout.CONSTANTS["UNMATCHED_NONCE_MISMATCH"]
+_WRONG_ADDRESS: Final = layout.CONSTANTS["UNMATCHED_WRONG_ADDRESS"]
+_BAD_CHECKSUM: Final = layout.CONSTANTS["UNMATCHED_BAD_CHECKSUM"]
+_STALE_ERROR: Final = layout.CONSTANTS["UNMATCHED_STALE_ERROR"]
+_NOT_TRANSMITTED: Final = layout.CONSTANTS["UNMATCHED_NOT_TRANSMITTED"]
 
 
 class Recorder:
@@ -57,8 +57,8 @@ class Recorder:
                 self._reply(message, stamp_ns, now_ns)
             case IcmpError():
                 self._error(message, stamp_ns, now_ns)
-            case Foreign(reason):
-                self._table.count_foreign(reason)
+            case Unmatched(reason):
+                self._table.count_unmatched(reason)
 
     def settle(self, now_ns: int) -> None:
         """Record the replies whose requests' stamps are known by now, or can no longer be waited for."""
@@ -70,7 +70,7 @@ class Recorder:
             if probe.nonce != nonce:
                 continue  # the target was cleared
             if probe.transmitted == 0:
-                self._table.count_foreign(_NOT_TRANSMITTED)
+                self._table.count_unmatched(_NOT_TRANSMITTED)
             else:
                 self._table.add_rtt(slot, at - probe.transmitted)
             self._table.write_received(slot, at)
@@ -80,7 +80,7 @@ class Recorder:
         if probe is None:
             return
         if not reply.is_checksum_right():
-            self._table.count_foreign(_BAD_CHECKSUM)
+            self._table.count_unmatched(_BAD_CHECKSUM)
             return
         if self._is_open(probe, reply.slot):
             at = self._place(stamp_ns, probe.transmitted or probe.sent, now_ns)
@@ -108,24 +108,24 @@ class Recorder:
             if ends_it:
                 self._table.write_error(error.slot, error.type, error.code)
         if probe.errors or not (ends_it or probe.error_type):
-            self._table.count_foreign(_STALE_ERROR)
+            self._table.count_unmatched(_STALE_ERROR)
         self._table.mark_error_seen(error.slot)
 
     def _is_open(self, probe: Probe, slot: int) -> bool:
         return probe.received == 0 and probe.error_type == 0 and (slot, probe.nonce) not in self._waiting
 
     def _find(self, slot: int, nonce: int, address: bytes) -> Probe | None:
-        """Return the probe that a message is for; count it as foreign where there is none."""
+        """Return the probe that a message is for; count it as unmatched where there is none."""
         if slot >= self._table.size.slots:
-            self._table.count_foreign(_SLOT_OUT_OF_RANGE)
+            self._table.count_unmatched(_SLOT_OUT_OF_RANGE)
             return None
         probe = self._table.probe(slot)
         if probe.nonce == 0:
-            self._table.count_foreign(_NO_PROBE)
+            self._table.count_unmatched(_NO_PROBE)
         elif probe.nonce != nonce:
-            self._table.count_foreign(_NONCE_MISMATCH)
+            self._table.count_unmatched(_NONCE_MISMATCH)
         elif probe.address != address:
-            self._table.count_foreign(_WRONG_ADDRESS)
+            self._table.count_unmatched(_WRONG_ADDRESS)
         else:
             return probe
         return None

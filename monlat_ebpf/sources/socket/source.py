@@ -30,7 +30,7 @@ class SocketSource:
     """Sends through raw sockets whose stamps a thread reads; the table is plain memory of this process."""
 
     name = "socket"
-    conversations = None  # a socket sees the peers' requests too late for an instant of theirs
+    sessions = None  # a socket sees the peers' requests too late for an instant of theirs
 
     def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
         """Open the sockets in this thread's network namespace. Raises SourceError."""
@@ -83,9 +83,9 @@ class SocketSource:
             self._receiver.catch_up()
         self._sockets.send(packet, address)
 
-    def trouble(self) -> Mapping[str, int]:
+    def errors(self) -> Mapping[str, int]:
         """Return how often reading went wrong: missing and refused stamps, overflows of a buffer, failures."""
-        return self._receiver.trouble()
+        return self._receiver.errors()
 
     def close(self) -> None:
         """End the thread and close the sockets, within half a second."""

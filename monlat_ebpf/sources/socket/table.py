@@ -41,13 +41,13 @@ class SocketTable(ProbeTable):
 
     Every method that touches a probe takes `lock`; whoever does several things at once, holds it around
     them. `catch_up` reads what waits in the sockets into this table: it is called before an unanswered
-    probe past its deadline is read, so that no verdict depends on when the receiver's thread ran.
+    probe past its deadline is read, so that no diagnosis depends on when the receiver's thread ran.
     """
 
     def __init__(self, size: TableSize, catch_up: Callable[[], object]) -> None:
         # anonymous mappings: memory of targets that are never used is never touched
         self._slots, self._sums = mmap(-1, size.probe_bytes), mmap(-1, size.target_bytes)
-        self._counters = bytearray(size.foreign_bytes)
+        self._counters = bytearray(size.unmatched_bytes)
         super().__init__(size, self._slots, self._sums, self._counters)
         self.lock = threading.RLock()
         self._catch_up = catch_up
@@ -113,8 +113,8 @@ class SocketTable(ProbeTable):
         """Count a reply that was not the first answer."""
         self._add(self._sums, self._member(slot, "duplicates"), 1)
 
-    def count_foreign(self, reason: int) -> None:
-        """Count a packet that is no answer, by one of the FOREIGN_ reasons."""
+    def count_unmatched(self, reason: int) -> None:
+        """Count a packet that is no answer, by one of the UNMATCHED_ reasons."""
         self._add(self._counters, reason * _U64.size, 1)
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Why the kernel refuses a kernel program: what forbids it is told apart before anything is compiled.
 
-`bpf` answers EPERM for five different reasons, each mended elsewhere. `read_rights` looks, the rest is pure.
+`bpf` answers EPERM for five different reasons, each repaired elsewhere. `read_rights` looks, the rest is pure.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why loading fails, and how to mend it."""
+    """Why loading fails, and how to fix it."""
 
     why: str
-    mend: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.why}: {self.mend}"
+        return f"{self.why}: {self.remedy}"
 
 
 def why_refused(rights: Rights) -> Refusal | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.peer_index import neighbours_for
+from monlat_ebpf.abi.peer_index import entries_for
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
@@ -22,12 +22,12 @@ HOOKS: Final[Mapping[str, str]] = {
 MAPS: Final = (
     "probes",
     "targets",
-    "foreign",
+    "unmatched",
     "exchanges",
-    "conversations",
-    "neighbours",
+    "sessions",
+    "peer_index",
     "settings",
-    "refused_feedback",
+    "rejected_feedback",
 )
 """The maps, in the order in which their descriptors are handed over."""
 
@@ -54,7 +54,7 @@ def defines(types: KernelTypes, slots: int) -> dict[str, int]:
     end = max(offsets.values()) + 8
     return {
         "SLOTS": slots,
-        "NEIGHBOURS": neighbours_for(slots // layout.PROBES_PER_TARGET),
+        "PEER_INDEX_ENTRIES": entries_for(slots // layout.PROBES_PER_TARGET),
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),

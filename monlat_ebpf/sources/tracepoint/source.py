@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.peer_index import neighbours_for
+from monlat_ebpf.abi.peer_index import entries_for
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
-from monlat_ebpf.abi.sessions import Conversations
+from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
@@ -23,7 +23,7 @@ _FIRST_TARGETS: Final = 64
 """Mapped from the start; twice as many whenever that is not enough."""
 
 _TABLE_MAPS: Final = MAPS.index("exchanges")
-"""How many of the maps are the table's; the rest are the conversations'."""
+"""How many of the maps are the table's; the rest are the sessions'."""
 
 
 class TracepointSource:
@@ -48,14 +48,14 @@ class TracepointSource:
             self.close()
             raise
         self.table = ProbeTable(size, *memories[:_TABLE_MAPS])
-        self.conversations = Conversations(size, *memories[_TABLE_MAPS:])
+        self.sessions = Sessions(size, *memories[_TABLE_MAPS:])
 
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
         if targets > self._mapped and self._loaded is not None:
             memories = self._map(self._loaded, max(targets, 2 * self._mapped))
             self.table.use(*memories[:_TABLE_MAPS])
-            self.conversations.use(*memories[_TABLE_MAPS:])
+            self.sessions.use(*memories[_TABLE_MAPS:])
 
     def _map(self, loaded: Loaded, targets: int) -> list[mmap.mmap]:
         """Return the maps' memory, of the first targets alone.
@@ -72,7 +72,7 @@ class TracepointSource:
         """Send `packet` to `address`."""
         self._sockets.send(packet, address)
 
-    def trouble(self) -> Mapping[str, int]:
+    def errors(self) -> Mapping[str, int]:
         """Return nothing: what goes wrong in the kernel is counted in the table."""
         return {}
 
@@ -89,12 +89,12 @@ def _lengths(used: TableSize, whole: TableSize) -> tuple[int, ...]:
     return (
         used.probe_bytes,
         used.target_bytes,
-        used.foreign_bytes,
+        used.unmatched_bytes,
         used.slots * layout.EXCHANGE.size,
-        used.targets * layout.CONVERSATION.size,
-        neighbours_for(whole.targets) * layout.NEIGHBOUR.size,
+        used.targets * layout.SESSION.size,
+        entries_for(whole.targets) * layout.PEER_ENTRY.size,
         layout.SETTINGS.size,
-        layout.REFUSED_FEEDBACK.size,
+        layout.REJECTED_FEEDBACK.size,
     )
 
 

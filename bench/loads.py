@@ -1,4 +1,4 @@
-"""Burdens for a process that measures: cores with no time to spare, and a cgroup that grants little of one."""
+"""Loads for a process that measures: cores with no time to spare, and a cgroup that grants little of one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6
 """7.6 us to 8 s: no timer of the kernel wakes a thread more punctually."""
 
 
-class OwnMetrics:
+class SelfMetrics:
     """The agent's own metrics. Others may register theirs in `registry`.
 
     `send_delay` and `schedule_lag` observe seconds; `http_errors` counts by `kind`, a name of an exception.
@@ -81,16 +81,16 @@ class OwnMetrics:
         for name in names:
             self._capability.labels(capability=name).set(1)
 
-    def show_trouble(self, trouble: Callable[[], Mapping[str, int]]) -> None:
+    def show_source_errors(self, trouble: Callable[[], Mapping[str, int]]) -> None:
         """Show what goes wrong in the source of time stamps, by reason, as `trouble` tells it at each scrape."""
-        self.registry.register(_Trouble(trouble))
+        self.registry.register(_SourceErrors(trouble))
 
     def render(self) -> bytes:
         """Return all of `registry` in the text format 0.0.4."""
         return prometheus_client.generate_latest(self.registry)
 
 
-class _Trouble(Collector):
+class _SourceErrors(Collector):
     """Counts that another keeps."""
 
     def __init__(self, trouble: Callable[[], Mapping[str, int]]) -> None:
@@ -99,7 +99,7 @@ class _Trouble(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield them as they are now."""
         family = CounterMetricFamily(
-            "monlat_source_trouble", "What went wrong in the source of time stamps, by reason.", labels=["reason"]
+            "monlat_source_errors", "What went wrong in the source of time stamps, by reason.", labels=["reason"]
         )
         for reason, count in sorted(self._trouble().items()):
             family.add_metric([reason], count)

@@ -8,10 +8,10 @@ import platform
 from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from monlat_ebpf.exposition.own import OwnMetrics
+from monlat_ebpf.exposition.self_metrics import SelfMetrics
 
 
-def samples_of(own: OwnMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def samples_of(own: SelfMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(own.render().decode())
@@ -19,13 +19,13 @@ def samples_of(own: OwnMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], 
     }
 
 
-def edges_of(own: OwnMetrics, name: str) -> list[float]:
+def edges_of(own: SelfMetrics, name: str) -> list[float]:
     return sorted(float(dict(labels)["le"]) for found, labels in samples_of(own) if found == f"{name}_bucket")
 
 
 def test_delays_are_counted_by_octave() -> None:
     """A send delay of 70 us is counted from the bucket of 122 us on, a lag of 3 ms from that of 3.9 ms on."""
-    own = OwnMetrics()
+    own = SelfMetrics()
     own.send_delay.observe(70e-6)
     own.schedule_lag.observe(3e-3)
     samples = samples_of(own)
@@ -38,14 +38,14 @@ def test_delays_are_counted_by_octave() -> None:
 
 def test_buckets_reach_from_microseconds_to_eight_seconds() -> None:
     """Send delay begins at 2^-20 s, schedule lag at 2^-17 s; both end at 8 s and +Inf, an octave at a time."""
-    own = OwnMetrics()
+    own = SelfMetrics()
     assert edges_of(own, "monlat_send_delay_seconds") == [*(2.0**octave for octave in range(-20, 4)), float("inf")]
     assert edges_of(own, "monlat_schedule_lag_seconds") == [*(2.0**octave for octave in range(-17, 4)), float("inf")]
 
 
 def test_build_info_names_version_python_and_kernel() -> None:
     """monlat_build_info says what runs, and on what."""
-    labels = [dict(labels) for name, labels in samples_of(OwnMetrics()) if name == "monlat_build_info"]
+    labels = [dict(labels) for name, labels in samples_of(SelfMetrics()) if name == "monlat_build_info"]
     assert [sorted(one) for one in labels] == [["kernel", "python", "version"]]
     assert labels[0]["python"] == platform.python_version()
     assert labels[0]["kernel"] == os.uname().release
@@ -53,7 +53,7 @@ def test_build_info_names_version_python_and_kernel() -> None:
 
 def test_process_and_python_are_told() -> None:
     """The usual process_* and python_* are there, and no _created series beside them."""
-    names = {name for name, _ in samples_of(OwnMetrics())}
+    names = {name for name, _ in samples_of(SelfMetrics())}
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"} <= names
     assert {"python_info", "python_gc_collections_total"} <= names
     assert [name for name in names if name.endswith("_created")] == []
@@ -61,7 +61,7 @@ def test_process_and_python_are_told() -> None:
 
 def test_two_agents_in_one_process_share_nothing() -> None:
     """Each object has a registry of its own, in which others may register theirs."""
-    first, second = OwnMetrics(), OwnMetrics()
+    first, second = SelfMetrics(), SelfMetrics()
     Gauge("monlat_discovery_peers", "Peers found.", registry=first.registry).set(3)
     first.count_http_error("ValueError")
     assert samples_of(first)["monlat_discovery_peers", frozenset()] == 3

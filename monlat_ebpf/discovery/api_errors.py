@@ -34,7 +34,7 @@ class Reason(StrEnum):
     """An error of our own or of the client library."""
 
 
-class ApiTrouble(Exception):
+class ApiError(Exception):
     """A request came to nothing; the text says what happened, for the log.
 
     `retry_after` is in seconds, 0 when the server did not say. `relist` tells that a watch may not be
@@ -48,7 +48,7 @@ class ApiTrouble(Exception):
         self.relist = relist
 
 
-def trouble_of_status(status: int, text: str, retry_after: float = 0.0) -> ApiTrouble:
+def api_error_of_status(status: int, text: str, retry_after: float = 0.0) -> ApiError:
     """Return what an HTTP status, or the code of a Status object within a watch, means for discovery.
 
     Only being refused or throttled says nothing against the version that was asked for.
@@ -64,4 +64,4 @@ def trouble_of_status(status: int, text: str, retry_after: float = 0.0) -> ApiTr
         reason = Reason.SERVER
     else:
         reason = Reason.REQUEST
-    return ApiTrouble(reason, text, retry_after=retry_after, relist=relist)
+    return ApiError(reason, text, retry_after=retry_after, relist=relist)
