@@ -6,7 +6,7 @@
 guest_packages=(iproute2 iputils-ping libbpf1 linux-libc-dev python3-bpfcc util-linux)
 # Of the checkout's Python packages these stay behind: large, and of no use there.
 left_out=(__pycache__ '*.pth' monlat_ebpf '*mypyc*' 'mypy*' 'ruff*' 'kubernetes*' 'pip*' 'setuptools*' pkg_resources
-	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*')
+	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*' 'grimp*' 'import*linter*' 'hatchling*' 'tomlkit*' 'trove_classifiers*')
 
 # Modules of the disk, and of what the tests build; dependencies come along.
 disk_modules=(virtio_pci virtio_blk ext4 overlay)

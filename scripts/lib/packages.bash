@@ -35,7 +35,7 @@ policy=/usr/sbin/policy-rc.d
 policy_mark="# made by monlat's scripts/setup, for as long as it installs packages"
 
 # Install what is missing. Daemons among it neither start now nor at the next boot.
-install_packages() { # EXTRAS
+install_packages() { # runtime|dev
 	local wanted=("${run_packages[@]}") missing
 	[[ $1 != dev ]] || wanted+=("${dev_packages[@]}")
 	mapfile -t missing < <(missing_packages "${wanted[@]}")
