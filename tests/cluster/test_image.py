@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from monlat_ebpf.testbed.links import Links
 from tests.cluster.containers import Container
-from tests.cluster.image import Image, podman
+from tests.cluster.image import ROOT, Image, podman
 from tests.cluster.virtual_cluster import VirtualCluster
 from tests.manifest_files import MANIFESTS, Object, container_of, objects_in, pod_of
 from tests.unit.waiting import wait_until
@@ -161,18 +163,18 @@ def test_other_commands_run_beside_the_agent(cluster: VirtualCluster, pod: Objec
         "ping -c 1 10.77.0.2": "1 sent, 1 replies",
         "doctor": "driver level here",
     }
-    for command, words in expected.items():
+    for command, text in expected.items():
         done = agent.execute("monlat", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr
-        assert words in done.stdout
+        assert text in done.stdout
 
 
 def test_the_image_has_one_entry_and_says_what_it_is(image: Image) -> None:
     """`monlat`, as a user that is not root, with the labels that registries show."""
     assert image.configuration["Entrypoint"] == ["monlat"]
     assert image.configuration["User"] == "65532:65532"
-    told = {name.removeprefix("org.opencontainers.image.") for name in image.configuration["Labels"]}
-    assert told >= {"title", "description", "version", "revision", "licenses", "base.name"}
+    labels = {name.removeprefix("org.opencontainers.image.") for name in image.configuration["Labels"]}
+    assert labels >= {"title", "description", "version", "revision", "licenses", "base.name"}
 
 
 def test_nothing_in_the_image_grants_a_privilege_but_the_starter(image_files: Path) -> None:
@@ -181,8 +183,8 @@ def test_nothing_in_the_image_grants_a_privilege_but_the_starter(image_files: Pa
     assert [path for path in files if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)] == []
     granting = {path: os.getxattr(path, XATTR) for path in files if XATTR in os.listxattr(path)}
     bits = sum(1 << bit for bit in CAPABILITY_BITS.values())
-    words = (0x02000000, bits & 0xFFFFFFFF, 0, bits >> 32, 0)  # VFS_CAP_REVISION_2, and no effective bit
-    assert granting == {image_files / "usr/bin/monlat": b"".join(word.to_bytes(4, "little") for word in words)}
+    fields = (0x02000000, bits & 0xFFFFFFFF, 0, bits >> 32, 0)  # VFS_CAP_REVISION_2, and no effective bit
+    assert granting == {image_files / "usr/bin/monlat": b"".join(field.to_bytes(4, "little") for field in fields)}
 
 
 def test_no_tool_is_left_in_the_image(image_files: Path) -> None:
@@ -213,3 +215,30 @@ def test_no_tool_is_left_in_the_image(image_files: Path) -> None:
 def test_the_image_stays_small(image: Image) -> None:
     """Unpacked, under 400 MB; LLVM, Clang and what they link to are 230 of them."""
     assert image.size < 400_000_000
+
+
+def test_bill_of_materials_lists_every_package_in_the_image(image_files: Path) -> None:
+    """Debian's packages as status.d names them, Python's as their folders do; wheels are those of the lock."""
+    bill = json.loads((image_files / "usr/share/sbom/monlat.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    found = {kind: {} for kind in ("deb", "pypi")}  # type: dict[str, dict[tuple[str, str], Object]]
+    for each in [bill["metadata"]["component"], *bill["components"]]:
+        kind = each["purl"].removeprefix("pkg:").partition("/")[0]
+        found[kind][each["name"], each["version"]] = each
+
+    installed = set()
+    for status in (image_files / "var/lib/dpkg/status.d").iterdir():
+        fields = dict(re.findall(r"^(Package|Version): (.*)$", status.read_text(), re.MULTILINE))
+        installed.add((fields["Package"], fields["Version"]))
+    assert set(found["deb"]) == installed
+    assert len(installed) > 30
+    assert all(re.fullmatch("[0-9a-f]{64}", each["hashes"][0]["content"]) for each in found["deb"].values())
+    assert {"python3", "libclang1-19"} & {name for name, _ in found["deb"]}
+
+    folders = image_files.glob("opt/monlat/lib/python3*/site-packages/*.dist-info")
+    wheels = {tuple(path.name.removesuffix(".dist-info").lower().replace("_", "-").rsplit("-", 1)) for path in folders}
+    assert {(name.lower().replace("_", "-"), version) for name, version in found["pypi"]} == wheels
+    assert [name for (name, _), each in found["pypi"].items() if not each.get("licenses")] == []
+    lock = (ROOT / "requirements/runtime.txt").read_text()
+    hashes = {name: each["hashes"][0]["content"] for (name, _), each in found["pypi"].items() if name != "monlat-ebpf"}
+    assert [name for name, digest in hashes.items() if f"--hash=sha256:{digest}" not in lock] == []
