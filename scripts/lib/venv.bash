@@ -1,14 +1,14 @@
 # The virtual environment. Sourced by scripts/setup, which gives die and quietly.
 # shellcheck shell=bash
 
-python=/usr/bin/python3 # the distribution's: only that one sees its BCC
+python=/usr/bin/python3 # the distribution's: only this one can import its BCC
 
-# Make or repair ROOT/.venv. Two stamps inside it say what it was made from: the environment, and what pip installed.
+# Make or repair ROOT/.venv. Two files in it record the environment it was made for, and the lock that pip installed.
 install_venv() { # ROOT runtime|dev DEBIAN
 	local root=$1 set=$2 debian=$3 venv=$1/.venv environment packages
 	local locked=(--requirement "$root/requirements/runtime.txt" --requirement "$root/requirements/build.txt")
 	[[ $set != dev ]] || locked+=(--requirement "$root/requirements/dev.txt")
-	unset PYTHONHOME PYTHONPATH # another Python's modules would shadow ours
+	unset PYTHONHOME PYTHONPATH # modules of another Python would shadow the right ones
 	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
 		die "$python is missing or older than 3.11: 'apt-get install --reinstall python3' remedies it."
 	environment="Debian $debian, $("$python" -V), $venv"
@@ -17,7 +17,7 @@ install_venv() { # ROOT runtime|dev DEBIAN
 	if [[ $(cat "$venv/.made-for" 2>/dev/null) != "$environment" ]] || ! is_alive "$venv"; then
 		echo "monlat: making $venv"
 		rm -rf "$venv"
-		quietly "$python" -m venv --system-site-packages "$venv" || die "'$python -m venv' failed; its own words are above."
+		quietly "$python" -m venv --system-site-packages "$venv" || die "'$python -m venv' failed; its messages are above."
 		echo "$environment" >"$venv/.made-for"
 	fi
 	if ! is_installed "$venv" "$packages"; then
@@ -42,7 +42,7 @@ is_alive() { # VENV
 	"$1/bin/python" -I -c 'import pip' 2>/dev/null
 }
 
-# Were these packages installed, or for development all of them and more, and are they still there?
+# Check that these packages, or with "dev" all of them and more, were installed and are still there.
 is_installed() { # VENV PACKAGES
 	local stamp
 	stamp=$(cat "$1/.installed" 2>/dev/null) || return 1
