@@ -77,6 +77,7 @@ LEGITIMATE = [
     Use("monlat_ebpf/doctor/firewall.py", "verdict*", "netfilter's verdicts"),
     Use("tests/unit/test_doctor_firewall.py", "verdict*", "netfilter's verdicts"),
     Use("monlat_ebpf/abi/*.py", "Memory", "the buffer type of tables"),
+    Use("tests/cluster/containers.py", "Memory", "the medium of an emptyDir in Kubernetes"),
     Use("monlat_ebpf/abi/echo.py", "words", "16-bit words of the checksum"),
     Use("monlat_ebpf/abi/peer_index.py", "words", "64-bit words of an address"),
     Use("monlat_ebpf/cli/doctor_text.py", "words", "textwrap's break_long_words"),
