@@ -45,9 +45,9 @@ def test_contracts_hold() -> None:
     ("module", "bad_import", "contract"),
     [
         ("errors", "import monlat_ebpf.model", LAYERS),
-        ("model", "import monlat_ebpf.host.addresses", LAYERS),
+        ("model", "import monlat_ebpf.host.wall_clock", LAYERS),
         ("abi/layout", "import monlat_ebpf.sources.choice", LAYERS),
-        ("host/routes", "import monlat_ebpf.abi.layout", LAYERS),
+        ("host/addresses", "import monlat_ebpf.abi.layout", LAYERS),
         ("sources/choice", "import monlat_ebpf.probing.prober", LAYERS),
         ("probing/prober", "import monlat_ebpf.exposition.text", LAYERS),
         ("exposition/text", "import monlat_ebpf.discovery.static", LAYERS),
