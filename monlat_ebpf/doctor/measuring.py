@@ -7,7 +7,6 @@ from typing import Final
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts, Trial
 from monlat_ebpf.host import capabilities
-from monlat_ebpf.host.rights import missing_capabilities
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, why_refused
 
@@ -67,7 +66,7 @@ def rights(facts: Facts) -> Check:
     """The capabilities that the agent starts with."""
     why = "BPF and PERFMON load and attach the kernel program, NET_RAW opens the socket that sends"
     held = facts.rights.capabilities
-    missing = list(missing_capabilities(held))
+    missing = list(capabilities.missing_to_load(held))
     if not held & _NET_RAW:
         missing.append("CAP_NET_RAW")
     if missing:
@@ -96,7 +95,7 @@ def bpf_call(facts: Facts) -> Check:
     """Whether anything but capabilities refuses the system call bpf: seccomp, lockdown, a security module."""
     why = "seccomp profiles, kernel lockdown and security modules refuse bpf whatever capabilities there are"
     refusal = why_refused(facts.rights)
-    if missing_capabilities(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
+    if capabilities.missing_to_load(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
         return Check("bpf call", Status.OK, "not looked at, for want of capabilities", why)
     if refusal is not None:
         return Check("bpf call", Status.FAIL, refusal.why, why, refusal.remedy)
