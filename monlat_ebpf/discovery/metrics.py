@@ -1,31 +1,20 @@
-"""What static discovery tells about itself."""
+"""The `monlat_discovery_*` series."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import time
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
-class Reason(StrEnum):
-    """Why the peers file was of no use: it could not be read, or what it says is wrong."""
+class DiscoveryMetrics:
+    """The series of every discovery, in `registry`. `reasons` are the values of the label `reason` of the errors."""
 
-    READ = "read"
-    PARSE = "parse"
-
-
-class StaticMetrics:
-    """The `monlat_discovery_*` series, in `registry`; names shared with other discoveries have their help texts."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
         self.up = Gauge(
             "monlat_discovery_up",
-            "1 while the source of the list of peers can be read, 0 while the last good list stands in.",
-            registry=registry,
-        )
-        self.reloads = Counter(
-            "monlat_discovery_reloads_total",
-            "Times that a changed peers file was read and was good.",
+            "1 while the source of the list of peers can be read, 0 while the last good list is used.",
             registry=registry,
         )
         self.last_change = Gauge(
@@ -33,11 +22,49 @@ class StaticMetrics:
             "When the list of peers last changed, in seconds since 1970.",
             registry=registry,
         )
-        self.errors = Counter(
+        self._errors = Counter(
             "monlat_discovery_errors_total",
             "Failures to read the list of peers, or an entry of it, by reason.",
             labelnames=("reason",),
             registry=registry,
         )
-        for reason in Reason:
-            self.errors.labels(reason=reason)
+        for reason in reasons:
+            self._errors.labels(reason=reason)
+
+    def count_error(self, reason: str) -> None:
+        """Count one failure."""
+        self._errors.labels(reason=reason).inc()
+
+
+class StaticMetrics(DiscoveryMetrics):
+    """The series of static discovery."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        super().__init__(registry, reasons)
+        self.reloads = Counter(
+            "monlat_discovery_reloads_total",
+            "Times that a changed peers file was read and was valid.",
+            registry=registry,
+        )
+
+
+class KubernetesMetrics(DiscoveryMetrics):
+    """The series of Kubernetes discovery."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        super().__init__(registry, reasons)
+        self.relists = Counter(
+            "monlat_discovery_relists_total",
+            "Times that all EndpointSlices were listed again because the watch could not be resumed.",
+            registry=registry,
+        )
+        self._last_event = time.monotonic()
+        Gauge(
+            "monlat_discovery_last_event_age_seconds",
+            "Time since the API server last sent a list, a change or a bookmark.",
+            registry=registry,
+        ).set_function(lambda: time.monotonic() - self._last_event)
+
+    def event_received(self) -> None:
+        """Restart the age of the last event at zero."""
+        self._last_event = time.monotonic()
