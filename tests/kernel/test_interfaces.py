@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.network import DEVICE, Cluster, Network, Node, Pair
+from monlat_ebpf.testbed.network import DEVICE, Cluster, Network, Node
+from testkit.links import Links
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
 ENDED = "monlat_probe_results_total"

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from monlat_ebpf.host.addresses import is_local
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 
 HOUR = 3600

@@ -103,7 +103,7 @@ def test_one_defect_fails_one_check_which_names_the_remedy(name: str, status: st
     ],
 )
 def test_unusual_but_harmless_facts_are_ok(facts: Facts) -> None:
-    """SYS_ADMIN instead of BPF, no IPv6, a seccomp filter that allows bpf, an agent at the port, a rate limit of 0 (none)."""
+    """Such as SYS_ADMIN instead of BPF, no IPv6, a seccomp filter that allows bpf, a rate limit of 0 (none)."""
     assert not_ok(facts) == []
 
 
@@ -116,6 +116,7 @@ def test_json_document() -> None:
         "status": "warn",
         "found": "TCP port 10045 is used by another program",
         "why": "the agent serves its measurements on it",
-        "remedy": "stop the program that listens there (ss -ltnp 'sport = :10045'), or choose another port with --listen",
+        "remedy": "stop the program that listens there (ss -ltnp 'sport = :10045'), "
+        "or choose another port with --listen",
     }
     assert document(run_checks(replace(HEALTHY, bcc_error="none")))["ok"] is False
