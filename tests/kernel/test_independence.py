@@ -10,7 +10,7 @@ import pytest
 from bench.loads import SharedLimit, saturation
 from bench.probing_process import ProbingProcess
 from bench.report import quantile
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 
 BLOCKS = (167, 167, 165)  # idle and loaded in turn, so that whatever else the machine does meets both alike
 PROBES = 499

@@ -19,9 +19,9 @@ from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
 from testkit import packets
 from testkit.actions import Drop, IcmpError
+from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers

@@ -13,7 +13,7 @@ from monlat_ebpf.abi.echo import echo_request
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.kernel_objects import Objects, objects_of
 
 SECOND = 1_000_000_000

@@ -14,7 +14,7 @@ def test_stamp_is_placed_exactly() -> None:
     clock = WallClock(machine.read)
     taken, stamp = machine.now, machine.stamp()
     machine.now += MILLISECOND
-    assert clock.place(stamp, taken, clock.poll()) == taken
+    assert clock.to_monotonic(stamp, taken, clock.poll()) == taken
 
 
 def test_noise_of_a_reading_changes_nothing() -> None:
@@ -23,7 +23,7 @@ def test_noise_of_a_reading_changes_nothing() -> None:
     clock = WallClock(machine.read)
     taken, stamp = machine.now, machine.stamp()
     machine.bracket, machine.wall_after = 10 * MILLISECOND, 0
-    assert clock.place(stamp, taken, clock.poll()) == taken
+    assert clock.to_monotonic(stamp, taken, clock.poll()) == taken
     assert clock.steps == 0
 
 
@@ -41,8 +41,8 @@ def test_step_between_two_stamps_moves_neither(step: int) -> None:
     t4, t4_stamp = machine.now, machine.stamp()
     machine.now += 50_000
     now = clock.poll()
-    assert clock.place(t1_stamp, sent, now) == t1
-    assert clock.place(t4_stamp, t1, now) == t4
+    assert clock.to_monotonic(t1_stamp, sent, now) == t1
+    assert clock.to_monotonic(t4_stamp, t1, now) == t4
     assert clock.steps == 1
 
 
@@ -55,7 +55,7 @@ def test_stamps_after_a_step_use_the_new_offset(step: int) -> None:
     sent = clock.poll()
     machine.now += 33_000
     taken, stamp = machine.now, machine.stamp()
-    assert clock.place(stamp, sent, clock.poll()) == taken
+    assert clock.to_monotonic(stamp, sent, clock.poll()) == taken
     assert clock.steps == 1
 
 
@@ -72,7 +72,7 @@ def test_two_steps_in_one_flight_are_both_known_when_both_were_seen() -> None:
     clock.poll()
     machine.offset -= HOUR
     machine.now += MILLISECOND
-    assert clock.place(stamp, sent, clock.poll()) == taken
+    assert clock.to_monotonic(stamp, sent, clock.poll()) == taken
     assert clock.steps == 2
 
 
@@ -84,7 +84,7 @@ def test_stamp_that_no_known_offset_explains_is_refused() -> None:
     machine.offset += HOUR
     stamp = machine.stamp()
     machine.offset -= HOUR
-    assert clock.place(stamp, sent, clock.poll()) is None
+    assert clock.to_monotonic(stamp, sent, clock.poll()) is None
 
 
 def test_stamp_before_its_probe_was_sent_is_refused() -> None:
@@ -94,7 +94,7 @@ def test_stamp_before_its_probe_was_sent_is_refused() -> None:
     stamp = machine.stamp()
     machine.now += MILLISECOND
     sent = machine.now
-    assert clock.place(stamp, sent, clock.poll()) is None
+    assert clock.to_monotonic(stamp, sent, clock.poll()) is None
 
 
 def test_old_offset_places_nothing_after_its_end() -> None:
@@ -107,7 +107,7 @@ def test_old_offset_places_nothing_after_its_end() -> None:
     machine.now += 50 * MILLISECOND
     taken, stamp = machine.now, machine.stamp()
     machine.now += 50 * MILLISECOND
-    assert clock.place(stamp, sent, clock.poll()) == taken
+    assert clock.to_monotonic(stamp, sent, clock.poll()) == taken
 
 
 def test_reading_of_this_machine_is_in_order() -> None:

@@ -131,7 +131,7 @@ class Recorder:
         return None
 
     def _place(self, stamp_ns: int, earliest_ns: int, latest_ns: int) -> int | None:
-        at = self._clock.place(stamp_ns, earliest_ns, latest_ns)
+        at = self._clock.to_monotonic(stamp_ns, earliest_ns, latest_ns)
         if at is None:
             self.refused_stamps += 1
         return at

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf.host.rights import effective_capabilities, missing_capabilities
+from monlat_ebpf.host import capabilities
 
 _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
 _BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
@@ -56,7 +56,7 @@ class Refusal:
 
 def why_refused(rights: Rights) -> Refusal | None:
     """Return what makes every attempt to load fail, None when nothing known does."""
-    missing = missing_capabilities(rights.capabilities)
+    missing = capabilities.missing_to_load(rights.capabilities)
     if missing:
         return Refusal(
             f"this process lacks {' and '.join(missing)}, without which no kernel program is loaded",
@@ -119,7 +119,7 @@ def read_rights() -> Rights:
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return Rights(
-        capabilities=effective_capabilities(status),
+        capabilities=capabilities.effective(status),
         bpf_errno=_try_bpf(),
         seccomp=seccomp_mode(status),
         initial_user_namespace=str(Path("/proc/self/ns/user").readlink()) == _INITIAL_USER_NAMESPACE,
