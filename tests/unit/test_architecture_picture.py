@@ -45,7 +45,7 @@ def test_picture_has_a_box_for_every_room() -> None:
 def test_import_of_a_higher_room_is_an_error(tmp_path: Path) -> None:
     """abi must not know the command line."""
     drawn = draw("--package", str(package_with(tmp_path, "abi", "from monlat_ebpf.cli.ping import ping")))
-    assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", "abi imports cli, which stands above it\n")
+    assert (drawn.returncode, drawn.stdout, drawn.stderr) == (1, "", "abi imports cli, which is above it\n")
 
 
 def test_room_without_a_box_is_an_error(tmp_path: Path) -> None:
