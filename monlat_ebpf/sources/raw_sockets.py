@@ -1,4 +1,4 @@
-"""The raw sockets that send probes: one a family, opened when first needed."""
+"""The raw sockets that send probes: one for each family, opened when first needed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BPF_RETURN: Final = 0x06
 
 
 class RawSockets:
-    """Sends ICMP messages without ever waiting. `prepare` is called with each socket that is opened."""
+    """Sends ICMP messages and never waits. `prepare` is called with each socket that is opened."""
 
     def __init__(self, prepare: Callable[[socket.socket, Family], None]) -> None:
         self._prepare = prepare
         self._sockets: dict[Family, socket.socket] = {}
 
     def get(self, family: Family) -> socket.socket:
-        """Return the socket of `family`. Raises OSError where there can be none."""
+        """Return the socket of `family`. Raises OSError if it cannot be opened."""
         opened = self._sockets.get(family)
         if opened is None:
             opened = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
@@ -52,6 +52,6 @@ class RawSockets:
 
 
 def receive_nothing(raw: socket.socket, _family: Family) -> None:
-    """Let `raw` receive nothing: the kernel would copy every ICMP packet of the host to it."""
+    """Let `raw` receive nothing: otherwise the kernel would copy every ICMP packet of the host to it."""
     drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
     raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(drop_all)))

@@ -1,8 +1,8 @@
-"""What the kernel lets through to a receiving socket: answers and ICMP errors that carry or quote our magic.
+"""The kernel's filters for a receiving socket: only replies and ICMP errors pass that carry or quote our magic.
 
-Every raw ICMP socket is offered every ICMP packet of the host. A filter by type comes first and costs
-nothing; a classic BPF program (https://docs.kernel.org/networking/filter.html) looks for the magic where it
-must stand. A load beyond the packet's end drops the packet.
+The kernel offers every ICMP packet of the host to every raw ICMP socket. A filter by type comes first and costs
+nothing. Then a classic BPF program (https://docs.kernel.org/networking/filter.html) checks for the magic at its place
+in the packet. A load beyond the end of the packet drops the packet.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RETURN: Final = 0x06
 _ICMP: Final = 1
 _ICMPV6: Final = 58
 _LONGEST_PACKET: Final = 576
-"""As in `bpf/packet.h`: the longest ICMP error of RFC 1812."""
+"""The longest ICMP error of RFC 1812, as in `bpf/packet.h`."""
 _IPV6_HEADER_BYTES: Final = 40
 _MAGIC: Final = int.from_bytes(MAGIC_AND_VERSION[:4], "big")
 _WHOLE: Final = 0xFFFFFFFF
@@ -49,7 +49,7 @@ _INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
 
 
 class _Step(NamedTuple):
-    """One instruction; a jump goes to the label `yes` or `no`, or on to the next where there is none."""
+    """One instruction; a jump goes to the label `yes` or `no`, or to the next instruction if that is empty."""
 
     code: int
     operand: int = 0
@@ -110,7 +110,7 @@ _IPV6: Final[Sequence[_Step | str]] = (  # the packet begins with its ICMPv6 hea
 
 
 def assemble(steps: Sequence[_Step | str]) -> bytes:
-    """Return the program as an array of struct sock_filter, labels resolved."""
+    """Return the program as an array of struct sock_filter, with labels resolved."""
     labels: dict[str, int] = {}
     program: list[_Step] = []
     for step in steps:
@@ -131,7 +131,7 @@ def assemble(steps: Sequence[_Step | str]) -> bytes:
 PROGRAMS: Final = {Family.IPV4: assemble(_IPV4), Family.IPV6: assemble(_IPV6)}
 
 
-def let_only_ours_through(raw: socket.socket, family: Family) -> None:
+def attach_filters(raw: socket.socket, family: Family) -> None:
     """Attach the filters to `raw`. Raises OSError."""
     if family is Family.IPV4:
         passed = sum(1 << kind for kind in (ECHO_REPLY[family], *IPV4_ERRORS))
@@ -143,7 +143,7 @@ def let_only_ours_through(raw: socket.socket, family: Family) -> None:
 
 
 def attach(sock: socket.socket, program: bytes) -> None:
-    """Let `sock` receive only what `program` returns nonzero for. Raises OSError."""
+    """Let `sock` receive only packets for which `program` returns nonzero. Raises OSError."""
     instructions = ctypes.create_string_buffer(program)  # the kernel copies them
     array = struct.pack("HL", len(program) // _INSTRUCTION.size, ctypes.addressof(instructions))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, array)
