@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.sources.socket.filters import PROGRAMS, attach
+from monlat_ebpf.sources.raw_sockets import attach_filter
+from monlat_ebpf.sources.socket.filters import PROGRAMS
 from monlat_ebpf.sources.socket.messages import parse_ipv4, parse_ipv6
 from tests.unit.test_socket_messages import PAYLOAD, error, reply
 
@@ -23,7 +24,7 @@ class Filtered:
     def __init__(self, version: int) -> None:
         self._start = 40 if version == 6 else 0
         self._sender, self._receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        attach(self._receiver, PROGRAMS[Family.IPV4 if version == 4 else Family.IPV6])
+        attach_filter(self._receiver, PROGRAMS[Family.IPV4 if version == 4 else Family.IPV6])
 
     def passes(self, packet: bytes) -> bool:
         """Return whether an IP packet passes, in the form that a raw socket of its family receives."""

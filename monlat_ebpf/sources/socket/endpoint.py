@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.sources.raw_sockets import receive_nothing
+from monlat_ebpf.sources.raw_sockets import open_raw, receive_nothing
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.filters import attach_filters
 from monlat_ebpf.sources.socket.messages import Message, find_probe_in, parse_ipv4, parse_ipv6
 
-_DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
-_PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SOL_RAW: Final = 255
 _IPV6_CHECKSUM: Final = 7
 _PACKET_BYTES: Final = 2048
@@ -54,7 +52,7 @@ class Endpoint:
         _ask_for_packet_information(sending, family)
         flags = ancillary.TX_SOFTWARE | ancillary.REPORT_SOFTWARE | ancillary.OPT_CMSG
         sending.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
-        self.receiving = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+        self.receiving = open_raw(family)
         try:
             self._set_up_receiving()
         except BaseException:

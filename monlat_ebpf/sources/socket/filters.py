@@ -7,7 +7,6 @@ in the packet. A load beyond the end of the packet drops the packet.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from typing import Final, NamedTuple
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import ECHO_REQUEST
 from monlat_ebpf.model import Family
+from monlat_ebpf.sources.raw_sockets import BPF_INSTRUCTION, BPF_RETURN, attach_filter
 from monlat_ebpf.sources.socket.messages import ECHO_REPLY, IPV4_ERRORS, LONGEST_IPV6_ERROR, MAGIC_AND_VERSION
 
-_SO_ATTACH_FILTER: Final = 26
 _SOL_RAW: Final = 255
 _ICMP_FILTER: Final = 1  # linux/icmp.h; a set bit blocks its type
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h; likewise
@@ -36,16 +35,12 @@ _ADD_X: Final = 0x0C
 _MOVE_TO_X: Final = 0x07
 _IF_EQUAL: Final = 0x15
 _IF_GREATER: Final = 0x25
-_RETURN: Final = 0x06
 
-_ICMP: Final = 1
-_ICMPV6: Final = 58
 _LONGEST_PACKET: Final = 576
 """The longest ICMP error of RFC 1812, as in `bpf/packet.h`."""
 _IPV6_HEADER_BYTES: Final = 40
 _MAGIC: Final = int.from_bytes(MAGIC_AND_VERSION[:4], "big")
 _WHOLE: Final = 0xFFFFFFFF
-_INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
 
 
 class _Step(NamedTuple):
@@ -64,9 +59,9 @@ _ENDING: Final[Sequence[_Step | str]] = (
     _Step(_IF_EQUAL, _MAGIC, no="drop"),
     _Step(_LOAD_BYTE_FROM_X, 12),
     _Step(_IF_EQUAL, layout.PAYLOAD_VERSION, no="drop"),
-    _Step(_RETURN, _WHOLE),
+    _Step(BPF_RETURN, _WHOLE),
     "drop",
-    _Step(_RETURN, 0),
+    _Step(BPF_RETURN, 0),
 )
 
 _IPV4: Final[Sequence[_Step | str]] = (  # the packet begins with its IPv4 header
@@ -76,7 +71,7 @@ _IPV4: Final[Sequence[_Step | str]] = (  # the packet begins with its IPv4 heade
     _Step(_LOAD_BYTE_FROM_X, 0),
     _Step(_IF_EQUAL, ECHO_REPLY[Family.IPV4], yes="payload"),
     _Step(_LOAD_BYTE_FROM_X, 8 + 9),  # protocol of the quoted packet
-    _Step(_IF_EQUAL, _ICMP, no="drop"),
+    _Step(_IF_EQUAL, socket.IPPROTO_ICMP, no="drop"),
     _Step(_LOAD_BYTE_FROM_X, 8),
     _Step(_AND, 0xF0),
     _Step(_IF_EQUAL, 0x40, no="drop"),
@@ -101,7 +96,7 @@ _IPV6: Final[Sequence[_Step | str]] = (  # the packet begins with its ICMPv6 hea
     _Step(_AND, 0xF0),
     _Step(_IF_EQUAL, 0x60, no="drop"),
     _Step(_LOAD_BYTE_AT, 8 + 6),  # next header of the quoted packet
-    _Step(_IF_EQUAL, _ICMPV6, no="drop"),
+    _Step(_IF_EQUAL, socket.IPPROTO_ICMPV6, no="drop"),
     _Step(_LOAD_X, 8 + _IPV6_HEADER_BYTES),
     _Step(_LOAD_BYTE_FROM_X, 0),
     _Step(_IF_EQUAL, ECHO_REQUEST[Family.IPV6], no="drop"),
@@ -123,7 +118,7 @@ def assemble(steps: Sequence[_Step | str]) -> bytes:
         return labels[label] - at - 1 if label else 0
 
     return b"".join(
-        _INSTRUCTION.pack(step.code, distance(step.yes, at), distance(step.no, at), step.operand)
+        BPF_INSTRUCTION.pack(step.code, distance(step.yes, at), distance(step.no, at), step.operand)
         for at, step in enumerate(program)
     )
 
@@ -139,11 +134,4 @@ def attach_filters(raw: socket.socket, family: Family) -> None:
     else:
         passed = sum(1 << kind for kind in (ECHO_REPLY[family], *range(1, LONGEST_IPV6_ERROR + 1)))
         raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, (~passed & ((1 << 256) - 1)).to_bytes(32, "little"))
-    attach(raw, PROGRAMS[family])
-
-
-def attach(sock: socket.socket, program: bytes) -> None:
-    """Let `sock` receive only packets for which `program` returns nonzero. Raises OSError."""
-    instructions = ctypes.create_string_buffer(program)  # the kernel copies them
-    array = struct.pack("HL", len(program) // _INSTRUCTION.size, ctypes.addressof(instructions))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, array)
+    attach_filter(raw, PROGRAMS[family])

@@ -6,6 +6,7 @@ what is read.
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -29,8 +30,6 @@ _SLOT_TO_NONCE: Final = layout.PAYLOAD.part("slot", "nonce")
 _QUOTED_PAYLOAD_BYTES: Final = layout.PAYLOAD.offset("feedback")
 """A quote must reach the end of the nonce, where the feedback begins."""
 _IPV4_IN_IPV6: Final = bytes(10) + b"\xff\xff"
-_ICMP: Final = 1
-_ICMPV6: Final = 58
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,9 @@ def parse_ipv4(packet: bytes) -> Message | None:
 
 def parse_ipv6(message: bytes, source: bytes, destination: bytes) -> Message | None:
     """Parse an ICMPv6 message, which a raw socket returns without its IPv6 header. Addresses have 16 bytes."""
-    pseudo_header = source + destination + struct.pack("!II", len(message), _ICMPV6)  # RFC 8200, section 8.1
+    pseudo_header = (
+        source + destination + struct.pack("!II", len(message), socket.IPPROTO_ICMPV6)
+    )  # RFC 8200, section 8.1
     return _parse(Family.IPV6, message, source, pseudo_header)
 
 
@@ -107,12 +108,12 @@ def _parse(family: Family, icmp: bytes, source: bytes, pseudo_header: bytes) -> 
 def _parse_error(family: Family, icmp: bytes) -> Message | None:
     quote = icmp[ICMP_HEADER_BYTES:]
     if family is Family.IPV4:
-        if len(quote) < 20 or quote[0] >> 4 != 4 or quote[0] & 15 < 5 or quote[9] != _ICMP:
+        if len(quote) < 20 or quote[0] >> 4 != 4 or quote[0] & 15 < 5 or quote[9] != socket.IPPROTO_ICMP:
             return None
         header_bytes, claimed = (quote[0] & 15) * 4, int.from_bytes(quote[2:4], "big")
         destination = _IPV4_IN_IPV6 + quote[16:20]
     else:
-        if len(quote) < 40 or quote[0] >> 4 != 6 or quote[6] != _ICMPV6:
+        if len(quote) < 40 or quote[0] >> 4 != 6 or quote[6] != socket.IPPROTO_ICMPV6:
             return None
         header_bytes, claimed = 40, 40 + int.from_bytes(quote[4:6], "big")
         destination = quote[24:40]
