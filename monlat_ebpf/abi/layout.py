@@ -77,13 +77,9 @@ class Layout:
         shifted = {name: replace(inner, offset=start + inner.offset) for name, inner in layout.members.items()}
         return Layout(member, self.size, shifted)
 
-    def read(self, memory: Memory, index: int = 0) -> Record:
+    def read(self, memory: Memory | bytes, index: int = 0) -> Record:
         """Return the members of the struct at `index` of an array."""
         return self.make(self._struct.unpack_from(memory, index * self.size + self._start))
-
-    def read_at(self, data: bytes, start: int) -> Record:
-        """Return the members of the struct that begins at byte `start`."""
-        return self.make(self._struct.unpack_from(data, start + self._start))
 
     def write(self, memory: Memory, index: int, *values: int | bytes) -> None:
         """Write the members of the struct at `index` of an array."""

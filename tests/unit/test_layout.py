@@ -91,7 +91,7 @@ def test_record_has_the_names_of_c() -> None:
     memory = bytearray(24) + struct.pack("<QIHH8s", 1, 2, 3, 4, b"12345678")
     record = RECORDS["whole"].read(memory, 1)
     assert (record.c, record.d.a, record.d.b, record.e) == (1, 2, (3, 4), b"12345678")
-    assert RECORDS["whole"].read_at(bytes(memory), 24) == record
+    assert RECORDS["whole"].read(bytes(memory[24:])) == record
 
 
 def test_part_reads_and_writes_only_its_members() -> None:

@@ -129,5 +129,5 @@ def _parse_error(family: Family, icmp: bytes) -> Message | None:
 
 
 def _slot_and_nonce(data: bytes, payload_at: int) -> tuple[int, int]:
-    payload = _SLOT_TO_NONCE.read_at(data, payload_at)
+    payload = _SLOT_TO_NONCE.read(data[payload_at:])
     return payload.slot, payload.nonce
