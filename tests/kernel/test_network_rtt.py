@@ -14,7 +14,7 @@ from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
-from tests.kernel.words import fed_probes, refused
+from tests.kernel.reported_probes import rejected, reported_probes
 
 PROBES = 997
 MICROSECOND = 1_000
@@ -42,9 +42,9 @@ def test_network_rtt_is_what_the_network_took(delay_us: int) -> None:
         records = {record.nonce: record for record in reflector.stop()}
 
     assert measurement.results() == {Result.REPLY: PROBES}
-    fed = list(fed_probes(measurement.source, PROBES))
+    fed = list(reported_probes(measurement.source, PROBES))
     assert len(fed) == PROBES
-    assert refused(measurement.source) == {}
+    assert rejected(measurement.source) == {}
     assert all(probe.dwell_ns == emulated_peer.dwell_ns(records[probe.nonce].turnaround_ns) for probe in fed)
 
     samples = [probe.rtt_ns - probe.dwell_ns for probe in fed]
