@@ -15,10 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
 from bench.tools.tool import TIMEOUT_SECONDS, USER, Figure, Run, Task
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 PROGRAM = "prometheus-blackbox-exporter"  # Debian's package has the same name
 _PORT = 9115

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import monlat_ebpf
-from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
 from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Figure, Run, Task
 from monlat_ebpf.abi import layout
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 _PORT = 10045
 _ROOT = Path(__file__).resolve().parent.parent.parent

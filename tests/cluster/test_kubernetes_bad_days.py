@@ -29,8 +29,8 @@ from testkit.api_faults import (
     watch_with,
 )
 from testkit.fake_apiserver import Answer, Exchange, FakeApiServer, endpoint, endpoint_slice, honest
+from testkit.waiting import wait_until
 from tests.cluster.following import CALM, QUICK, Following
-from tests.unit.waiting import wait_until
 
 FAULTS = {
     "500": (status(500), "server"),

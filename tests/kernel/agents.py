@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monlat_ebpf.exposition.api import PairDocument, PeersDocument
 from monlat_ebpf.testbed.namespace import Namespace
-from tests.unit.waiting import wait_until
+from testkit.waiting import wait_until
 
 PORT = 10045
 START_SECONDS = 60

@@ -15,9 +15,9 @@ from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Family
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Pair
+from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
 from tests.kernel.leftovers import maps_of_size, objects_of_process, processes_with
-from tests.unit.waiting import wait_until
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")

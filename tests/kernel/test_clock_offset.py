@@ -11,10 +11,10 @@ from monlat_ebpf.testbed.network import Pair
 from testkit.emulated_peer import EmulatedPeer
 from testkit.plan import Plan
 from testkit.reflector import Reflector
+from testkit.waiting import wait_until
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER, two_agents
-from tests.unit.waiting import wait_until
 
 MICROSECOND, MILLISECOND, SECOND = 1_000, 1_000_000, 1_000_000_000
 READINGS_NS = 5 * MICROSECOND

@@ -12,10 +12,10 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from testkit.waiting import wait_until
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER
-from tests.unit.waiting import wait_until
 
 PROBES = 9_973
 PAIRS = 23

@@ -17,8 +17,8 @@ import pytest
 from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster
+from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
-from tests.unit.waiting import wait_until
 
 PROMETHEUS_PORT = 9090
 SCRAPED = 9  # times at least, once a second, before anything is asked

@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -27,6 +26,7 @@ from testkit.device import RawDevice
 from testkit.packets import echo_reply
 from testkit.plan import Plan, Rule
 from testkit.reflector import Reflector
+from testkit.waiting import wait_until
 from tests.kernel.reflected import (
     DEADLINE_SECONDS,
     IPV4,
@@ -115,13 +115,6 @@ def test_a_downed_interface_is_counted_not_fatal(namespace: Namespace) -> None:
         records = reflector.stop()
     assert [len(record.written_ns) for record in records] == [0, 1]
     assert reflector.unwritten == 1
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def icmp_counter(namespace: Namespace, name: str) -> int:

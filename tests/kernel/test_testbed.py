@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
@@ -19,19 +18,11 @@ from monlat_ebpf.errors import TestbedError
 from monlat_ebpf.testbed.links import Links, why_no_link_kind
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster, Node, Pair
-
-DEADLINE_SECONDS = 30
+from testkit.waiting import DEADLINE_SECONDS, wait_until
 
 
 def ping(node: Node, address: str, *options: str) -> subprocess.CompletedProcess[str]:
     return node.namespace.run(["ping", "-n", "-c", "1", "-W", "1", *options, address])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def open_descriptors() -> int:
@@ -133,7 +124,7 @@ sys.stdin.read()
             assert select.select([inside], [], [], DEADLINE_SECONDS)[0] == [inside]
         finally:
             os.close(inside)
-        wait_for(lambda: "wire" not in links.names())
+        wait_until(lambda: "wire" not in links.names())
 
 
 def test_children_outlive_the_thread_that_asked_for_them() -> None:

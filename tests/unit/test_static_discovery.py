@@ -6,7 +6,7 @@ import logging
 import os
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from monlat_ebpf.discovery.static import LARGEST_FILE, StaticDiscovery
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
+from testkit.waiting import wait_until
 
 PATIENCE = 20.0  # seconds, for a machine with other work; the discovery itself needs two looks
 LOOK_EACH = 0.02  # seconds
@@ -55,13 +56,6 @@ class Followed:
         """How often it could not read, and could not parse."""
         name = "monlat_discovery_errors_total"
         return self.value(name, reason="read"), self.value(name, reason="parse")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture
