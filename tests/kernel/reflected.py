@@ -30,7 +30,7 @@ class Family:
     name: str
     own: str
     target: str
-    neighbour: str  # the target's address with its last bit flipped
+    adjacent: str  # the target's address with its last bit flipped
     fence: str
     ip_header: int
     request_kind: int

@@ -101,7 +101,7 @@ def test_a_rule_for_one_address_leaves_others_alone(namespace: Namespace, family
     with Reflector(namespace, plan, spin=False, processor=0) as reflector:
         command = ["ping", "-n", "-c", "5", "-i", "0.01", "-W", "1"]
         assert " 3 received" in namespace.run([*command, family.target]).stdout
-        assert " 5 received" in namespace.run([*command, family.neighbour]).stdout
+        assert " 5 received" in namespace.run([*command, family.adjacent]).stdout
         reflector.stop()
     assert reflector.counts == {Drop(): 2, Answer(): 8}
 

@@ -78,7 +78,7 @@ def test_double_answers_twice(namespace: Namespace, family: Family) -> None:
         assert second - record.read_ns >= 3 * MILLISECOND
 
 
-def test_reorder_swaps_neighbours(namespace: Namespace, family: Family) -> None:
+def test_reorder_swaps_adjacent_answers(namespace: Namespace, family: Family) -> None:
     """Every third answer comes after its successor; the last one, which has none, never comes."""
     seen = exchange(namespace, family, Plan.cycle([Answer(), Reorder(), Answer()]))
     swapped = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 18, 20, 19, 21]
@@ -117,10 +117,10 @@ def test_corrupt_byte_breaks_the_checksum(namespace: Namespace, family: Family) 
 
 
 def test_wrong_address_answers_for_another(namespace: Namespace, family: Family) -> None:
-    """8 of 23 answers come from the neighbouring address, checksums right."""
+    """8 of 23 answers come from the adjacent address, checksums right."""
     seen = exchange(namespace, family, third(WrongAddress()))
     sources = [ends(answer, family)[0] for answer in seen.answers]
-    assert sources == [family.neighbour if number in FAULTY else family.target for number in range(REQUESTS)]
+    assert sources == [family.adjacent if number in FAULTY else family.target for number in range(REQUESTS)]
     assert all(checksum_fits(answer, family) for answer in seen.answers)
     assert {str(record.address) for record in seen.records} == {family.target}
 
@@ -156,13 +156,13 @@ def test_icmp_errors_quote_the_request(
 def test_ping_understands_the_error(namespace: Namespace, family: Family) -> None:
     """iputils ping reports each of 7 errors as one, from the router that the plan names."""
     kind, code = (3, 1) if family is IPV4 else (1, 0)
-    plan = Plan(rules=(Rule(IcmpError(kind, code, source=family.neighbour)),))
+    plan = Plan(rules=(Rule(IcmpError(kind, code, source=family.adjacent)),))
     with Reflector(namespace, plan):
         output = namespace.run(["ping", "-n", "-c", "7", "-i", "0.01", "-W", "5", family.target]).stdout
     text = "Destination Host Unreachable" if family is IPV4 else "Destination unreachable: No route"
     lines = [line for line in output.splitlines() if text in line]
     assert len(lines) == 7
-    assert all(line.startswith(f"From {family.neighbour} ") for line in lines)
+    assert all(line.startswith(f"From {family.adjacent} ") for line in lines)
 
 
 def test_truncated_payload_is_consistent(namespace: Namespace, family: Family) -> None:
@@ -204,12 +204,12 @@ def test_first_fragment_alone_is_no_answer(namespace: Namespace, family: Family)
 
 def test_tagged_answers_reach_the_kernel(namespace: Namespace, family: Family) -> None:
     """The kernel takes 7 answers in frames with a priority tag, and none of 7 of VLAN 5, which no interface has."""
-    others = ip_address(family.neighbour)
+    others = ip_address(family.adjacent)
     plan = Plan(rules=(Rule(Tag(vlan=5), address=others), Rule(Tag(priority=6))))
     with Reflector(namespace, plan, kind="tap") as reflector:
         command = ["ping", "-n", "-c", "7", "-i", "0.01"]
         assert " 7 received" in namespace.run([*command, "-W", "5", family.target]).stdout
-        assert " 0 received" in namespace.run([*command, "-W", "0.2", family.neighbour]).stdout
+        assert " 0 received" in namespace.run([*command, "-W", "0.2", family.adjacent]).stdout
         reflector.stop()
     assert reflector.counts == {Tag(priority=6): 7, Tag(vlan=5): 7}
 
