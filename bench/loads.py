@@ -1,4 +1,4 @@
-"""Loads for a process that measures: cores with no time to spare, and a cgroup that grants little of one."""
+"""Loads for a process that measures: busy cores, and a cgroup with little of one core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testkit.waiting import wait_until
 KUBERNETES_PERIOD_US = 100_000  # the CFS period of kubelet's CPU limits
 
 _ENDLESS = (sys.executable, "-S", "-c", "while True: pass")
-_UNDER_WAY_NS = 20_000_000  # of processor time: the interpreter's start is behind it
+_UNDER_WAY_NS = 20_000_000  # of processor time: the interpreter has started
 
 
 def processor_time_ns(process: int) -> int:
@@ -25,7 +25,7 @@ def processor_time_ns(process: int) -> int:
 
 
 class BusyProcesses:
-    """`count` processes that compute without end; a context manager. They die with the thread that made them."""
+    """`count` processes that compute without end; a context manager. They end with the thread that started them."""
 
     def __init__(self, count: int) -> None:
         self._count = count
