@@ -1,4 +1,4 @@
-"""Loads for a process that measures: cores with no time to spare, and a cgroup that grants little of one."""
+"""Loads for a process that measures: busy cores, and a cgroup with little of one core."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-DEADLINE_SECONDS = 60.0
+from testkit.waiting import wait_until
+
 KUBERNETES_PERIOD_US = 100_000  # the CFS period of kubelet's CPU limits
 
 _ENDLESS = (sys.executable, "-S", "-c", "while True: pass")
-_UNDER_WAY_NS = 20_000_000  # of processor time: the interpreter's start is behind it
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return when `condition` holds; raise TimeoutError with `what` when it takes too long."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {DEADLINE_SECONDS:g} s in vain: {what}")
-        time.sleep(0.005)
+_UNDER_WAY_NS = 20_000_000  # of processor time: the interpreter has started
 
 
 def processor_time_ns(process: int) -> int:
@@ -34,7 +25,7 @@ def processor_time_ns(process: int) -> int:
 
 
 class BusyProcesses:
-    """`count` processes that compute without end; a context manager. They die with the thread that made them."""
+    """`count` processes that compute without end; a context manager. They end with the thread that started them."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -14,7 +14,7 @@ from bench.truth import Errors
 
 RSVG_CONVERT = "rsvg-convert"
 _WIDTH = 860
-_LEFT, _RIGHT = 160, 90  # for names, and for the figures behind the bars
+_LEFT, _RIGHT = 160, 90  # for names, and for the numbers after the bars
 _TOP, _PANEL_HEAD, _ROW, _GAP = 84, 24, 20, 16
 _FONT = "font-family='Helvetica, Arial, sans-serif'"
 _OURS, _THEIRS, _INK, _FAINT, _GRID = "#0b7a53", "#8a94a6", "#1f2733", "#667085", "#e4e7ec"
@@ -33,7 +33,7 @@ def picture(result: Result) -> str:
         _text(
             16,
             48,
-            "Bar: from the median error to the p99, whose figure stands beside it. Line: to the maximum. Logarithmic.",
+            "Bar: from the median error to the p99, which the number gives. Line: to the maximum. Logarithmic.",
         ),
     ]
     top = _TOP
@@ -41,8 +41,8 @@ def picture(result: Result) -> str:
         bottom = top + _PANEL_HEAD + _ROW * len(rows)
         parts += axis.grid(top + _PANEL_HEAD - 6, bottom)
         parts.append(_text(16, top + 12, condition, size=13, weight="bold"))
-        for place, (name, found) in enumerate(rows):
-            parts += axis.row(top + _PANEL_HEAD + _ROW * place, name, found)
+        for index, (name, found) in enumerate(rows):
+            parts += axis.row(top + _PANEL_HEAD + _ROW * index, name, found)
         top = bottom + _GAP
     parts += axis.labels(_TOP - 14)
     versions = ", ".join(f"{each.name} {each.version}" for each in result.contenders)
@@ -59,8 +59,8 @@ class _Axis:
     """Microseconds by their logarithm, in whole decades around all that is shown."""
 
     def __init__(self, shown: list[Errors]) -> None:
-        figures = [max(ns / 1e3, 0.1) for found in shown for ns in found.quantiles()]
-        self._first, self._last = math.floor(math.log10(min(figures))), math.ceil(math.log10(max(figures)))
+        shown_us = [max(ns / 1e3, 0.1) for found in shown for ns in found.quantiles()]
+        self._first, self._last = math.floor(math.log10(min(shown_us))), math.ceil(math.log10(max(shown_us)))
 
     def x(self, nanoseconds: float) -> float:
         part = (math.log10(max(nanoseconds / 1e3, 0.1)) - self._first) / (self._last - self._first)

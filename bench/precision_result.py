@@ -1,4 +1,4 @@
-"""What bench/precision found: as a table in the terminal, as Markdown, and as the claims it was run for."""
+"""The result of bench/precision: as a table in the terminal, as Markdown, and as claims that hold or fail."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Result:
     where: str
 
     def rows(self) -> Iterator[tuple[Contender, str, Errors]]:
-        """Yield what there is, by condition, then by tool."""
+        """Yield the errors by condition, then by tool."""
         for condition in self.conditions:
             for contender in self.contenders:
                 found = self.errors.get((contender.name, condition))
@@ -45,16 +45,16 @@ def print_result(result: Result) -> None:
     rows = [
         (
             *(contender.name, condition, str(len(found.samples))),
-            *(str(found.without_figure), str(found.without_truth), *microseconds(found)),
+            *(str(found.without_rtt), str(found.without_reference), *microseconds(found)),
         )
         for contender, condition, found in result.rows()
     ]
-    print_table(("error in us", "", "probes", "no figure", "no truth", *COLUMNS), rows)
+    print_table(("error in us", "", "probes", "no RTT", "no reference", *COLUMNS), rows)
     print(result.where)
 
 
 def markdown(result: Result) -> str:
-    """Return a table with a line a tool and a column a condition, and what must be known with it."""
+    """Return a table with a line a tool and a column a condition, and how it was made."""
     cells = {(each.name, condition): " / ".join(microseconds(found)) for each, condition, found in result.rows()}
     lines = [
         "| | request, reply stamped by | " + " | ".join(result.conditions) + " |",
@@ -83,7 +83,7 @@ def judge(result: Result, idle: str) -> int:
     stamped_by_user_space = [each.name for each in result.contenders if each.stamps == (USER, USER)]
     for condition in result.conditions:
         found = result.errors.get((MONLAT, condition), Errors())
-        claims.check(f"part of monlat's probes without figure or truth, {condition}", found.part_unknown, 0.1)
+        claims.check(f"part of monlat's probes without RTT or reference, {condition}", found.part_unknown, 0.1)
         if not found.samples:
             continue
         ours = found.quantiles()
@@ -93,11 +93,11 @@ def judge(result: Result, idle: str) -> int:
             )
             claims.check(f"p99 of monlat / of the best that stamps in user space, {condition}", ours[1] / best, 0.1)
         others = [found.quantiles() for name in ("ping", "fping") if (found := _of(result, name, condition))]
-        for place, column in enumerate(COLUMNS):
-            for_column = [theirs[place] for theirs in others]
+        for index, column in enumerate(COLUMNS):
+            for_column = [theirs[index] for theirs in others]
             if for_column:
                 which, bound = ("larger", max(for_column)) if column == "maximum" else ("smaller", min(for_column))
-                claims.check(f"{column} of monlat / the {which} of ping and fping, {condition}", ours[place] / bound, 1)
+                claims.check(f"{column} of monlat / the {which} of ping and fping, {condition}", ours[index] / bound, 1)
     return claims.exit_status
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: quantiles, a table, and the claims it was run for."""
+"""The end of every benchmark: quantiles, a table, and claims that hold or fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def quantile(samples: Sequence[int], q: float) -> int:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as wide as they need be, the first to the left, figures to the right."""
+    """Print columns as wide as they need to be, the first to the left, the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
@@ -20,7 +20,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 class Claims:
-    """What a benchmark says of its figures; `exit_status` is 1 when one of them does not hold."""
+    """Limits on the results of a benchmark; `exit_status` is 1 when one does not hold."""
 
     def __init__(self) -> None:
         self.exit_status = 0

@@ -13,9 +13,9 @@ from typing import Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.loads import wait_until
 from bench.probing_process import INTERVAL_SECONDS
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 PROGRAM: Final = "prometheus-smokeping-prober"  # Debian's package has the same name
 _LISTEN: Final = "127.0.0.1:9374"

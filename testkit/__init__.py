@@ -1,4 +1,4 @@
-"""What tests and benches share: a reflector that knows the truth, and servers that imitate what cannot be had here.
+"""What tests and benches share: a reflector that records its own times, servers that imitate others, and waiting.
 
 Never part of the wheel.
 """

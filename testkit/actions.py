@@ -1,6 +1,6 @@
-"""What the reflector may do with an echo request: each action makes packets from it, and knows no clock.
+"""What the reflector can do with an echo request. Each action makes packets from it and reads no clock.
 
-All checksums are right but where an action says otherwise.
+All checksums are right unless an action says otherwise.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """Answer, and again `after_ns` later."""
+    """Answer twice, the second time `after_ns` later."""
 
     after_ns: int = 0
 
@@ -72,7 +72,7 @@ class Reorder:
 
 @dataclass(frozen=True, slots=True)
 class FlipNonce:
-    """Answer with another nonce, as a forger would who does not know ours."""
+    """Answer with another nonce, as a forger would that does not know ours."""
 
     def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
         """Return the answer to a request that was never sent."""
@@ -91,12 +91,12 @@ class CorruptByte:
 
 @dataclass(frozen=True, slots=True)
 class WrongAddress:
-    """Answer from `source`, or from the address next to the one that was asked (its last bit flipped)."""
+    """Answer from `source`, or from the requested address with its last bit flipped."""
 
     source: str | None = None
 
     def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
-        """Return the answer in another's name."""
+        """Return the answer with the other source address."""
         asked = request.destination
         source = ip_address(self.source).packed if self.source else asked[:-1] + bytes([asked[-1] ^ 1])
         return (Outgoing(packets.reply_to(request, source)),)
@@ -107,8 +107,8 @@ class IcmpError:
     """Send an ICMP or ICMPv6 error of `kind` and `code` that quotes the request's first `quote_bytes`.
 
     The quote begins with the request's IP header (20 or 40 bytes) and its ICMP header (8); None quotes all.
-    `value` is the second word of the error's header: the MTU, where there is one. It comes from `source`,
-    or from the address that was asked.
+    `value` is the second word of the error's header: the MTU, where there is one. The error comes from
+    `source`, or from the requested address.
     """
 
     kind: int
@@ -141,7 +141,7 @@ class AddOptions:
     """Answer with IP options: no-operations in IPv4, an empty destination options header in IPv6."""
 
     def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
-        """Return the answer with its longer header."""
+        """Return the answer with the longer header."""
         message = packets.reply_message(request)
         if request.version == 4:
             options = packets.NO_OPERATION_OPTIONS
@@ -152,7 +152,7 @@ class AddOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Answer with a first fragment whose rest never comes."""
+    """Answer with a first fragment; the rest never comes."""
 
     def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
         """Return the whole answer, marked as a first fragment; its length is cut to a multiple of 8."""
@@ -169,7 +169,7 @@ class Fragment:
 class Tag:
     """Answer in a frame with an 802.1Q tag; only on a TAP device.
 
-    VLAN 0 is a priority tag, which every kernel takes off by itself.
+    VLAN 0 is a priority tag, which every kernel removes by itself.
     """
 
     vlan: int = 0

@@ -1,4 +1,4 @@
-"""A TUN or TAP device: a network interface whose wire is a file descriptor."""
+"""A TUN or TAP device: a network interface with a file descriptor in place of a wire."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from testkit.links import Links
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_KIND = {"tun": 0x0001, "tap": 0x0002}
 IFF_NO_PI = 0x1000
-QUEUE_PACKETS = 5000  # what the kernel keeps for us to read: a burst of probes to every peer of a large cluster
+QUEUE_PACKETS = 5000  # packets that the kernel keeps until they are read: a probe to every peer of a large cluster
 
 
 class RawDevice:
     """An interface in `namespace` that owns `addresses`, such as ("10.99.0.1/16", "fd99::1/64").
 
-    The namespace sends every packet for the rest of those networks down the descriptor. A context manager;
-    the kernel deletes the interface with the last descriptor. A TAP device carries Ethernet frames, and
-    needs no neighbours: all its frames go from MAC to MAC.
+    The namespace sends every packet for the rest of those networks to the descriptor. A context manager: the kernel
+    deletes the interface when the last descriptor is closed. A TAP device carries Ethernet frames and needs no ARP:
+    all its frames go from MAC to MAC.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class RawDevice:
             links.wait_until_usable(self.name, [str(ip_interface(address).ip) for address in addresses])
 
     def inject(self, packets: Iterable[bytes]) -> int:
-        """Let IP packets arrive in the namespace by this interface; return how many.
+        """Let IP packets arrive in the namespace through this interface; return how many.
 
-        Each is with the kernel's receive path when it has been counted: none can be lost on the way.
+        The kernel has received each packet when this returns; none can be lost before that.
         """
         count = 0
         for packet in packets:
@@ -72,7 +72,7 @@ class RawDevice:
         return count
 
     def close(self) -> None:
-        """Delete the interface, unless another process has the descriptor too."""
+        """Close the descriptor; the interface stays if another process has the descriptor too."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -1,4 +1,4 @@
-"""What the reflector tells when it speaks as a peer's agent does (DESIGN section 4)."""
+"""Requests that the reflector sends with feedback, as a peer's agent would."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from testkit.packets import EchoRequest
 IDENTIFIER = 0x6D6C
 _FEEDBACK = struct.Struct(layout.FEEDBACK.format)
 _NANOSECONDS = (1 << 64) - 1
-_NONCE_BITS = 60  # above those of the place
+_NONCE_BITS = 60  # above the 4 bits of the position within a target
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatedPeer:
     """`after_ns` after each answer, send a request with feedback on what was answered.
 
-    Of the time between request and answer, `forward_ns` and `return_ns` are the network's by the peer's word: t2 is
-    that much after the request was read, t3 that much before the answer was written, and what is left is the dwell.
-    So the true network RTT is known to the nanosecond. The peer's wall clock is `clock_ns` ahead of this machine's.
+    The feedback divides the time between request and answer. t2 is `forward_ns` after the request was read, t3 is
+    `return_ns` before the answer was written, and the dwell is the time between both. So the true network RTT is known
+    to the nanosecond. The peer's wall clock is `clock_ns` ahead of this machine's.
     """
 
     forward_ns: int = 0
@@ -31,13 +31,13 @@ class EmulatedPeer:
     clock_ns: int = 0
 
     def dwell_ns(self, turnaround_ns: int) -> int:
-        """Return the dwell that is told of an answer that took `turnaround_ns`."""
+        """Return the dwell that is reported for an answer that took `turnaround_ns`."""
         return turnaround_ns - self.forward_ns - self.return_ns
 
     def request(self, asked: EchoRequest, number: int, read_ns: int, written_ns: int, wall_offset_ns: int) -> bytes:
-        """Return the request to send; it is the peer's `number`-th, from 0.
+        """Return the peer's `number`-th request, from 0, with feedback on `asked`, the request that was answered.
 
-        `asked` is what was answered: read and written by a clock that the wall clock is `wall_offset_ns` ahead of.
+        `read_ns` and `written_ns` are of CLOCK_MONOTONIC; the wall clock is `wall_offset_ns` ahead of it.
         """
         nonce_of_asked = asked.probe[1] if asked.probe else 0
         received = read_ns + self.forward_ns + wall_offset_ns + self.clock_ns

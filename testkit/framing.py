@@ -1,4 +1,4 @@
-"""What stands before an IP packet on the descriptor of a TUN or TAP device."""
+"""The header before an IP packet on the descriptor of a TUN or TAP device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ETHERNET_HEADER_BYTES = 14
 
 
 class Framing:
-    """Takes frames apart and puts them together: nothing at all for TUN, Ethernet for TAP."""
+    """Adds and removes headers: none for TUN, Ethernet for TAP."""
 
     def __init__(self, kind: Literal["tun", "tap"]) -> None:
         self.kind = kind

@@ -25,15 +25,15 @@ _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
 _ICMP = struct.Struct("!BBHI")
 _PROBE_AT = layout.PAYLOAD.offset("sequence")
-_PROBE = struct.Struct("<IQ")  # sequence and nonce are neighbours in struct payload
+_PROBE = struct.Struct("<IQ")  # sequence and nonce are adjacent in struct payload
 _MAGIC = layout.PAYLOAD_MAGIC.to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
-    """An ICMP or ICMPv6 echo request, or what an answer to it is made from.
+    """An ICMP or ICMPv6 echo request.
 
-    `packet` is all of it, from the IP header on; `source` and `destination` are 4 or 16 bytes.
+    `packet` is the whole packet from the IP header on; `source` and `destination` are 4 or 16 bytes.
     """
 
     version: int
@@ -46,7 +46,7 @@ class EchoRequest:
 
     @property
     def probe(self) -> tuple[int, int] | None:
-        """Sequence and nonce of monlat's payload, or None when it is another program's echo."""
+        """Sequence and nonce of monlat's payload, or None for another program's echo."""
         if not self.payload.startswith(_MAGIC) or len(self.payload) < _PROBE_AT + _PROBE.size:
             return None
         sequence, nonce = _PROBE.unpack_from(self.payload, _PROBE_AT)
@@ -89,7 +89,7 @@ def echo_request(source: str, destination: str, identifier: int, sequence: int, 
 
 
 def echo_reply(source: str, destination: str, identifier: int, sequence: int, payload: bytes) -> bytes:
-    """Return an echo reply between two addresses of one family, whether or not anybody asked."""
+    """Return an echo reply between two addresses of one family."""
     return _echo(ECHO_REPLY, packed(source), packed(destination), identifier, sequence, payload)
 
 
@@ -99,19 +99,19 @@ def _echo(kind: dict[int, int], source: bytes, destination: bytes, ident: int, s
 
 
 def reply_to(request: EchoRequest, source: bytes | None = None) -> bytes:
-    """Return the answer that any kernel would give, from `source` when that is not whom was asked."""
+    """Return the reply of any kernel, from `source` or from the requested address."""
     return ip(source or request.destination, request.source, reply_message(request, source))
 
 
 def reply_message(request: EchoRequest, source: bytes | None = None) -> bytes:
-    """Return the ICMP part of the answer alone."""
+    """Return the ICMP part of the reply."""
     identity = request.identifier << 16 | request.sequence
     source = source or request.destination
     return icmp(source, request.source, ECHO_REPLY[request.version], 0, identity, request.payload)
 
 
 def icmp(source: bytes, destination: bytes, kind: int, code: int, rest: int, payload: bytes) -> bytes:
-    """Return an ICMP message, ICMPv6 where the addresses are; `rest` is the header's second word."""
+    """Return an ICMP message, or ICMPv6 between IPv6 addresses; `rest` is the header's second word."""
     message = _ICMP.pack(kind, code, 0, rest) + payload
     pseudo = b""
     if len(source) == 16:
@@ -136,12 +136,12 @@ def ipv4(source: bytes, destination: bytes, message: bytes, options: bytes = b""
 
 
 def ipv6(source: bytes, destination: bytes, next_header: int, message: bytes) -> bytes:
-    """Return an IPv6 packet; extension headers, if any, stand at the start of `message`."""
+    """Return an IPv6 packet; extension headers, if any, are the start of `message`."""
     return _IPV6.pack(0x60000000, len(message), next_header, HOP_LIMIT, source, destination) + message
 
 
 def checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of `data`, 0 when a right one stands in it.
+    """Return the Internet checksum (RFC 1071) of `data`; 0 when `data` contains its right checksum.
 
     2^16 is 1 modulo 0xffff, so the one's complement sum of all 16-bit words is one remainder.
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Network
+from testkit.links import Links
 
 
 class Pair(Network):

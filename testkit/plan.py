@@ -1,4 +1,4 @@
-"""Which request meets which action, and what the reflector says that it did."""
+"""Which request gets which action, and the record of it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NO_RULE = -1
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Treat every `every`-th request to an address with `action`, beginning with the `offset`-th (from 0).
+    """Use `action` for every `every`-th request to an address, beginning with the `offset`-th (from 0).
 
-    Requests are counted for each address by itself. With `address`, the rule holds for that one alone.
+    Requests are counted per address. With `address`, the rule is for that address alone.
     """
 
     action: Action
@@ -28,15 +28,15 @@ class Rule:
     address: Address | None = None
 
     def applies(self, address: bytes, number: int) -> bool:
-        """Whether the rule holds for the request of that number to the packed address."""
+        """Whether the rule is for the request with that number to the packed address."""
         return number % self.every == self.offset and (self.address is None or self.address.packed == address)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Answer after `delay_ns`, except where a rule says otherwise; the first rule that applies wins.
+    """Answer after `delay_ns`, unless a rule says otherwise; the first rule that applies wins.
 
-    With `emulated_peer`, tell of each answer as a peer's agent does.
+    With `emulated_peer`, send feedback on each answer as a peer's agent does.
     """
 
     delay_ns: int = 0
@@ -45,29 +45,29 @@ class Plan:
 
     @classmethod
     def cycle(cls, actions: Sequence[Action], delay_ns: int = 0) -> Self:
-        """Treat the requests to each address with these actions in turn, over and over."""
-        return cls(delay_ns, tuple(Rule(action, len(actions), place) for place, action in enumerate(actions)))
+        """Use these actions in turn for the requests to each address."""
+        return cls(delay_ns, tuple(Rule(action, len(actions), offset) for offset, action in enumerate(actions)))
 
     def rule_for(self, address: bytes, number: int) -> int:
-        """Return the place in `rules` of the one that applies, or NO_RULE."""
-        for place, rule in enumerate(self.rules):
+        """Return the index in `rules` of the rule that applies, or NO_RULE."""
+        for index, rule in enumerate(self.rules):
             if rule.applies(address, number):
-                return place
+                return index
         return NO_RULE
 
-    def action(self, place: int) -> Action:
-        """Return the action of the rule at `place`; NO_RULE gives the plain answer."""
-        return PLAIN if place == NO_RULE else self.rules[place].action
+    def action(self, index: int) -> Action:
+        """Return the action of the rule at `index`; NO_RULE gives the plain answer."""
+        return PLAIN if index == NO_RULE else self.rules[index].action
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The truth about one request, by the reflector's own clock: CLOCK_MONOTONIC, nanoseconds.
+    """When one request was read and answered, by the reflector's own clock: CLOCK_MONOTONIC, nanoseconds.
 
-    `address` is the one that was asked. `nonce` and `sequence` are those of monlat's payload; another
-    program's echo has nonce 0 and its ICMP sequence. `read_ns` is taken right after the request was read,
-    `written_ns` right before each answer was written: none when dropped, two when doubled. `missing_ns` is the last
-    time before `read_ns` at which the request was not there yet.
+    `address` is the requested one. `nonce` and `sequence` are those of monlat's payload; another program's echo has
+    nonce 0 and its ICMP sequence. `read_ns` is taken right after the request was read, `written_ns` right before each
+    answer was written: none when dropped, two when doubled. At `missing_ns` the reflector looked for the last time
+    without finding the request.
     """
 
     address: Address
@@ -80,14 +80,14 @@ class Record:
 
     @property
     def turnaround_ns(self) -> int:
-        """The time between request and first answer. Raises IndexError when there was none."""
+        """The time between request and first answer. Raises IndexError when there is no answer."""
         return self.written_ns[0] - self.read_ns
 
     @property
     def unread_ns(self) -> int:
-        """How long, at most, the request was there and not read.
+        """How long, at most, the request waited to be read.
 
-        Long when the reflector was at work on something else or, though ready to run, had no core.
+        It is long when the reflector was busy with another request, or was ready to run and had no core.
         """
         return self.read_ns - self.missing_ns
 

@@ -1,4 +1,4 @@
-"""Answers echo requests after an exact delay, or wrongly by plan, and knows when it did."""
+"""Answers echo requests after an exact delay or with a planned fault, and records when it did."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 class Reflector:
     """A process behind an interface of `namespace` that answers for every address of its networks.
 
-    `addresses` are the namespace's own there: with ("10.99.0.1/16", "fd99::1/64") the reflector is all the
-    rest of 10.99.0.0/16 and fd99::/64. `processor` pins it to a core. With `spin` off it sleeps while it
-    waits, which saves a core and costs tens of microseconds of precision. Actions with a VLAN tag need
-    `kind="tap"`.
+    `addresses` are the namespace's own on that interface: with ("10.99.0.1/16", "fd99::1/64") the reflector answers
+    for the rest of 10.99.0.0/16 and fd99::/64. `processor` pins it to a core. With `spin` off it sleeps while it
+    waits, which saves a core and costs tens of microseconds of precision. Actions with a VLAN tag need `kind="tap"`.
 
-    A context manager: ready to answer inside the block, gone after it, and gone with this process.
+    A context manager: the reflector answers inside the block. It ends after the block, or when this process ends.
     """
 
     def __init__(
@@ -62,19 +61,19 @@ class Reflector:
         self._process: subprocess.Popen[bytes] | None = None
 
     def inject(self, packets: Iterable[bytes]) -> int:
-        """Let arbitrary IP packets arrive by the reflector's interface; return how many."""
+        """Let any IP packets arrive through the reflector's interface; return how many."""
         if self._device is None:
             raise TestbedError("the reflector is not running: use it inside its `with` block")
         return self._device.inject(packets)
 
     @property
     def process_id(self) -> int | None:
-        """The process that answers; None when there is none."""
+        """The process that answers; None when it does not run."""
         return None if self._process is None else self._process.pid
 
     @property
     def counts(self) -> Counter[Action]:
-        """How many requests met each action; after `stop()`."""
+        """How many requests got each action; after `stop()`."""
         return Counter(record.action for record in self.records)
 
     def __enter__(self) -> Self:
@@ -103,8 +102,8 @@ class Reflector:
     def stop(self) -> list[Record]:
         """End the process and return its records, in the order in which it read the requests.
 
-        `unwritten` then tells how many answers the kernel refused (the interface was down), `counts` how
-        many requests met each action. Raises TestbedError when the process died on the way.
+        After that, `unwritten` is the number of answers that the kernel refused (the interface was down), and `counts`
+        the number of requests by action. Raises TestbedError when the process failed.
         """
         process, self._process = self._process, None
         if process is None:
@@ -128,7 +127,7 @@ class Reflector:
         return Record(address, nonce, sequence, self._plan.action(rule), missing, read, written)
 
     def close(self) -> None:
-        """End the process without asking for its records; harmless when done already."""
+        """End the process without its records; may be called twice."""
         if self._process is not None:
             _end(self._process)
             self._process = None
@@ -141,7 +140,7 @@ class Reflector:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process if it lives still, and let go of its pipes."""
+    """Kill a process if it still runs, and close its pipes."""
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):

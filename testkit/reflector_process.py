@@ -1,10 +1,10 @@
-"""The reflector's own process: reads requests from a descriptor and writes answers, each at its instant.
+"""The reflector's own process: reads requests from a descriptor and writes each answer when it is due.
 
-It spins on a clock rather than sleeps, so it takes one core whole, and nothing else runs in it: no other
-thread, no garbage collection, no list of records written before it is told to stop.
+It spins on a clock instead of sleeping, so it uses a whole core. Nothing else runs in it: no other thread, no garbage
+collection, and records are written only at the end.
 
-Standard input brings a pickled Setup; standard output gives READY once, and on SIGTERM the number of
-answers that could not be written and every RECORD.
+Standard input brings a pickled Setup. Standard output gives READY once and, on SIGTERM, the number of answers that
+could not be written and every RECORD.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from testkit.plan import RECORD, Plan
 READY = b"R"
 FAILED = struct.Struct("=Q")
 READ_BYTES = 65536
-MOST_FAVOURED = -20  # the truth must not wait behind whatever else this machine does
-IMMINENT_NS = 30_000  # longer than taking in a request lasts: with an answer due sooner, only wait
+HIGHEST_PRIORITY = -20  # answers must not wait for other work of this machine
+IMMINENT_NS = 30_000  # longer than it takes to read a request; with an answer due sooner, read none
 WAKE_EARLY_NS = 300_000  # when not spinning: more than the kernel oversleeps
-IDLE_MS = 100  # when not spinning: how long a stop may take to be noticed, at worst
+IDLE_MS = 100  # when not spinning: the longest time until a stop is noticed
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the process needs to know. `processor` is the core to stay on; `spin` off saves it, at a price."""
+    """The reflector's settings. `processor` is the core to run on; without `spin` it sleeps while it waits."""
 
     descriptor: int
     framing: Framing
@@ -52,7 +52,7 @@ class Setup:
 
 @dataclass(slots=True)
 class Entry:
-    """One request and what became of it; times in ns."""
+    """One request and its answers; times in ns."""
 
     request: EchoRequest
     rule: int
@@ -71,9 +71,9 @@ class Entry:
 
 
 class Due(NamedTuple):
-    """An answer and the instant to write it at; `order` keeps equal instants in the order of their making.
+    """An answer and when to write it; of equal times the lower `order` goes first.
 
-    Without an entry it is no answer, but a request of the reflector's own.
+    Without an entry it is a request of the emulated peer.
     """
 
     at: int
@@ -93,12 +93,12 @@ class Loop:
         self._due: list[Due] = []
         self._held: dict[bytes, list[Due]] = {}
         self._requests_to: dict[bytes, int] = {}
-        self._spoken: dict[bytes, int] = {}
+        self._requests_from: dict[bytes, int] = {}
         self._made = 0
         self._wall_offset_ns = WallClock().offset_ns
 
     def run(self) -> None:
-        """Reflect until told to stop. Answers that are not due by then are never written."""
+        """Answer until `stopping`. Answers that are not due by then are never written."""
         clock, due, spin = time.monotonic_ns, self._due, self._setup.spin
         missing = clock()
         while not self.stopping:
@@ -109,11 +109,11 @@ class Loop:
                     continue
                 if wait < IMMINENT_NS:
                     continue
-            looked = clock()
+            polled = clock()
             try:
                 frame = os.read(self._setup.descriptor, READ_BYTES)
             except BlockingIOError:
-                missing = looked
+                missing = polled
                 if not spin:
                     self._sleep()
                 continue
@@ -122,7 +122,7 @@ class Loop:
     def _take_in(self, frame: bytes, missing: int, now: int) -> None:
         request = parse_echo_request(self._setup.framing.packet(frame))
         if request is None:
-            return  # router solicitations and the like, which every interface sends
+            return  # every interface sends router solicitations and the like
         plan, asked = self._setup.plan, request.destination
         number = self._requests_to.get(asked, 0)
         self._requests_to[asked] = number + 1
@@ -143,39 +143,39 @@ class Loop:
         now = time.monotonic_ns()
         try:
             os.write(self._setup.descriptor, answer.frame)
-        except OSError:  # the interface is down, or has no room: told at the end, like all counts
+        except OSError:  # the interface is down or its queue is full
             self.failed += 1
         else:
             if answer.entry is not None:
                 answer.entry.written.append(now)
-                self._speak_of(answer.entry)
+                self._send_feedback_on(answer.entry)
         if answer.entry is not None:
             for held in self._held.pop(answer.entry.request.destination, ()):
                 self._write(held)
 
-    def _speak_of(self, entry: Entry) -> None:
+    def _send_feedback_on(self, entry: Entry) -> None:
         emulated_peer, asked = self._setup.plan.emulated_peer, entry.request
         if emulated_peer is None or len(entry.written) > 1:
             return
-        number = self._spoken.get(asked.destination, 0)
-        self._spoken[asked.destination] = number + 1
+        number = self._requests_from.get(asked.destination, 0)
+        self._requests_from[asked.destination] = number + 1
         request = emulated_peer.request(asked, number, entry.read, entry.written[0], self._wall_offset_ns)
         self._made += 1
         due = Due(time.monotonic_ns() + emulated_peer.after_ns, self._made, self._setup.framing.frame(request), None)
         heapq.heappush(self._due, due)
 
     def _sleep(self) -> None:
-        """Wait for a request, but no longer than until an answer is almost due."""
+        """Wait for a request, or until an answer is almost due."""
         wait = self._due[0].at - time.monotonic_ns() - WAKE_EARLY_NS if self._due else IDLE_MS * 1_000_000
         select.select([self._setup.descriptor], [], [], max(wait, 0) / 1e9)
 
 
-def _go_before_others() -> None:
-    """Take precedence over all other processes, and not only, as autogroups would have it, within one's session."""
+def _raise_priority() -> None:
+    """Take precedence over all other processes; with autogroups a priority counts only within a session."""
     os.setsid()
     with suppress(OSError):  # a kernel without autogroups
-        Path("/proc/self/autogroup").write_text(str(MOST_FAVOURED))
-    os.setpriority(os.PRIO_PROCESS, 0, MOST_FAVOURED)
+        Path("/proc/self/autogroup").write_text(str(HIGHEST_PRIORITY))
+    os.setpriority(os.PRIO_PROCESS, 0, HIGHEST_PRIORITY)
 
 
 def main() -> None:
@@ -184,7 +184,7 @@ def main() -> None:
     if setup.processor is not None:
         os.sched_setaffinity(0, {setup.processor})
     if setup.spin:
-        _go_before_others()
+        _raise_priority()
     os.set_blocking(setup.descriptor, False)
     loop = Loop(setup)
 
@@ -192,7 +192,9 @@ def main() -> None:
         loop.stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; our parent tells us when to end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process of the terminal; the parent sends SIGTERM
     gc.freeze()
     gc.disable()
     sys.stdout.buffer.write(READY)

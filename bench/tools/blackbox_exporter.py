@@ -15,10 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
-from bench.tools.tool import TIMEOUT_SECONDS, USER, Figure, Run, Task
+from bench.tools.tool import TIMEOUT_SECONDS, USER, Run, Sample, Task
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 PROGRAM = "prometheus-blackbox-exporter"  # Debian's package has the same name
 _PORT = 9115
@@ -68,35 +68,35 @@ class _Exporter:
     pid: int
     namespace: Namespace
     task: Task
-    found: list[Figure] = field(default_factory=list)
+    found: list[Sample] = field(default_factory=list)
 
     def rendering(self) -> AbstractContextManager[object]:
         return scraped_without_pause(self.namespace, _PORT)
 
     def work(self) -> None:
-        """Scrape as Prometheus does: each target at a place of its own in the interval, by a hash."""
+        """Scrape as Prometheus does: each target at its own offset in the interval, by a hash."""
         share = min(_SCRAPERS, len(self.task.targets))
         begin = time.monotonic()
-        placed = sorted((random.Random(target).random(), target) for target in self.task.targets)
-        threads = [threading.Thread(target=self._scrape, args=(begin, placed[first::share])) for first in range(share)]
+        offsets = sorted((random.Random(target).random(), target) for target in self.task.targets)
+        threads = [threading.Thread(target=self._scrape, args=(begin, offsets[first::share])) for first in range(share)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[Sample]:
         return self.found
 
     def _scrape(self, begin: float, targets: Sequence[tuple[float, str]]) -> None:
-        """Scrape these targets in turn, each at its place in the interval, or as soon as the last has answered."""
+        """Scrape these targets in turn, each at its offset in the interval, or as soon as the last has answered."""
         with closing(Scraper(self.namespace, _PORT)) as scraper:
             for nth in range(self.task.count):
-                for place, target in targets:
-                    due = begin + (nth + place) * self.task.interval_seconds
+                for offset, target in targets:
+                    due = begin + (nth + offset) * self.task.interval_seconds
                     time.sleep(max(due - time.monotonic(), 0))
                     if time.monotonic() > begin + self.task.seconds:
                         return
                     text = scraper.get(f"/probe?module=icmp&target={target}")
                     rtt = _RTT.search(text)
                     if rtt is not None and _SUCCESS.search(text):
-                        self.found.append(Figure(target, nth, round(float(rtt[1]) * 1e9)))
+                        self.found.append(Sample(target, nth, round(float(rtt[1]) * 1e9)))

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.tools.tool import TIMEOUT_SECONDS, USER, Figure, Run, Task
+from bench.tools.tool import TIMEOUT_SECONDS, USER, Run, Sample, Task
 from monlat_ebpf.testbed.namespace import Namespace
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -51,7 +51,7 @@ class Icmplib:
 class _Process:
     process: subprocess.Popen[str]
     task: Task
-    found: list[Figure] = field(default_factory=list)
+    found: list[Sample] = field(default_factory=list)
 
     @property
     def pid(self) -> int:
@@ -66,9 +66,9 @@ class _Process:
             self.ask(_CALM)
 
     def work(self) -> None:
-        self.found.extend(Figure(*fields) for fields in self.ask(asdict(self.task)))
+        self.found.extend(Sample(*fields) for fields in self.ask(asdict(self.task)))
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[Sample]:
         return self.found
 
     def ask(self, order: object) -> Any:
@@ -85,25 +85,25 @@ class _Process:
 # inside the process
 
 
-def figures_of(targets: list[str], count: int, interval_seconds: float, seconds: float) -> list[Figure]:
+def samples_of(targets: list[str], count: int, interval_seconds: float, seconds: float) -> list[Sample]:
     """Probe one target with icmplib.ping, many with icmplib.multiping once an interval.
 
-    icmplib leaves lost probes out of its list; which they were is unknown, so such a list is not used.
+    icmplib leaves lost probes out of its list and does not say which. So a list with a loss is not used.
     """
     from icmplib import multiping, ping
 
     if len(targets) == 1:
         host = ping(targets[0], count=count, interval=interval_seconds, timeout=TIMEOUT_SECONDS)
-        return [Figure(targets[0], nth, round(ms * 1e6)) for nth, ms in enumerate(host.rtts) if len(host.rtts) == count]
-    figures: list[Figure] = []
+        return [Sample(targets[0], nth, round(ms * 1e6)) for nth, ms in enumerate(host.rtts) if len(host.rtts) == count]
+    samples: list[Sample] = []
     begin = time.monotonic()
     for nth in range(count):
         time.sleep(max(begin + nth * interval_seconds - time.monotonic(), 0))
         if time.monotonic() > begin + seconds:
             break
         hosts = multiping(targets, count=1, timeout=TIMEOUT_SECONDS)
-        figures += [Figure(host.address, nth, round(ms * 1e6)) for host in hosts for ms in host.rtts]
-    return figures
+        samples += [Sample(host.address, nth, round(ms * 1e6)) for host in hosts for ms in host.rtts]
+    return samples
 
 
 def render_until(calm: threading.Event) -> None:
@@ -131,7 +131,7 @@ def main() -> None:
             if thread is not None:
                 thread.join()
         else:
-            answer = figures_of(**order)
+            answer = samples_of(**order)
         print(json.dumps(answer), flush=True)
 
 

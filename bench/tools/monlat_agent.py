@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import monlat_ebpf
-from bench.loads import wait_until
 from bench.tools.scraping import Scraper, scraped_without_pause
-from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Figure, Run, Task
+from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Run, Sample, Task
 from monlat_ebpf.abi import layout
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 _PORT = 10045
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,7 +71,7 @@ class _Agent:
     namespace: Namespace
     task: Task
     scraper: Scraper
-    found: dict[tuple[str, int], Figure] = field(default_factory=dict)
+    found: dict[tuple[str, int], Sample] = field(default_factory=dict)
 
     def rendering(self) -> AbstractContextManager[object]:
         return scraped_without_pause(self.namespace, _PORT)
@@ -91,7 +91,7 @@ class _Agent:
             time.sleep(pause)
             self._ask()
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[Sample]:
         self._ask()
         return list(self.found.values())
 
@@ -101,4 +101,4 @@ class _Agent:
             for probe in document["pairs"][0]["probes"]:
                 if probe["rtt_us"] is not None:
                     nth = probe["sequence"]
-                    self.found[target, nth] = Figure(target, nth, round(probe["rtt_us"] * 1e3))
+                    self.found[target, nth] = Sample(target, nth, round(probe["rtt_us"] * 1e3))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, USER, Figure, NoMetrics, Run, Task
+from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, USER, NoMetrics, Run, Sample, Task
 from bench.tools.waiting_process import WaitingProcess
 from monlat_ebpf.testbed.namespace import Namespace
 
@@ -60,7 +60,7 @@ class OneShot(NoMetrics):
 
     process: WaitingProcess
     task: Task
-    replies_of: Callable[[str], Sequence[Figure]]
+    replies_of: Callable[[str], Sequence[Sample]]
     printed: list[str] = field(default_factory=list)
 
     @property
@@ -70,20 +70,20 @@ class OneShot(NoMetrics):
     def work(self) -> None:
         self.printed.append(self.process.run(self.task.seconds))
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[Sample]:
         return list(self.replies_of("".join(self.printed)))
 
 
-def replies_of_ping(output: str) -> list[Figure]:
+def replies_of_ping(output: str) -> list[Sample]:
     """Return what ping's lines say; it counts from 1."""
     replies = _PING_REPLY.findall(output)
-    return [Figure(address, int(sequence) - 1, round(float(ms) * 1e6)) for address, sequence, ms in replies]
+    return [Sample(address, int(sequence) - 1, round(float(ms) * 1e6)) for address, sequence, ms in replies]
 
 
-def replies_of_fping(output: str) -> list[Figure]:
+def replies_of_fping(output: str) -> list[Sample]:
     """Return what fping's lines of `address : ms ms - ms` say, where `-` is a lost probe."""
     return [
-        Figure(address, nth, round(float(ms) * 1e6))
+        Sample(address, nth, round(float(ms) * 1e6))
         for address, times in _FPING_TARGET.findall(output)
         for nth, ms in enumerate(times.split())
         if ms != "-"

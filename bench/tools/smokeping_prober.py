@@ -13,10 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from bench.loads import wait_until
 from bench.tools.scraping import scraped_without_pause
-from bench.tools.tool import USER, Figure, Run, Task
+from bench.tools.tool import USER, Run, Sample, Task
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.waiting import wait_until
 
 PROGRAM = "prometheus-smokeping-prober"  # Debian's package has the same name
 _PORT = 9374
@@ -55,7 +55,7 @@ class SmokepingProber:
             def is_under_way() -> bool:
                 if process.poll() is not None:
                     raise RuntimeError(f"{PROGRAM} ended: {log.read_text()}")
-                return {figure.address for figure in run.figures()} == set(task.targets)
+                return {sample.address for sample in run.samples()} == set(task.targets)
 
             try:
                 wait_until(is_under_way, f"{PROGRAM} does not measure all targets")
@@ -76,16 +76,16 @@ class _Prober:
         return scraped_without_pause(self.namespace, _PORT)
 
     def work(self) -> None:
-        before = len(self.figures())
+        before = len(self.samples())
         wanted = self.task.count * len(self.task.targets)
         deadline = time.monotonic() + self.task.seconds
         pause = max(self.task.count * self.task.interval_seconds / 4, 0.1)  # each look reads the whole log
-        while len(self.figures()) - before < wanted and time.monotonic() < deadline:
+        while len(self.samples()) - before < wanted and time.monotonic() < deadline:
             time.sleep(pause)
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[Sample]:
         replies = _REPLY.findall(self.log.read_text())
-        return [Figure(address, int(sequence), go_duration_ns(time)) for address, sequence, time in replies]
+        return [Sample(address, int(sequence), go_duration_ns(time)) for address, sequence, time in replies]
 
 
 def go_duration_ns(text: str) -> int:

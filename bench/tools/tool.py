@@ -1,4 +1,4 @@
-"""What the tools that are compared have in common: each is started, loaded, and then gives one figure a probe."""
+"""The interface of the tools that are compared: each is started, loaded, and then gives one sample a probe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Task:
     seconds: float
 
 
-class Figure(NamedTuple):
+class Sample(NamedTuple):
     """The RTT that a tool gives for the `nth` probe, from 0, that it sent to `address`."""
 
     address: str
@@ -45,8 +45,8 @@ class Run(Protocol):
     def work(self) -> None:
         """Let the task be done."""
 
-    def figures(self) -> list[Figure]:
-        """Return what the tool says of it, after `work`; figures of probes before and after may be among them."""
+    def samples(self) -> list[Sample]:
+        """Return the samples, after `work`; those of earlier and later probes may be among them."""
 
 
 class Tool(Protocol):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
+from testkit.links import Links
+from testkit.waiting import wait_until
 from tests.cluster.containers import Container
 from tests.cluster.image import ROOT, Image, podman
 from tests.cluster.virtual_cluster import VirtualCluster
 from tests.manifest_files import MANIFESTS, Object, container_of, objects_in, pod_of
-from tests.unit.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)  # the first test builds the image
 

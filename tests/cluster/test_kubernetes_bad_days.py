@@ -30,8 +30,8 @@ from testkit.api_faults import (
     watch_with,
 )
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.waiting import wait_until
 from tests.cluster.following import CALM, QUICK, Following
-from tests.unit.waiting import wait_until
 
 FAULTS = {
     "500": (status(500), "server"),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.waiting import wait_until
 from tests.cluster.following import CALM, Following, threads_of_discovery
-from tests.unit.waiting import wait_until
 
 
 @pytest.fixture

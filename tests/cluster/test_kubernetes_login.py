@@ -17,8 +17,8 @@ from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.errors import ConfigError
 from testkit.api_faults import hang
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.waiting import wait_until
 from tests.cluster.following import QUICK, Following
-from tests.unit.waiting import wait_until
 
 # No keyUsage and no authority key identifier, which openssl's own configuration would add.
 BARE_EXTENSIONS = """

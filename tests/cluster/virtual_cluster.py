@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Cluster
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.links import Links
 from tests.cluster.containers import Container, NodeSide
 from tests.cluster.image import Image
 from tests.manifest_files import MANIFESTS, Object

@@ -1,4 +1,4 @@
-"""Peers behind the reflector: addresses that it answers for."""
+"""Peers behind the reflector: addresses for which it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real `monlat agent` in a namespace of the test bed, looked at from outside as Prometheus and users do."""
+"""A real `monlat agent` in a namespace of the test bed, asked from outside as Prometheus and users ask."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monlat_ebpf.exposition.api import PairDocument, PeersDocument
 from monlat_ebpf.testbed.namespace import Namespace
-from tests.unit.waiting import wait_until
+from testkit.waiting import wait_until
 
 PORT = 10045
 START_SECONDS = 60
 HTTP_SECONDS = 20
-SCRAPE_EACH_SECONDS = 0.05  # reading one takes as long as rendering it, and both may run on one core
+END_SECONDS = 20  # far below the 75 s that a silent HTTP client may stay
+SCRAPE_EACH_SECONDS = 0.05  # a pause: reading a scrape takes as long as rendering it, perhaps on the same core
 
 Labels = Mapping[str, str]
 
@@ -35,7 +36,7 @@ def entry(name: str, *addresses: str, zone: str = "") -> str:
 
 
 class Scrape:
-    """What one GET of /metrics brought, read by prometheus_client's parser."""
+    """One answer of /metrics, parsed by prometheus_client."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -63,7 +64,7 @@ class Scrape:
         return value
 
     def results(self, **labels: str) -> dict[str, int]:
-        """Probes that ended, by result, those results left out that never came."""
+        """Probes that ended, by result; only the results that occurred."""
         counted: dict[str, int] = {}
         for has, value in self.matching("monlat_probe_results_total", **labels):
             counted[has["result"]] = counted.get(has["result"], 0) + int(value)
@@ -129,7 +130,7 @@ class RunningAgent:
         self.close()
 
     def close(self) -> None:
-        """Kill it, if it lives still."""
+        """Kill it, if it still runs."""
         self.process.kill()
         self.process.wait()
 
@@ -145,18 +146,16 @@ class RunningAgent:
 
         wait_until(is_ready, seconds=START_SECONDS)
 
-    def end_with(self, number: signal.Signals, process_id: int | None = None) -> float:
-        """Send it (or that other process) a signal; return how many seconds it took to end."""
-        start = time.monotonic()
+    def end_with(self, number: signal.Signals, process_id: int | None = None) -> None:
+        """Send it (or that other process) a signal; return when it has ended, fail when it has not in time."""
         os.kill(process_id or self.process.pid, number)
-        self.process.wait(timeout=20)
-        return time.monotonic() - start
+        self.process.wait(timeout=END_SECONDS)
 
     def log(self) -> str:
         return self._log_file.read_text()
 
     def write_peers(self, lines: Iterable[str]) -> None:
-        """Replace the peers file at once, as editors do; no lines at all are an empty list."""
+        """Replace the peers file by a rename, as editors do; no lines make an empty list."""
         new = self._peers_file.with_suffix(".new")
         new.write_text("".join(lines) or "[]\n")
         new.replace(self._peers_file)
@@ -185,14 +184,14 @@ class RunningAgent:
         return Scrape(text)
 
     def answer(self) -> PeersDocument:
-        """What /api/v1/peers says."""
+        """The answer of /api/v1/peers."""
         status, text = self.get("/api/v1/peers")
         assert status == 200, text
         document: PeersDocument = json.loads(text)
         return document
 
     def pair(self, to: str, family: str = "ipv4") -> PairDocument:
-        """What /api/v1/peers says of one pair."""
+        """One pair of /api/v1/peers."""
         (found,) = (pair for pair in self.answer()["pairs"] if (pair["to"], pair["family"]) == (to, family))
         return found
 
@@ -204,7 +203,7 @@ class RunningAgent:
         """Return the first scrape for which `condition` holds."""
         deadline = time.monotonic() + START_SECONDS
         while not condition(scrape := self.scrape()):
-            assert time.monotonic() < deadline, f"waited in vain; the last scrape was:\n{scrape.text}"
+            assert time.monotonic() < deadline, f"it did not happen; the last scrape was:\n{scrape.text}"
             time.sleep(SCRAPE_EACH_SECONDS)
         return scrape
 

@@ -1,4 +1,4 @@
-"""A loaded program with one probe that was sent and answered, and the wire that peers and strangers write to."""
+"""A loaded program, a probe that the test sends and answers, and the wire that peers and strangers write to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PEER = {4: "10.99.7.7", 6: "fd99::7:7"}
 OTHER_PEER = {4: "10.99.8.8", 6: "fd99::8:8"}
 STRANGER = {4: "10.99.9.9", 6: "fd99::9:9"}
 TARGET, OTHER_TARGET, TARGETS = 1, 2, 3
-PROBE_NONCE = 0x1122334455667780 | 5  # in place 5
+PROBE_NONCE = 0x1122334455667780 | 5  # position 5 within its target
 PROBE_SLOT = TARGET * layout.PROBES_PER_TARGET + 5
 WHOLE_DAY_NS = 86_400 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -37,7 +37,7 @@ def feedback(nonce: int, received_ns: int, dwell_ns: int, before: int = 0, after
 
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """`version` is the family of all that `send` and `ask` do."""
+    """`version` is the IP version that `send` and `ask` use."""
 
     version: int
     namespace: Namespace
@@ -80,16 +80,16 @@ class Bed:
         return packets.echo_request(peer[self.version], OURS[self.version], 9, sequence & 0xFFFF, payload)
 
     def ask(self, nonce: int, sequence: int, said: bytes = echo.NO_FEEDBACK, peer: Mapping[int, str] = PEER) -> None:
-        """Let a peer's request arrive; it is answered before this returns."""
+        """Let a peer's request arrive; the kernel answers it before this returns."""
         self.device.inject([self.request(nonce, sequence, said, peer)])
 
     def be_silent(self) -> None:
-        """Answer no requests any more."""
+        """Stop answering requests."""
         self.namespace.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
         self.namespace.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
 
     def sent_to(self, address: str) -> list[bytes]:
-        """Take from the wire what was sent down it so far, and return what of it goes to `address`."""
+        """Read from the wire all that was sent so far, and return the packets to `address`."""
         os.set_blocking(self.device.descriptor, False)
         with suppress(BlockingIOError):
             while True:
@@ -101,11 +101,11 @@ class Bed:
         return {reason: count for reason, count in self.sessions.rejected_feedback().items() if count}
 
     def network_rtts(self) -> list[int]:
-        """How many samples of the network RTT each target has."""
+        """Samples of the network RTT of each target."""
         return [self.sessions.network_rtt(target).count for target in range(TARGETS)]
 
     def dwells(self) -> list[int]:
-        """How many samples of this node's dwell each target has."""
+        """Samples of this node's dwell of each target."""
         return [self.sessions.dwell(target).count for target in range(TARGETS)]
 
 

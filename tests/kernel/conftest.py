@@ -1,4 +1,4 @@
-"""What many kernel tests begin with."""
+"""Fixtures of many kernel tests."""
 
 from __future__ import annotations
 

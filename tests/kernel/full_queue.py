@@ -1,7 +1,8 @@
-"""A queue before a link that is kept full, so that all that leaves by it waits."""
+"""A queue before a link that is kept full, so that every packet that leaves by it waits."""
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import threading
@@ -20,9 +21,24 @@ DISCARD_PORT = 9
 FILL_SECONDS = 20
 
 
+def write_neighbours_down(one: Node, other: Node) -> None:
+    """Give both nodes the other's hardware address for good.
+
+    Otherwise ARP requests and neighbour solicitations, and the answers to them, wait in the full queue or are dropped
+    there. The probes that need them are then lost on the host.
+    """
+    for node, peer in ((one, other), (other, one)):
+        (link,) = json.loads(peer.namespace.run(["ip", "-json", "link", "show", "dev", peer.device]).stdout)
+        for address in filter(None, (peer.ipv4, peer.ipv6)):
+            entry = ["ip", "neighbour", "replace", address, "lladdr", link["address"], "dev", node.device]
+            done = node.namespace.run([*entry, "nud", "permanent"])
+            assert done.returncode == 0, done.stderr
+
+
 @contextmanager
 def full_queue(sender: Node, receiver: Node) -> Iterator[None]:
     """Let everything that `sender` sends wait for some 90 ms in a token bucket's queue, which drops nothing."""
+    write_neighbours_down(sender, receiver)
     with sender.namespace.entered():
         out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with receiver.namespace.entered():

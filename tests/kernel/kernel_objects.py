@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from monlat_ebpf.sources.tracepoint.loader import Loaded
+from testkit.waiting import wait_until
 
 LIBBPF = ctypes.CDLL("libbpf.so.1")
 
@@ -28,11 +28,8 @@ class Objects(NamedTuple):
         return [f"{kind} {number}" for kind, number in numbers if _exists(kind, number)]
 
     def wait_until_gone(self) -> None:
-        """Wait until the kernel has freed all of them, which it does a grace period after the last use."""
-        deadline = time.monotonic() + 30
-        while left := self.alive():
-            assert time.monotonic() < deadline, left
-            time.sleep(0.01)
+        """Return when the kernel has freed all of them, which it does a grace period after the last use."""
+        wait_until(lambda: not self.alive(), f"some of {self} are not freed")
 
 
 def details(descriptor: int) -> dict[str, str]:

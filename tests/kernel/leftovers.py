@@ -1,4 +1,4 @@
-"""What a process of ours may leave behind in the kernel and in /proc, and whether it is still there."""
+"""What a process may leave behind in the kernel and in /proc, and whether it is still there."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _cookie(path: Path, *, any_name: bool = False) -> int | None:
 
 
 def _all_maps() -> list[dict[str, Any]]:
-    # it stops with an error when a map goes while it lists them
+    # bpftool stops with an error when a map disappears while it lists them.
     for _ in range(20):
         shown = subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, text=True, check=False)
         if shown.returncode == 0:

@@ -1,4 +1,4 @@
-"""Two nodes and a router between them that drops by plan and counts what it dropped."""
+"""Two nodes, and a router between them that drops by plan and counts its drops."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RULES = """
 table inet loss {{
     counter requests {{ }}
     counter answers {{ }}
-    counter words {{ }}
+    counter reports {{ }}
     chain forward {{
         type filter hook forward priority 0
         iifname "near0" icmp type echo-request jump way_there
         iifname "near0" icmpv6 type echo-request jump way_there
         iifname "far0" icmp type echo-reply jump way_back
         iifname "far0" icmpv6 type echo-reply jump way_back
-        iifname "far0" icmp type echo-request jump words
-        iifname "far0" icmpv6 type echo-request jump words
+        iifname "far0" icmp type echo-request jump reports
+        iifname "far0" icmpv6 type echo-request jump reports
     }}
     chain way_there {{
         numgen inc mod 100 < {forward} counter name "requests" drop
@@ -32,8 +32,8 @@ table inet loss {{
     chain way_back {{
         numgen inc mod 100 < {back} counter name "answers" drop
     }}
-    chain words {{
-        numgen inc mod 100 < {back} counter name "words" drop
+    chain reports {{
+        numgen inc mod 100 < {back} counter name "reports" drop
     }}
 }}
 """
@@ -41,16 +41,16 @@ table inet loss {{
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What the router has dropped: requests of the near node, answers of the far one, and requests of the far one."""
+    """What the router has dropped: the near node's requests, the far node's replies, and the far node's requests."""
 
     forward: int
     back: int
-    words: int
+    reports: int
 
 
 @dataclass(frozen=True, slots=True)
 class LossyRouter:
-    """The nodes' peers of one number are pairs: each is reached from the other's address, and from no other."""
+    """Peers of the same number are a pair: each sends to the other from the address of that pair."""
 
     near: Namespace
     far: Namespace
@@ -62,14 +62,14 @@ class LossyRouter:
         """Return what was dropped so far."""
         listing = json.loads(self.router.run(["nft", "-j", "list", "counters", "table", "inet", "loss"]).stdout)
         counters = {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listing["nftables"][1:]}
-        return Dropped(counters["requests"], counters["answers"], counters["words"])
+        return Dropped(counters["requests"], counters["answers"], counters["reports"])
 
 
 def _addresses(pair: int, side: str, host: int) -> tuple[str, str]:
     """Return an IPv4 and an IPv6 address, with prefix lengths, of a pair's wire on one side.
 
-    A pair has a network of its own on both sides, and of IPv6 one prefix for both: so either node sends from the
-    address of the same pair that it sends to, by the rules for choosing a source (RFC 6724, rule 8).
+    Each pair has its own network on both sides, and one IPv6 prefix for both. So each node sends from the address of
+    the pair that it sends to, by the rules of source address selection (RFC 6724, rule 8).
     """
     net, letter = {"near": ("10.78", "a"), "far": ("10.79", "b")}[side]
     return f"{net}.{pair}.{host}/24", f"fd78:0:0:{pair:x}::{letter}:{host}/112"
@@ -79,8 +79,8 @@ def _addresses(pair: int, side: str, host: int) -> tuple[str, str]:
 def lossy_router(pairs: int, *, forward_percent: int, return_percent: int) -> Iterator[LossyRouter]:
     """Connect two nodes by `pairs` addresses each of both families.
 
-    Of every hundred of the near node's requests the first `forward_percent` are dropped, of the far node's answers,
-    and of its requests, the first `return_percent`.
+    Of every hundred requests of the near node the first `forward_percent` are dropped. Of every hundred replies of the
+    far node, and of every hundred of its requests, the first `return_percent` are dropped.
     """
     with ExitStack() as stack:
         near, far, router = (stack.enter_context(Namespace(name)) for name in ("near", "far", "router"))

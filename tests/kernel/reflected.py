@@ -1,4 +1,4 @@
-"""Requests to the reflector, packet by packet, and what came of them."""
+"""Requests to the reflector, packet by packet, and its answers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ IDENTIFIER = 0x4D4C
 
 @dataclass(frozen=True)
 class Family:
-    """Addresses and header facts of one IP version, written down here and not taken from the package."""
+    """Addresses and header facts of one IP version, written here by hand and not taken from the package."""
 
     name: str
     own: str
     target: str
-    neighbour: str  # the target's address with its last bit flipped
+    adjacent: str  # the target's address with its last bit flipped
     fence: str
     ip_header: int
     request_kind: int
@@ -43,7 +43,7 @@ IPV6 = Family("ipv6", "fd99::1", "fd99::7:2", "fd99::7:3", "fd99::200:1", 40, 12
 
 @dataclass(frozen=True)
 class Seen:
-    """What arrived at the interface, packet by packet, and what the reflector recorded."""
+    """The packets at the interface, and the reflector's records."""
 
     requests: list[bytes]
     answers: list[bytes]
@@ -55,7 +55,7 @@ class Seen:
 
 
 def payload_of(number: int) -> bytes:
-    """56 bytes as DESIGN section 4 writes them: nonce 1000 + number, sequence 500 + number."""
+    """The 56 bytes of a probe, written here by hand: nonce 1000 + number, sequence 500 + number."""
     head = struct.pack("<4sBBHIIQ", b"mnlt", 1, 0, 0, 3, 500 + number, 1000 + number)
     return head.ljust(48, b"\0") + b"padding!"
 
@@ -68,7 +68,7 @@ def send_request(sock: socket.socket, family: Family, address: str, number: int)
 
 
 def ones_complement_sum(data: bytes) -> int:
-    """RFC 1071, word by word; 0xffff when a right checksum stands in the data."""
+    """RFC 1071, word by word; 0xffff when the data contains a right checksum."""
     data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
@@ -83,10 +83,10 @@ def checksum_fits(packet: bytes, family: Family) -> bool:
 
 
 def exchange(namespace: Namespace, family: Family, plan: Plan) -> Seen:
-    """Send 23 requests at once and return all that happened until the last answer that is to come.
+    """Send 23 requests at once and return what happened until the last answer.
 
-    The end is marked by the answer of one more address, asked last: the reflector writes answers in the order
-    in which they are due, and this one is due 60 ms later than the plan's delay, after all others.
+    A request to one more address, sent last, marks the end. The reflector writes answers in the order in which they are
+    due, and the answer of that address is due 60 ms after the plan's delay, after all others.
     """
     fence = Rule(Answer(60 * MILLISECOND), address=ip_address(family.fence))
     with Reflector(namespace, Plan(plan.delay_ns, (fence, *plan.rules))) as reflector:

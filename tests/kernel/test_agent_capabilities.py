@@ -1,4 +1,4 @@
-"""An agent without the capabilities that a kernel program takes: it says so, or falls back loudly."""
+"""An agent without the capabilities that a kernel program needs says so, or falls back with a warning."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 
 
 def without(*capabilities: str) -> tuple[str, ...]:
-    """A command that starts another without these, and without SYS_ADMIN, which stands for both."""
+    """A command that starts another one without these capabilities, and without SYS_ADMIN, which includes them."""
     return ("setpriv", "--bounding-set", ",".join(f"-{name}" for name in (*capabilities, "sys_admin")))
 
 
 @pytest.mark.parametrize("missing", [["bpf"], ["perfmon"], ["bpf", "perfmon"]], ids=" and ".join)
 def test_tracepoint_by_name_fails_with_one_sentence(tmp_path: Path, missing: list[str]) -> None:
-    """Status 1, and one line that names just the capabilities that are missing."""
+    """Status 1, and one line that names exactly the missing capabilities."""
     with (
         Pair() as pair,
         RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], before=without(*missing), wait=False) as agent,
@@ -53,7 +53,7 @@ def test_auto_falls_back_to_the_socket_and_says_so(tmp_path: Path) -> None:
         assert objects_of_process(agent.process.pid).alive() == []
 
 
-def test_first_choice_needs_no_reason(tmp_path: Path) -> None:
+def test_first_choice_has_no_reason(tmp_path: Path) -> None:
     """With all capabilities `auto` is `tracepoint`, with an empty reason and no warning."""
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], source="auto") as agent:
         ((info, _),) = agent.scrape().matching("monlat_timestamp_source_info")

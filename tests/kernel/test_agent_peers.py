@@ -1,4 +1,4 @@
-"""Peers that come, go, move or are written wrongly while the agent runs; the others' series do not notice."""
+"""Peers join, leave, move or are written wrongly while the agent runs; the series of other peers do not change."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import DEVICE
+from testkit.links import Links
 from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
@@ -19,7 +19,7 @@ COUNTERS = (SENT, "monlat_probe_results_total", "monlat_rtt_seconds_bucket", "mo
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
-    """An agent on node1 that probes `steady`; the tests may list other peers on node2 beside it."""
+    """An agent on node1 that probes `steady`. Tests may list other peers, all on node2."""
     with Pair() as pair:
         node2 = pair["node2"].namespace
         with Links(node2) as links:
@@ -33,7 +33,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
 
 @pytest.fixture(autouse=True)
 def steady(agent: RunningAgent) -> Iterator[None]:
-    """After each test the list is short again, and `steady` has lost nothing, nor any of its counters a count."""
+    """After each test the list is short again, `steady` has lost no probe, and none of its counters fell."""
     before = agent.scrape()
     yield
     agent.write_peers([STEADY])
@@ -52,7 +52,7 @@ def names_in(scrape: Scrape) -> set[str]:
 
 
 def test_peer_that_joins_is_measured(agent: RunningAgent) -> None:
-    """Without a restart it has its series, and every probe of both its addresses is answered."""
+    """The peer gets its series without a restart, and every probe of both its addresses is answered."""
     agent.write_peers([STEADY, entry("guest", "10.77.0.3", "fd77::3")])
     agent.wait_for_peers("steady", "guest")
     scrape = agent.wait_for_replies(7, to="guest")
@@ -62,8 +62,8 @@ def test_peer_that_joins_is_measured(agent: RunningAgent) -> None:
     assert scrape.has("latency_between_nodes", to="guest", **{"from": "node1"})
 
 
-def test_peer_that_leaves_takes_all_its_series_along(agent: RunningAgent) -> None:
-    """Once it is not counted among the peers, no series of any name has it; when it is back it begins at zero."""
+def test_series_of_a_peer_go_when_it_leaves(agent: RunningAgent) -> None:
+    """No series names the peer after it left; when it returns its counters begin at zero."""
     agent.write_peers([STEADY, entry("guest", "10.77.0.3")])
     agent.wait_for_peers("steady", "guest")
     before = agent.wait_for_replies(23, to="guest")
@@ -77,7 +77,7 @@ def test_peer_that_leaves_takes_all_its_series_along(agent: RunningAgent) -> Non
 
 
 def test_peer_that_moves_keeps_its_series(agent: RunningAgent) -> None:
-    """Another address: the info has the new one alone, counters go on, and no probe is lost over it."""
+    """With another address the info shows only the new one, counters go on, and no probe is lost."""
     agent.write_peers([STEADY, entry("guest", "10.77.0.3", "fd77::3")])
     agent.wait_for_peers("steady", "guest")
     before = agent.wait_for_replies(7, to="guest")
@@ -117,7 +117,7 @@ def test_peer_that_changes_its_zone_keeps_its_counters(agent: RunningAgent) -> N
     ids=["host name", "unknown field", "name twice", "address twice", "syntax", "too many"],
 )
 def test_bad_edit_keeps_the_last_good_list(agent: RunningAgent, lines: list[str], line: int, field: str) -> None:
-    """It is counted and logged once, by file, line and field; discovery is down until the next good edit."""
+    """The error is counted and logged once, with file, line and field; discovery is down until the next good edit."""
     errors_before = agent.scrape().one("monlat_discovery_errors_total", reason="parse")
     logged_before = agent.log().count("\n")
     agent.write_peers(lines)
@@ -134,7 +134,7 @@ def test_bad_edit_keeps_the_last_good_list(agent: RunningAgent, lines: list[str]
 
 
 def test_deleted_file_keeps_the_last_good_list(agent: RunningAgent) -> None:
-    """Gone, it is counted once as unreadable and discovery is down; back, all is as before."""
+    """While the file is missing, one read error is counted and discovery is down; then all is as before."""
     errors_before = agent.scrape().one("monlat_discovery_errors_total", reason="read")
     agent.peers_file.unlink()
     scrape = agent.wait_for_scrape(lambda scrape: scrape.one("monlat_discovery_up") == 0)
@@ -147,13 +147,13 @@ def test_deleted_file_keeps_the_last_good_list(agent: RunningAgent) -> None:
 
 @pytest.mark.parametrize("address", ["10.77.0.1", "10.77.0.3"])
 def test_this_node_in_its_own_list_is_left_out(agent: RunningAgent, address: str) -> None:
-    """A list that all nodes share names this one as well: by its name it is known, whatever its address."""
+    """A list that all nodes share contains this node too; the agent finds it by its name, whatever its address."""
     agent.write_peers([STEADY, entry("node1", address), entry("guest", "10.77.0.4")])
     assert names_in(agent.wait_for_peers("steady", "guest")) == {"steady", "guest"}
 
 
 def test_peer_with_this_nodes_own_address_is_not_probed(agent: RunningAgent) -> None:
-    """It has no series, the log says so once, and a list that names it no more is whole again."""
+    """Such a peer has no series and one warning; with another address it is probed."""
     logged_before = len(agent.log().splitlines())
     agent.write_peers([STEADY, entry("alias", "10.77.0.1"), entry("guest", "10.77.0.4")])
     agent.wait_for_peers("steady", "guest")

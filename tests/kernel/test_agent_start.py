@@ -1,4 +1,4 @@
-"""Lists of peers that an agent starts with, or does not; and the empty list."""
+"""Peers files with which an agent starts or refuses to start, and the empty list."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.kernel.agents import RunningAgent, entry
     ids=["too many", "host name", "no list"],
 )
 def test_bad_list_at_start_is_status_2(tmp_path: Path, lines: list[str], more: tuple[str, ...], expected: str) -> None:
-    """The agent does not start with it: one line with file and line, status 2."""
+    """The agent does not start: one line names file and line, status 2."""
     with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, lines, more=more, wait=False) as agent:
         assert agent.process.wait(timeout=60) == 2
         (said,) = agent.log().splitlines()
         assert said.startswith(f"monlat: {agent.peers_file}{expected}")
 
 
-def test_empty_list_is_a_list(tmp_path: Path) -> None:
-    """At start and later: ready, healthy, nothing sent, no series; the peers that come in between are measured."""
+def test_agent_runs_with_an_empty_list(tmp_path: Path) -> None:
+    """With an empty list the agent is ready and healthy, and shows no series; peers that are added are measured."""
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path) as agent:
         assert "nothing is probed" in agent.log()
         assert agent.scrape().one("monlat_peers") == 0

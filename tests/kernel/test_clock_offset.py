@@ -1,4 +1,4 @@
-"""The peer's clock against ours: what is injected is reported, as far as it can be known."""
+"""The offset of the peer's clock: what a test injects is reported, within the error that is reported with it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from testkit.emulated_peer import EmulatedPeer
 from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
+from testkit.waiting import wait_until
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER, two_agents
-from tests.unit.waiting import wait_until
 
 MICROSECOND, MILLISECOND, SECOND = 1_000, 1_000_000, 1_000_000_000
-READINGS_NS = 5 * MICROSECOND
-"""Two processes read wall and monotonic clock one after the other, and so differ about what lies between them."""
+READINGS_NS = 500 * MICROSECOND
+"""Two processes read wall and monotonic clock one after the other, and so differ about the time between both clocks.
+
+It is some 100 ns, and more when another process gets the core between the two readings. The asymmetries below are 3 ms
+or more.
+"""
+LARGEST_ERROR_NS = 10 * MILLISECOND  # over veth it is some 20 us
 
 
 class WrongClock:
-    """This machine's wall clock, `ahead_ns` ahead of what it says."""
+    """A wall clock that is `ahead_ns` ahead of this machine's."""
 
     def __init__(self, ahead_ns: int = 0) -> None:
         self.ahead_ns = ahead_ns
@@ -33,14 +38,13 @@ class WrongClock:
 
 
 def is_within_bound(pair: PairSnapshot, truth_ns: int) -> bool:
-    assert pair.clock_offset is not None
-    assert pair.clock_offset.error_ns < 10 * MILLISECOND
-    return abs(pair.clock_offset.offset_ns - truth_ns) <= pair.clock_offset.error_ns
+    offset = pair.clock_offset
+    return offset is not None and abs(offset.offset_ns - truth_ns) <= offset.error_ns < LARGEST_ERROR_NS
 
 
 @pytest.mark.parametrize("ahead_ns", [37 * MILLISECOND, -2 * SECOND], ids=["37 ms ahead", "2 s behind"])
-def test_a_clock_put_wrong_is_reported_within_its_bound(ahead_ns: int) -> None:
-    """Of 53 probes of each family: the near agent reports the far clock so, the far one the near's opposite."""
+def test_wrong_clock_is_reported_within_its_error(ahead_ns: int) -> None:
+    """After 53 probes of each family the near agent reports the far clock's offset, and the far agent its opposite."""
     with (
         Pair() as network,
         two_agents(*network, probes=53, far_clock=WallClock(WrongClock(ahead_ns).read)) as (near, far),
@@ -56,10 +60,10 @@ def test_a_clock_put_wrong_is_reported_within_its_bound(ahead_ns: int) -> None:
 
 
 @pytest.mark.parametrize("whose", ["near", "far"])
-def test_a_clock_that_is_stepped_is_reported_anew(whose: str) -> None:
-    """Right at first, then set 2 s back while both run: both agents come to report it within its bound.
+def test_stepped_clock_is_reported_with_its_new_offset(whose: str) -> None:
+    """A clock is right at first and then set back by 2 s while both agents run: both report the new offset.
 
-    No network RTT is wrong on the way: the longest sample is no longer than the longest RTT.
+    No network RTT is wrong meanwhile: the longest is no longer than the longest RTT.
     """
     clock, right = WrongClock(), WallClock()
     near_clock, far_clock = (WallClock(clock.read), right) if whose == "near" else (right, WallClock(clock.read))
@@ -71,7 +75,7 @@ def test_a_clock_that_is_stepped_is_reported_anew(whose: str) -> None:
 
         def both_report(truth_ns: int) -> bool:
             pairs = [*((pair, truth_ns) for pair in near.pairs()), *((pair, -truth_ns) for pair in far.pairs())]
-            return all(pair.clock_offset is not None and is_within_bound(pair, expected) for pair, expected in pairs)
+            return all(is_within_bound(pair, expected) for pair, expected in pairs)
 
         wait_until(lambda: both_report(0))
         clock.ahead_ns = -2 * SECOND
@@ -87,11 +91,11 @@ def test_a_clock_that_is_stepped_is_reported_anew(whose: str) -> None:
 @pytest.mark.parametrize(
     ("forward_ms", "return_ms", "clock_ms"), [(8, 2, 0), (2, 8, 0), (5, 5, 0), (8, 2, 37), (0, 10, -2_000)]
 )
-def test_asymmetry_shows_as_half_of_it(forward_ms: int, return_ms: int, clock_ms: int) -> None:
-    """With one way constantly longer than the other, each of 23 offsets is wrong by half the difference, in the bound.
+def test_asymmetry_shifts_the_offset_by_half_of_it(forward_ms: int, return_ms: int, clock_ms: int) -> None:
+    """Where one way is longer than the other, each of 23 offsets is wrong by half the difference, as theory predicts.
 
-    That much theory predicts. The way through the TUN device, which the reflector does not know of, is all that the
-    network RTT is longer than 10 ms, and adds to the error by half of it at most.
+    The reflector does not see the TUN device. Its time is what the network RTT is longer than 10 ms, and half of it at
+    most adds to the error.
     """
     emulated_peer = EmulatedPeer(
         forward_ns=forward_ms * MILLISECOND,
@@ -106,6 +110,7 @@ def test_asymmetry_shows_as_half_of_it(forward_ms: int, return_ms: int, clock_ms
         Measurement(namespace, reflected_peers(23), interval_seconds=3.0) as measurement,
     ):
         measurement.wait()
+        wait_until(lambda: all(pair.clock_offset is not None for pair in measurement.pairs()))
         pairs = measurement.pairs()
     assert len(pairs) == 23
     predicted = (clock_ms + (forward_ms - return_ms) / 2) * MILLISECOND

@@ -19,9 +19,9 @@ from typing import IO
 
 import pytest
 
+from testkit.waiting import wait_until
 from tests.kernel.kernel_objects import Objects
 from tests.kernel.leftovers import networks_in_use, networks_of, objects_of_process, processes_with
-from tests.unit.waiting import wait_until
 
 DEMO = (sys.executable, "-m", "monlat_ebpf", "demo")
 RUNS = "each node's /metrics"

@@ -1,4 +1,4 @@
-"""Stacks of devices: the stamp is the one nearest to the wire, and every packet counts once."""
+"""Stacks of devices: the stamp is taken nearest to the wire, and every packet counts once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ STACKS: dict[Callable[[Links], str], str] = {
     bond: why_no_link_kind("bond"),
     vlan_on_bridge: why_no_link_kind("vlan"),
 }
-"""What builds a stack on `wire0` and returns its top, and why this kernel cannot ("" when it can)."""
+"""Functions that build a stack on `wire0` and return its top device, and why this kernel cannot ("" if it can)."""
 
 MEASURED = [stack for stack, reason in STACKS.items() if not reason]
 
@@ -86,7 +86,7 @@ def two_nodes(stack: Callable[[Links], str]) -> Iterator[Namespace]:
 
 @pytest.mark.parametrize("stack", MEASURED, ids=lambda stack: stack.__name__)
 def test_stack_is_stamped_at_the_wire_and_counts_once(stack: Callable[[Links], str]) -> None:
-    """53 probes of each family: 106 replies, stamped at the wire's device, no duplicate that nobody sent."""
+    """53 probes of each family: 106 replies, all stamped at the wire's device, and no duplicate."""
     with (
         two_nodes(stack) as near,
         Measurement(near, [PEER], probes=PROBES, interval_seconds=0.03, timeout_seconds=0.4) as measurement,
@@ -100,8 +100,8 @@ def test_stack_is_stamped_at_the_wire_and_counts_once(stack: Callable[[Links], s
     assert all(pair.rtt.count == pair.results[Result.REPLY] for pair in pairs)
 
 
-def test_stacks_are_left_out_only_where_the_kernel_has_none() -> None:
-    """What is not measured above is what the kernel refuses to make, by its own word."""
+def test_only_stacks_that_the_kernel_lacks_are_left_out() -> None:
+    """The kernel refuses to make each stack that is not measured above."""
     for stack, reason in STACKS.items():
         if reason:
             with Namespace("near") as near, Namespace("far") as far, Links(near) as links:

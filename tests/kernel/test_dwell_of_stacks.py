@@ -8,9 +8,9 @@ from monlat_ebpf.abi.histogram import quantile
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Peer
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
 from tests.kernel.full_queue import full_queue
 from tests.kernel.measuring import Measurement
 

@@ -18,9 +18,9 @@ import pytest
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node
 from testkit.links import Links
+from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
 from tests.kernel.full_queue import full_queue
-from tests.unit.waiting import wait_until
 
 PROGRAM = (sys.executable, "-m", "monlat_ebpf")
 URL = f"http://127.0.0.1:{PORT}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from ipaddress import ip_address
 from statistics import median
 
@@ -24,6 +23,7 @@ from testkit.actions import Drop, IcmpError
 from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
+from testkit.waiting import wait_until
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
 from tests.kernel.test_faults import CASES, ERRORS, Case
@@ -58,13 +58,6 @@ def probe(
 
 def counted(source: Source) -> dict[str, int]:
     return {reason: count for reason, count in source.table.unmatched_packets().items() if count}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come true in {seconds} s"
-        time.sleep(0.002)
 
 
 def test_every_probe_is_answered_over_both_families() -> None:
@@ -194,7 +187,7 @@ def test_reply_in_fragments_is_one_reply() -> None:
                 first = packets.ipv4(whole[12:16], whole[16:20], whole[20:52], fragment=packets.MORE_FRAGMENTS)
                 second = packets.ipv4(whole[12:16], whole[16:20], whole[52:], fragment=32 // 8)
                 reflector.inject([first, second])
-            wait_for(lambda: source.table.histogram(0).count == 13)
+            wait_until(lambda: source.table.histogram(0).count == 13)
             assert counted(source) == {}
         finally:
             source.close()

@@ -19,9 +19,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster, Node
 from testkit.links import Links, why_no_link_kind
 from testkit.pair import Pair
-from tests.unit.waiting import wait_until
-
-DEADLINE_SECONDS = 30
+from testkit.waiting import DEADLINE_SECONDS, wait_until
 
 
 def ping(node: Node, address: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -106,7 +104,7 @@ def test_killed_owner_leaves_no_namespace_and_no_process() -> None:
     """
     owner_text = """
 import sys
-from monlat_ebpf.testbed.links import Links
+from testkit.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 doomed = Namespace("doomed")
 with Links(Namespace.current()) as links:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from ipaddress import ip_address
 
 from monlat_ebpf.abi.echo import echo_request
@@ -14,16 +13,10 @@ from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from testkit.pair import Pair
+from testkit.waiting import wait_until
 from tests.kernel.kernel_objects import Objects, objects_of
 
 SECOND = 1_000_000_000
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in 20 s"
-        time.sleep(0.005)
 
 
 def test_packets_of_another_namespace_are_not_stamped() -> None:
@@ -43,7 +36,7 @@ def test_packets_of_another_namespace_are_not_stamped() -> None:
                         slot, nonce=slot + 1, sent_ns=now, deadline_ns=now + 8 * SECOND, address=mapped(peer)
                     )
                 ours.send(echo_request(Family.IPV4, 7, slot, slot, slot + 1), peer)
-            wait_for(lambda: ours.table.histogram(0).count >= 13)
+            wait_until(lambda: ours.table.histogram(0).count >= 13)
             for slot in range(13):
                 stamped, blank = ours.table.completion(slot), theirs.table.completion(slot)
                 assert 0 < stamped.transmitted_ns < stamped.received_ns

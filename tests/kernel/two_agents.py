@@ -28,7 +28,7 @@ def two_agents(
     near_clock: WallClock | None = None,
     far_clock: WallClock | None = None,
 ) -> Iterator[tuple[Measurement, Measurement]]:
-    """Let both probe each other over IPv4 and IPv6, the near one `probes` times each and the far one to the end."""
+    """Let both probe each other over IPv4 and IPv6: the near one `probes` times each, the far one until the end."""
     with (
         Measurement(
             far.namespace, [as_peer(near)], probes=FOR_EVER, interval_seconds=interval_seconds, wall_clock=far_clock

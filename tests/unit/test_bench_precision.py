@@ -1,4 +1,4 @@
-"""What bench/precision makes of the tools' words, and of the truth."""
+"""How bench/precision reads the output of the tools, and compares it with the reflector's records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from bench.tools.one_shot import replies_of_fping, replies_of_ping
 from bench.tools.smokeping_prober import go_duration_ns
-from bench.tools.tool import Figure
+from bench.tools.tool import Sample
 from bench.truth import Block, Errors, errors_by_tool_and_condition
 from testkit.plan import PLAIN, Record
 
@@ -30,17 +30,17 @@ FPING = """\
 
 
 def test_ping_counts_from_one() -> None:
-    """A line of ping is the figure of the probe before its number; a lost probe has none."""
-    assert replies_of_ping(PING) == [Figure("10.99.1.1", 0, 372_000), Figure("10.99.1.1", 2, 11_200_000)]
+    """ping numbers its probes from 1, samples count from 0; a lost probe has no sample."""
+    assert replies_of_ping(PING) == [Sample("10.99.1.1", 0, 372_000), Sample("10.99.1.1", 2, 11_200_000)]
 
 
-def test_fping_keeps_the_place_of_a_lost_probe() -> None:
-    """Each place of a line of fping is a probe, and a dash is one without a figure."""
+def test_fping_prints_a_dash_for_a_lost_probe() -> None:
+    """Each column of a line is a probe; one with a dash has no sample."""
     assert replies_of_fping(FPING) == [
-        Figure("10.99.1.2", 0, 371_000),
-        Figure("10.99.1.2", 2, 1_350_000),
-        Figure("10.99.1.33", 1, 4_390_000),
-        Figure("10.99.1.33", 2, 301_000_000),
+        Sample("10.99.1.2", 0, 371_000),
+        Sample("10.99.1.2", 2, 1_350_000),
+        Sample("10.99.1.33", 1, 4_390_000),
+        Sample("10.99.1.33", 2, 301_000_000),
     ]
 
 
@@ -57,16 +57,16 @@ def answered_record(nth: int, read_ns: int, unread_ns: int) -> Record:
     return Record(ASKED, 0, 7 + nth, PLAIN, read_ns - unread_ns, read_ns, (read_ns + 310,))
 
 
-def test_figure_is_compared_with_the_request_of_its_number() -> None:
-    """Of five requests three lie in the block: one figure is 23 ns off, one's truth is unsure, and one is missing."""
+def test_sample_is_compared_with_the_request_of_its_number() -> None:
+    """Of five requests three are in the block: one RTT is 23 ns off, one has no reliable reference, one has no RTT."""
     second = 1_000_000_000
     records = [answered_record(nth, (nth + 1) * second, unread_ns=20_001 if nth == 3 else 20_000) for nth in range(5)]
     records.append(Record(OTHER, 0, 0, PLAIN, 4 * second - 5, 4 * second, ()))
-    figures = [Figure(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
-    block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, figures)
+    samples = [Sample(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
+    block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, samples)
 
     errors = errors_by_tool_and_condition([block], records)
 
-    assert errors == {("ping", "idle"): Errors([23], without_figure=1, without_truth=1)}
+    assert errors == {("ping", "idle"): Errors([23], without_rtt=1, without_reference=1)}
     assert errors["ping", "idle"].part_unknown == 2 / 3
-    assert Errors().part_unknown == Errors(without_truth=3).part_unknown == 1
+    assert Errors().part_unknown == Errors(without_reference=3).part_unknown == 1

@@ -18,7 +18,7 @@ import pytest
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.exposition.clients import Limits
 from monlat_ebpf.exposition.http import MetricsServer, Request, Response, Route
-from tests.unit.waiting import wait_until
+from testkit.waiting import wait_until
 
 CHUNKS = [b"alpha\n", b"", b"beta\n"]
 

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from monlat_ebpf.model import Family, PairSnapshot, Result
+from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import Bench, peer, running
-from tests.unit.waiting import wait_until
 
 A, B = peer("a", "10.0.0.1"), peer("b", "10.0.0.2")
 

@@ -12,9 +12,9 @@ from random import Random
 import pytest
 
 from monlat_ebpf.model import PairSnapshot, Result
+from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import numbered, peer, running
-from tests.unit.waiting import wait_until
 
 A, B = peer("a", "10.0.0.1"), peer("b", "10.0.0.2")
 

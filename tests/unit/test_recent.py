@@ -11,9 +11,9 @@ from monlat_ebpf.abi.sessions import PeerReport
 from monlat_ebpf.model import ClockOffset, Family, RecentProbe, Result
 from monlat_ebpf.probing.ledger import Ledger, Outcome
 from monlat_ebpf.probing.recent import directions, recent_probe
+from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import peer, running
-from tests.unit.waiting import wait_until
 
 BOOT = 1_700_000_000_000_000_000  # wall time when CLOCK_MONOTONIC was 0
 AHEAD = 37_000_000  # of the peer's clock

@@ -17,7 +17,7 @@ from monlat_ebpf.host.wall_clock import read_clocks
 from monlat_ebpf.sources.socket.endpoint import Received, Transmitted
 from monlat_ebpf.sources.socket.messages import Reply
 from monlat_ebpf.sources.socket.receiver import Receiver
-from tests.unit.waiting import wait_until
+from testkit.waiting import wait_until
 
 ADDRESS = mapped(ip_address("10.1.0.2"))
 SLOT, NONCE = 3, 99

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from monlat_ebpf.discovery.static import LARGEST_FILE, StaticDiscovery
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
-from tests.unit.waiting import wait_until
+from testkit.waiting import wait_until
 
 PATIENCE = 20.0  # seconds, for a busy machine; discovery itself needs two polls
 POLL_SECONDS = 0.02

@@ -1,4 +1,4 @@
-"""On which way a probe was lost: as a router in between knows that dropped it."""
+"""The direction in which a probe was lost, compared with the counters of a router that drops by plan."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from testkit.waiting import wait_until
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER
-from tests.unit.waiting import wait_until
 
-PROBES = 9_973
+PROBES = 2_999
 PAIRS = 23
 INTERVAL_SECONDS = 0.15
-TIMEOUT_SECONDS = 2.3  # a few words of the peer, and less than the 16 places of a target last
+TIMEOUT_SECONDS = 2.3  # the time of 15 reports of the peer, and less than the 16 slots of a target last
 FINISH_SECONDS = 120
 
 
 class LimitedSource:
-    """The tracepoint source, whose device has room for `limit` packets and for no more: a known number is sent."""
+    """The tracepoint source, which fails after `limit` packets, so that a known number is sent."""
 
     name = "limited"
 
@@ -83,22 +83,22 @@ def results_of(bed: LossyRouter, probes: int, *, with_peer: bool) -> Counter[Res
         return results()
 
 
-def test_loss_is_told_apart_by_direction() -> None:
-    """Of 9,973 probes 7 in a hundred are dropped on the way there, of their answers 3 in a hundred on the way back.
+def test_loss_is_counted_by_direction() -> None:
+    """The router drops 7 in 100 of 2,999 requests and 3 in 100 of their replies; each loss has its direction.
 
-    By the router's plan that is 700 (7 of each of 99 whole hundreds and of the rest), and of the 9,273 answered 279.
-    The peer's own requests, which carry its word, are dropped as its answers are.
+    By the router's plan that is 210 requests (7 of each of 29 hundreds, and of the rest), and 84 of 2,789 replies. The
+    peer's own requests, which carry its reports, are dropped as its replies are.
     """
     with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
         results = results_of(bed, PROBES, with_peer=True)
         dropped = bed.dropped()
-    assert (dropped.forward, dropped.back) == (700, 279)
-    assert dropped.words > 0
-    assert results == {Result.REPLY: PROBES - 700 - 279, Result.LOST_FORWARD: 700, Result.LOST_RETURN: 279}
+    assert (dropped.forward, dropped.back) == (210, 84)
+    assert dropped.reports > 0
+    assert results == {Result.REPLY: PROBES - 210 - 84, Result.LOST_FORWARD: 210, Result.LOST_RETURN: 84}
 
 
-def test_without_the_peers_agent_the_place_is_not_known() -> None:
-    """The same losses over 997 probes, and nobody who tells: all 70 and 30 are lost on the network, somewhere."""
+def test_direction_is_unknown_without_an_agent_at_the_peer() -> None:
+    """The same losses over 997 probes, and no reports: all 70 and 30 are lost in the network."""
     with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
         results = results_of(bed, 997, with_peer=False)
         assert bed.dropped() == Dropped(70, 30, 0)
