@@ -60,3 +60,9 @@ def choose(accept: str, formats: Sequence[Format]) -> Format:
             if media_range.weight > 0 and media_range.covers(parse_media_range(candidate.content_type)):
                 return candidate
     return formats[0]
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether the header Accept-Encoding allows gzip (RFC 9110, section 12.5.3)."""
+    weights = {entry.type: entry.weight for entry in map(parse_media_range, accept_encoding.split(","))}
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

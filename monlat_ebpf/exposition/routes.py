@@ -43,14 +43,14 @@ def agent_routes(
 
     def metrics(request: Request) -> Response:
         chosen = negotiation.choose(request.accept, formats)
-        return Response(chosen.render(snapshot()), chosen.content_type)
+        return Response(lambda: chosen.render(snapshot()), chosen.content_type)
 
     def peers(request: Request) -> Response:
         wanted = parse_qs(request.query).get("peer")
         if wanted:
-            body = peer_detail.render_peer(snapshot(), wanted[-1], recent(wanted[-1]))
-            return Response(body, api.CONTENT_TYPE)
-        return Response(api.render_peers(snapshot()), api.CONTENT_TYPE)
+            name = wanted[-1]
+            return Response(lambda: [peer_detail.render_peer(snapshot(), name, recent(name))], api.CONTENT_TYPE)
+        return Response(lambda: api.render_peers(snapshot()), api.CONTENT_TYPE)
 
     return {
         "/": _index,
