@@ -85,11 +85,12 @@ class Renderer:
 
     def join(self, reader: Reader, key: object, response: Response, render: Callable[[], Iterable[bytes]]) -> Rendering:
         """Make `reader` wait for the body of that key, which is rendered once if it has not begun yet."""
-        rendering = self._waiting.get(key)
-        if rendering is None:
-            rendering = self._waiting[key] = Rendering(key, response, render)
-            self._queue.put(rendering)
+        if rendering := self._waiting.get(key):
+            rendering.readers.add(reader)
+            return rendering
+        rendering = self._waiting[key] = Rendering(key, response, render)
         rendering.readers.add(reader)
+        self._queue.put(rendering)  # last: the thread skips a rendering without readers
         return rendering
 
     def leave(self, reader: Reader, rendering: Rendering) -> None:
