@@ -194,7 +194,7 @@ def test_reply_in_fragments_is_one_reply() -> None:
 
 
 def test_flood_is_counted_and_probing_goes_on() -> None:
-    """All of 10007 forged replies are counted, read or dropped by the full buffer; 13 probes are answered."""
+    """10007 forged replies, read or dropped by the full buffer: all are counted, and 13 probes are answered."""
     forged = packets.echo_reply("10.99.1.1", "10.99.0.1", 7, 0, echo.payload(0, 0, 0xDEAD))
     with Namespace("agent") as namespace, Reflector(namespace) as reflector:
         with namespace.entered():
