@@ -54,7 +54,7 @@ class RawDevice:
             links.set_queue_length(self.name, QUEUE_PACKETS)
             links.set_mtu(self.name, self.mtu)
             if self.framing.kind == "tap":
-                links.set_fixed_neighbours(self.name, MAC)
+                links.set_address_without_arp(self.name, MAC)
             links.set_up(self.name)
             for address in addresses:
                 links.add_address(self.name, address)

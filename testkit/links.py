@@ -39,7 +39,7 @@ class Links(links.Links):
         """Set how many packets the queue of a link holds."""
         self._ask(f"set the queue of {name}", "link", "set", index=self.index(name), txqlen=packets)
 
-    def set_fixed_neighbours(self, name: str, hardware_address: bytes) -> None:
+    def set_address_without_arp(self, name: str, hardware_address: bytes) -> None:
         """Set the hardware address of a link, 6 bytes, and make it send to the same address without ARP."""
         address = hardware_address.hex(":")
         self._ask(f"set {name} {address}", "link", "set", index=self.index(name), address=address, arp=False)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -22,9 +22,6 @@ from monlat_ebpf.discovery.publisher import Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
 from monlat_ebpf.discovery.watch_events import WatchEvent
 from monlat_ebpf.model import Peer
-
-if TYPE_CHECKING:
-    from monlat_ebpf.discovery.kubernetes_api import KubernetesApi
 
 _STOP_SECONDS: Final = 0.9
 """Seconds that stop() waits. Only connecting can take longer, because another thread cannot abort that."""
@@ -116,10 +113,10 @@ class KubernetesDiscovery:
 
     def _follow(self) -> None:
         """List if necessary, then watch until the watch ends. Raises ApiError, also if the watch ends too early."""
-        version = self._list(self._api) if self._version is None else self._version
+        version = self._list() if self._version is None else self._version
         self._opened_at = math.inf
         try:
-            self._watch(self._api, version)
+            self._watch(version)
         finally:
             healthy = time.monotonic() - self._opened_at >= self._timing.healthy_seconds
             if healthy:
@@ -128,13 +125,13 @@ class KubernetesDiscovery:
         if not healthy:
             raise ApiError(Reason.CLOSED, "the server ended the watch right after it began")
 
-    def _list(self, api: KubernetesApi) -> str:
+    def _list(self) -> str:
         """List all slices, and return the version at which a watch may begin."""
         listed = SliceStore()  # filled page by page: the JSON of 5,000 nodes is 10 MB
         continuation = ""
         while True:
             self._wait_for_turn()
-            page = api.list_page(continuation)
+            page = self._api.list_page(continuation)
             self._report_malformed(listed.put_all(page.items))
             continuation = page.continuation
             if not continuation:
@@ -150,9 +147,9 @@ class KubernetesDiscovery:
         self._publisher.changed()
         return page.version
 
-    def _watch(self, api: KubernetesApi, version: str) -> None:
+    def _watch(self, version: str) -> None:
         self._wait_for_turn()
-        with closing(api.watch(version, opened=self._opened)) as events:
+        with closing(self._api.watch(version, opened=self._opened)) as events:
             for event in events:
                 self._metrics.event_received()
                 self._version = version_of(event.object.get("metadata")) or self._version

@@ -63,7 +63,8 @@ class KubernetesApi:
         client = ApiClient(login)
         client.user_agent = f"monlat-ebpf/{monlat_ebpf.__version__}"
         client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._sockets)
-        client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = lenient_tls(login)
+        if self.host.startswith("https:"):  # the system's CAs cost 1 MB
+            client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = lenient_tls(login)
         self._client = client
         self._api = DiscoveryV1Api(client)
 

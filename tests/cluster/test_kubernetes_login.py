@@ -155,7 +155,7 @@ def test_ca_that_only_strict_verification_rejects_is_accepted(
 
 
 @pytest.mark.parametrize("verify_ssl", [True, False])
-def test_tls_is_never_strict_and_verifies_unless_told_otherwise(verify_ssl: bool) -> None:
+def test_tls_is_never_strict_and_verifies_by_default(verify_ssl: bool) -> None:
     """Whatever Python's defaults are; without a CA of its own, a kubeconfig trusts the system's."""
     login = Configuration()
     login.verify_ssl = verify_ssl

@@ -26,7 +26,7 @@ Render = Callable[[str], list[Object]]
 
 
 def output_of(*command: str | Path, **options: Any) -> str:
-    process = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, **options)
+    process = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, **options)
     assert process.returncode == 0, process.stdout + process.stderr
     return str(process.stdout)
 

@@ -86,8 +86,6 @@ LEGITIMATE = [
     Use("bpf/*.h", "words", "64-bit words of a window or an address"),
     Use("image/starter.c", "word", "32-bit words of capget"),
     Use("testkit/packets.py", "words", "32-bit words of a header's length"),
-    Use("monlat_ebpf/testbed/links.py", "neighbour*", "ARP and NDP"),
-    Use("testkit/device.py", "neighbour*", "ARP and NDP"),
     Use("tests/kernel/reflected.py", "neighbour", "the address beside the target's"),
     Use("tests/kernel/test_reflector*.py", "neighbour*", "the address beside the target's; packets that follow"),
     Use("monlat_ebpf/probing/[pt]*.py", "refused", "peers beyond --max-peers"),
