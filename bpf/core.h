@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a packet does to the tables. Two hooks' worth: a request on its way out, and anything on its way in.
+ * What a packet does to the maps: receive() for any packet that comes in, transmit() for any that goes out.
  *
- * A received packet passes several hooks (the driver's, then the stack's, then those of upper devices). The
- * earliest gives the stamp. What is counted by the packet is counted on its first pass through the stack:
- * there every packet comes by exactly once with skb_iif still zero.
+ * A received packet passes several hooks: the driver's, then the stack's, then those of upper devices. The earliest
+ * one gives the time stamp. Packets are counted on their first pass through the stack, because every packet passes
+ * there exactly once with skb_iif still zero.
  */
 
-/* 1 in the network namespace of the agent. Other namespaces pass through the same hooks. */
+/* Other network namespaces pass through the same hooks. */
 static __always_inline int is_our_namespace(const char *device)
 {
 	char *net = 0;
@@ -23,16 +23,14 @@ static __always_inline int is_our_payload(const struct payload *payload)
 	return payload->magic == PAYLOAD_MAGIC && payload->version == PAYLOAD_VERSION;
 }
 
-/* Contract: the probe in `payload`'s slot, or 0 where it is another's and then its unmatched reason. */
+/* Contract: returns the probe that `payload` names and `address` belongs to. If there is none, returns 0 and sets
+ * `reason`. */
 static __always_inline struct probe *find_probe(const struct payload *payload, const u8 *address, u32 *reason)
 {
 	u32 slot = payload->slot;
-	struct probe *probe;
+	struct probe *probe = probes.lookup(&slot);
 
 	*reason = UNMATCHED_SLOT_OUT_OF_RANGE;
-	if (slot >= SLOTS)
-		return 0;
-	probe = probes.lookup(&slot);
 	if (!probe)
 		return 0;
 	*reason = UNMATCHED_NO_PROBE;
@@ -57,23 +55,15 @@ static __always_inline struct target *target_of(u32 slot)
 static __always_inline void record_reply(struct probe *probe, u32 slot, u64 now)
 {
 	struct target *target = target_of(slot);
-	u64 rtt, bucket;
 
 	if (!target)
 		return;
-	if (now > probe->deadline) {
+	if (now > probe->deadline)
 		__sync_fetch_and_add(&target->late, 1);
-		return;
-	}
-	if (probe->transmitted == 0) {
+	else if (probe->transmitted == 0)
 		count_unmatched(UNMATCHED_NOT_TRANSMITTED);
-		return;
-	}
-	rtt = now - probe->transmitted;
-	bucket = checked_bucket_of(rtt);
-	__sync_fetch_and_add(&target->buckets[bucket], 1);
-	__sync_fetch_and_add(&target->rtt_sum, rtt);
-	__sync_fetch_and_add(&target->replies, 1);
+	else
+		add_sample(&target->rtt, now - probe->transmitted);
 }
 
 static __always_inline void receive_reply(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
@@ -107,7 +97,7 @@ static __always_inline void receive_reply(const struct ip_packet *ip, const stru
 		probe->replies++;
 }
 
-/* An ICMP error may come from any router; what makes it ours is the nonce in what it quotes. */
+/* Any router may send an ICMP error. It is ours if it quotes the nonce of a probe. */
 static __always_inline void receive_error(const struct ip_packet *ip, const struct icmp_header *icmp,
 					  const void *device, int first_pass, u64 now)
 {
@@ -118,19 +108,16 @@ static __always_inline void receive_error(const struct ip_packet *ip, const stru
 
 	if (!parse_ip(ip->icmp + ICMP_HEADER_BYTES, ip->icmp_bytes - ICMP_HEADER_BYTES, &quoted))
 		return;
-	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + sizeof(echo.payload.magic) + sizeof(echo.payload.version))
+	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES)
 		return;
 	if (bpf_probe_read_kernel(&echo, ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES, quoted.icmp))
 		return;
 	if (!is_echo_request(&quoted, echo.icmp.type) || !is_our_payload(&echo.payload) || !is_our_namespace(device))
 		return;
-	if (quoted.icmp_bytes < ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES) {
-		if (first_pass)
-			count_unmatched(UNMATCHED_TRUNCATED_QUOTE);
-		return;
-	}
-
-	probe = find_probe(&echo.payload, quoted.destination, &reason);
+	reason = UNMATCHED_TRUNCATED_QUOTE;
+	probe = 0;
+	if (quoted.icmp_bytes >= ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES)
+		probe = find_probe(&echo.payload, quoted.destination, &reason);
 	if (!probe) {
 		if (first_pass)
 			count_unmatched(reason);
@@ -147,7 +134,7 @@ static __always_inline void receive_error(const struct ip_packet *ip, const stru
 	probe->errors = 1;
 }
 
-/* Anything received. `start` is the network header, `bytes` what of the buffer is linear from there. */
+/* A packet comes in. `start` is its network header; the buffer is linear for `bytes` bytes from there. */
 static __always_inline void receive(char *start, u32 bytes, const void *skb, int first_pass)
 {
 	struct ip_packet ip;
@@ -165,9 +152,7 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 	}
 	if (!is_echo_reply(&ip, echo.icmp.type) && !is_echo_request(&ip, echo.icmp.type))
 		return;
-	if (ip.icmp_bytes < ICMP_HEADER_BYTES + sizeof(echo.payload.magic) + sizeof(echo.payload.version))
-		return;
-	if (!is_our_payload(&echo.payload))
+	if (ip.icmp_bytes < ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES || !is_our_payload(&echo.payload))
 		return;
 	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
 	if (!is_our_namespace(device))
@@ -175,23 +160,15 @@ static __always_inline void receive(char *start, u32 bytes, const void *skb, int
 	if (is_echo_request(&ip, echo.icmp.type)) {
 		if (!ip.fragment && ip.icmp_bytes == ECHO_BYTES)
 			receive_request(&ip, &echo, first_pass, now);
-		return;
+	} else if (!ip.fragment && ip.icmp_bytes == ECHO_BYTES) {
+		receive_reply(&ip, &echo, first_pass, now);
+	} else if (first_pass) {
+		count_unmatched(ip.fragment ? UNMATCHED_FRAGMENT : UNMATCHED_MALFORMED_PAYLOAD);
 	}
-	if (ip.fragment) {
-		if (first_pass)
-			count_unmatched(UNMATCHED_FRAGMENT);
-		return;
-	}
-	if (ip.icmp_bytes != ECHO_BYTES) {
-		if (first_pass)
-			count_unmatched(UNMATCHED_MALFORMED_PAYLOAD);
-		return;
-	}
-	receive_reply(&ip, &echo, first_pass, now);
 }
 
-/* A packet handed to a driver; `own`: made here, not forwarded. Requests that are no probe of ours are other
- * programs' affair: not counted. */
+/* A packet goes to a driver. `own`: this node made it, and does not forward it. A request that is no probe of ours is
+ * not counted, because it is another program's. */
 static __always_inline void transmit(char *start, u32 bytes, const char *device, int own)
 {
 	struct ip_packet ip;
@@ -207,7 +184,7 @@ static __always_inline void transmit(char *start, u32 bytes, const char *device,
 		return;
 	if (is_echo_reply(&ip, echo.icmp.type)) {
 		if (own)
-			transmit_answer(&ip, &echo);
+			transmit_reply(&ip, &echo);
 		return;
 	}
 	if (!is_echo_request(&ip, echo.icmp.type))

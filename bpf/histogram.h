@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Which bucket of the histogram a time belongs to: edges at 2^(k/8) seconds, a bucket holds its upper edge.
+ * The histogram bucket of a time: edges at 2^(k/8) seconds, a bucket holds its upper edge.
  *
- * With o the lowest octave whose upper edge 10^9 * 2^(LOWEST_OCTAVE + o) ns holds the time, the time shifted
- * left by (SPAN - o) is compared with the eight edges of the highest octave. The shift loses no bit and the
- * edges are rounded down, so the answer is exact for whole nanoseconds.
+ * Let o be the lowest octave whose upper edge 10^9 * 2^(LOWEST_OCTAVE + o) ns holds the time. The time, shifted left
+ * by (SPAN - o), is compared with the edges of the highest octave. The shift loses no bit and the edges are rounded
+ * down, so the result is exact for whole nanoseconds.
  */
 
 #define SPAN (HIGHEST_OCTAVE - LOWEST_OCTAVE)
 #define HIGHEST_EDGE (1000000000ULL << HIGHEST_OCTAVE)
 _Static_assert(HIGHEST_EDGE == 8000000000ULL, "the edges below are those of the octave up to 8 s");
 
-/* Position of the highest bit that is set, from 1; 0 of 0. Kernel programs have no such instruction. */
+/* Returns the position of the highest bit that is set, from 1; 0 if none is. Kernel programs have no instruction for
+ * this. */
 static __always_inline u32 bit_length(u32 value)
 {
 	u32 bits = 0;
@@ -35,7 +36,7 @@ static __always_inline u32 bucket_of(u64 nanoseconds)
 	if (nanoseconds == 0)
 		return 0;
 
-	/* o is the least with ns << SPAN <= HIGHEST_EDGE << o, so the bit length of this quotient */
+	/* o is the smallest with ns << SPAN <= HIGHEST_EDGE << o, that is the bit length of this quotient */
 	octave = bit_length((u32)(((nanoseconds << SPAN) - 1) / HIGHEST_EDGE));
 	if (octave == 0)
 		return 0;
@@ -52,13 +53,13 @@ static __always_inline u32 bucket_of(u64 nanoseconds)
 	return bucket;
 }
 
-/* Contract: the bucket of `nanoseconds`, within bounds that the verifier sees. 64 bits wide: it loses a
- * bound over a narrower register. */
+/* Contract: returns the bucket within bounds that the verifier sees. It loses a bound in a register narrower than 64
+ * bits. */
 static __always_inline u64 checked_bucket_of(u64 nanoseconds)
 {
 	u64 bucket = bucket_of(nanoseconds);
 
-	asm volatile("" : "+r"(bucket)); /* clang proves the next line idle and drops it; the verifier needs it */
+	asm volatile("" : "+r"(bucket)); /* else clang drops the next line as redundant, but the verifier needs it */
 	return bucket > BUCKETS - 1 ? BUCKETS - 1 : bucket;
 }
 
@@ -71,7 +72,7 @@ static __always_inline void add_sample(struct histogram *histogram, u64 nanoseco
 	__sync_fetch_and_add(&histogram->count, 1);
 }
 
-/* A sample proves longer than it seemed. */
+/* Replaces the sample `from` by `to`. */
 static __always_inline void move_sample(struct histogram *histogram, u64 from, u64 to)
 {
 	u64 bucket = checked_bucket_of(from);

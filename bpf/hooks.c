@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The hooks: raw tracepoints that see every packet of the machine. Each copies what decides whether the
- * packet can be ours, says which way it goes, and calls the core.
+ * The hooks: raw tracepoints that see every packet of the machine. Each reads the fields that decide whether the packet
+ * can be ours, and calls receive() or transmit() of the core.
  */
 
 #define BPF_LICENSE Dual BSD/GPL

@@ -1,33 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The tables that cross to the agent, mapped into its memory: no system call reads or writes them. All are
- * arrays: allocated once, never full, zero at first, freed with the agent's last descriptor of them.
+ * The maps. The agent has them in its memory, so no system call reads or writes them. All are arrays: they are
+ * allocated once, filled with zeros, never full, and freed when the agent closes its last descriptor of them.
+ *
+ * The loader defines TARGETS and PEER_INDEX_ENTRIES. monlat_ebpf/abi/layout.py reads names, structs and sizes from
+ * these lines.
  */
 
-/* Probes in flight. Key: slot, 0 to SLOTS - 1. Value: the probe in that place. The agent fills a place, the
- * kernel program completes it, the agent reads it and fills it again PROBES_PER_TARGET probes later. */
-BPF_F_TABLE("array", u32, struct probe, probes, SLOTS, BPF_F_MMAPABLE);
+/* Probes in flight. Key: slot. Value: the probe in that slot. The agent fills a slot and reads it when the kernel
+ * program has completed it; PROBES_PER_TARGET probes later it fills the slot again. */
+BPF_F_TABLE("array", u32, struct probe, probes, TARGETS * PROBES_PER_TARGET, BPF_F_MMAPABLE);
 
-/* Sums. Key: target, slot / PROBES_PER_TARGET. Value: its histogram and counters. The kernel program adds,
- * the agent reads. */
-BPF_F_TABLE("array", u32, struct target, targets, SLOTS / PROBES_PER_TARGET, BPF_F_MMAPABLE);
+/* Key: target. Value: what the kernel program counts for it; the agent reads it. */
+BPF_F_TABLE("array", u32, struct target, targets, TARGETS, BPF_F_MMAPABLE);
 
-/* Key: 0. Value: packets that are no answer to a probe of ours, by reason. */
+/* Key: 0. Value: packets that belong to no probe of ours, by reason. */
 BPF_F_TABLE("array", u32, struct unmatched, unmatched, 1, BPF_F_MMAPABLE);
 
-/* Both ends' view. Key: target * PROBES_PER_TARGET + place. Value: the last exchange with that place. */
-BPF_F_TABLE("array", u32, struct exchange, exchanges, SLOTS, BPF_F_MMAPABLE);
+/* Key: target * PROBES_PER_TARGET + the lowest bits of the nonce. Value: the last exchange with these bits. */
+BPF_F_TABLE("array", u32, struct exchange, exchanges, TARGETS * PROBES_PER_TARGET, BPF_F_MMAPABLE);
 
-/* Key: target. Value: its sums and what was last heard. */
-BPF_F_TABLE("array", u32, struct session, sessions, SLOTS / PROBES_PER_TARGET, BPF_F_MMAPABLE);
+/* Key: target. Value: the session with the agent at its address. */
+BPF_F_TABLE("array", u32, struct session, sessions, TARGETS, BPF_F_MMAPABLE);
 
-/* Key: hash of an address, and on. Value: whose it is. The agent writes it as peers come and go. */
+/* Key: hash of an address, or one of the keys after it. Value: the target of the address. The agent writes it
+ * whenever the peers change. */
 BPF_F_TABLE("array", u32, struct peer_entry, peer_index, PEER_INDEX_ENTRIES, BPF_F_MMAPABLE);
 
-/* Key: 0. Value: what the agent tells. */
+/* Key: 0. Value: settings that the agent writes. */
 BPF_F_TABLE("array", u32, struct settings, settings, 1, BPF_F_MMAPABLE);
 
-/* Key: 0. Value: feedback that made no sample, by reason. */
+/* Key: 0. Value: rejected feedback, by reason. */
 BPF_F_TABLE("array", u32, struct rejected_feedback, rejected_feedback, 1, BPF_F_MMAPABLE);
 
 static __always_inline void count_rejected_feedback(u32 reason)

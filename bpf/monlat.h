@@ -1,95 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The contract between the kernel program and Python: every constant and every layout that both know
- * stands here, once. monlat_ebpf/abi/layout.py reads this text, so keep to what it understands: object-like
- * #defines whose value is an integer expression, and structs of u8, u16, u32, u64, arrays of them, and
- * structs named before. Members are naturally aligned, so that C and Python agree without padding.
+ * The contract between the kernel program and Python: every constant and layout that both use is defined here and
+ * nowhere else. monlat_ebpf/abi/layout.py reads this text and understands only object-like #defines of integer
+ * expressions, and structs of u8, u16, u32, u64, arrays of these, and structs defined before. Members are naturally
+ * aligned, so that C and Python agree without padding.
  *
- * A target is one address of one peer. It owns PROBES_PER_TARGET neighbouring places in the table of
- * probes: the probe in place `slot` belongs to target `slot / PROBES_PER_TARGET`.
+ * A target is one address of one peer. It owns PROBES_PER_TARGET slots in a row: the probe in `slot` belongs to target
+ * `slot / PROBES_PER_TARGET`.
  */
 #ifndef MONLAT_H
 #define MONLAT_H
 
-#define PAYLOAD_MAGIC 0x746c6e6d /* "mnlt" on the wire, little-endian like all of the payload */
-#define PAYLOAD_VERSION 1        /* a payload of another version is an ordinary echo to us */
+#define PAYLOAD_MAGIC 0x746c6e6d /* "mnlt" on the wire; the whole payload is little-endian */
+#define PAYLOAD_VERSION 1        /* we treat a payload of another version as an ordinary echo */
 
-#define PROBES_PER_TARGET 16 /* in flight at once: a 1 s timeout at 10 probes a second, and spare */
+#define PROBES_PER_TARGET 16 /* probes in flight: 1 s timeout at 10 a second, and spare */
 
-/* Histogram: base 2, BUCKETS_PER_OCTAVE buckets to the octave, edges 2^(k/8) seconds (Prometheus native
- * histogram schema 3). Bucket 0 holds all up to 2^LOWEST_OCTAVE s, the last one all above 2^HIGHEST_OCTAVE s;
- * a bucket holds its upper edge. */
+/* Histogram: BUCKETS_PER_OCTAVE buckets to the octave, edges at 2^(k/8) seconds (Prometheus native histogram schema
+ * 3). Bucket 0 holds all up to 2^LOWEST_OCTAVE s, the last one all above 2^HIGHEST_OCTAVE s. A bucket holds its upper
+ * edge. */
 #define BUCKETS_PER_OCTAVE 8
 #define LOWEST_OCTAVE -20 /* 2^-20 s = 0.95 us: under the fastest veth */
 #define HIGHEST_OCTAVE 3  /* 8 s: over any timeout that makes sense */
 #define BUCKETS ((HIGHEST_OCTAVE - LOWEST_OCTAVE) * BUCKETS_PER_OCTAVE + 2)
-
-/* What the sender's kernel saw of the receiver's last request; all zeros: nothing yet (DESIGN section 4). */
-struct feedback {
-	u64 nonce;    /* of the receiver's request */
-	u64 received; /* t2, wall time, ns */
-	u32 dwell;    /* t3 - t2, ns; 0: seen, but not answered */
-	u16 before;   /* bit i: the request of that one's sequence - 1 - i was seen as well */
-	u16 after;    /* bit i: that of its sequence + 1 + i was; only while they wait to be answered */
-};
-
-/* The echo's payload, as it is on the wire. */
-struct payload {
-	u32 magic;
-	u8 version;
-	u8 flags;
-	u16 reserved;
-	u32 slot;
-	u32 sequence;
-	u64 nonce; /* random but for its lowest bits: the place, slot % PROBES_PER_TARGET */
-	struct feedback feedback;
-	u8 padding[8];
-};
-
-/* One probe in flight. The agent writes what stands above the line before it sends, with zeros below, the
- * nonce last; the kernel program writes what stands below. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
-struct probe {
-	u64 nonce; /* 0: no probe in this place */
-	u64 sent;  /* t0 */
-	u64 deadline;
-	u8 address[16]; /* of the peer; IPv4 as ::ffff:a.b.c.d */
-	/* --- */
-	u64 transmitted; /* t1: the last transmit wins */
-	u64 received;    /* t4: the first receive wins, past the deadline as well */
-	u32 device;      /* interface index of that transmit */
-	u8 error_type;   /* ICMP error that ended the probe; 0: none */
-	u8 error_code;
-	u8 replies; /* packets, not hooks: a second one is a duplicate */
-	u8 errors;
-};
-
-/* What both ends saw, by target and place: the peer's request with that place in its nonce, and what the peer
- * said of our probe in that place. The kernel program alone writes it. */
-struct exchange {
-	u64 nonce;       /* of the peer's request */
-	u64 received;    /* t2 of it: the first receive wins */
-	u64 transmitted; /* t3 of it: the last transmit wins; 0: not answered yet */
-	u32 sequence;
-	u32 requests;      /* packets, not hooks: after a second one, t3 could be of either answer */
-	u64 fed_nonce;     /* of our probe, whose t2 and dwell follow */
-	u64 peer_received; /* t2, in the peer's wall time */
-	u64 dwell;         /* t3 - t2 */
-};
-
-/* An address whose requests we serve, in a hash table of our own (the agent may no longer call bpf() when
- * peers change): open addressing, at most PEER_INDEX_STEPS steps, written by the agent alone. */
-#define PEER_INDEX_STEPS 12
-#define PEER_INDEX_ENTRIES_PER_TARGET 4 /* sparse, so that these steps do for all but one set in hundreds of full ones */
-struct peer_entry {
-	u8 address[16];
-	u32 target;
-	u32 used; /* 0: empty, and the end of every search */
-};
-
-/* What the agent tells the program while it runs. */
-struct settings {
-	u64 wall_offset; /* from CLOCK_MONOTONIC to the wall clock, ns */
-};
 
 struct histogram {
 	u64 count;
@@ -97,57 +30,118 @@ struct histogram {
 	u64 buckets[BUCKETS];
 };
 
-/* What the kernel program adds up for one target. The agent only reads it, and zeroes it before reuse. */
-struct target {
-	u64 replies; /* in the histogram: t1 known, t4 before the deadline */
-	u64 rtt_sum; /* ns */
-	u64 late;
-	u64 duplicates;
-	u64 buckets[BUCKETS];
+/* What the sender's kernel saw of a request of the receiver; all zeros: nothing yet. */
+struct feedback {
+	u64 nonce;    /* of the receiver's request */
+	u64 received; /* t2, wall time, ns */
+	u32 dwell;    /* t3 - t2, ns; 0: received, but not answered */
+	u16 before;   /* bit i: sequence - 1 - i was received */
+	u16 after;    /* bit i: sequence + 1 + i was received, its reply is still queued */
 };
 
-/* The same for a peer that probes us as well. */
+/* The payload of an echo, as on the wire. */
+struct payload {
+	u32 magic;
+	u8 version;
+	u8 flags;
+	u16 reserved;
+	u32 slot;
+	u32 sequence;
+	u64 nonce; /* lowest bits: slot % PROBES_PER_TARGET; the others are random */
+	struct feedback feedback;
+	u8 padding[8];
+};
+
+/* A probe in flight. Before it sends, the agent writes the first four members, zeros into the rest, and the nonce
+ * last. The kernel program writes the rest. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
+struct probe {
+	u64 nonce; /* 0: no probe in this slot */
+	u64 sent;  /* t0 */
+	u64 deadline;
+	u8 address[16];  /* of the peer; IPv4 as ::ffff:a.b.c.d */
+	u64 transmitted; /* t1: the last transmit wins */
+	u64 received;    /* t4: the first receive wins, even after the deadline */
+	u32 device;      /* interface index of the transmit */
+	u8 error_type;   /* of the ICMP error that ended the probe; 0: none */
+	u8 error_code;
+	u8 replies; /* packets, not hooks: the second one is a duplicate */
+	u8 errors;
+};
+
+/* What the kernel program counts for one target. The agent writes zeros before it reuses the target. */
+struct target {
+	struct histogram rtt; /* replies with a known t1 and with t4 before the deadline */
+	u64 late;
+	u64 duplicates;
+};
+
+/* What both ends saw of one request each: a request of the peer, and our probe with the same lowest bits in its
+ * nonce. Only the kernel program writes it. */
+struct exchange {
+	u64 nonce;       /* of the peer's request */
+	u64 received;    /* its t2: the first receive wins */
+	u64 transmitted; /* its t3: the last transmit wins; 0: not answered yet */
+	u32 sequence;
+	u32 requests;          /* packets, not hooks: after a second one, t3 may be of either reply */
+	u64 reported_nonce;    /* of our probe that the peer reported */
+	u64 reported_received; /* its t2, in the peer's wall time */
+	u64 reported_dwell;    /* its t3 - t2 */
+};
+
+/* The session with a peer that probes us as well. `before` and `after` are bits as in struct feedback. */
 struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;
-	u8 own_address[16];  /* of this node, from which the peer was last answered; zeros: not yet */
-	u64 served_nonce;    /* of the peer's last request: the one of the highest sequence */
-	u32 served_sequence; /* the highest of its sequences, and which ones before it were seen */
+	u8 own_address[16];  /* of this node, as in our last reply to the peer; zeros: not yet */
+	u64 served_nonce;    /* of the peer's request with the highest sequence */
+	u32 served_sequence;
 	u32 served_before;
-	u64 report_received;      /* when the peer's newest request with feedback that names a probe of ours came */
-	u64 report_nonce;  /* that probe */
-	u32 report_before; /* bits, as in feedback */
+	u64 report_received; /* when the newest request came that carried feedback on a probe of ours */
+	u64 report_nonce;    /* of that probe */
+	u32 report_before;
 	u32 report_after;
-	u64 fed_nonce;    /* the last probe of ours whose dwell was told */
+	u64 reported_nonce; /* of the last probe of ours whose dwell the peer reported */
 };
 
-/* Packets that carry our magic, or quote it, and yet are no answer to a probe of ours, by reason. */
-#define UNMATCHED_MALFORMED_PAYLOAD 0 /* not of a payload's length */
+/* An entry of the hash table of peers: open addressing, at most PEER_INDEX_STEPS steps. Only the agent writes it. It
+ * is not a hash map of the kernel, because the agent may no longer call bpf() when peers change. */
+#define PEER_INDEX_STEPS 12
+#define PEER_INDEX_ENTRIES_PER_TARGET 4 /* sparse: of hundreds of full sets all but one fit within the steps */
+struct peer_entry {
+	u8 address[16];
+	u32 target;
+	u32 used; /* 0: the entry is empty and ends every search */
+};
+
+struct settings {
+	u64 wall_offset; /* wall clock minus CLOCK_MONOTONIC, ns */
+};
+
+/* Why a packet that carries or quotes our magic belongs to no probe of ours. */
+#define UNMATCHED_MALFORMED_PAYLOAD 0 /* its length is not that of a payload */
 #define UNMATCHED_SLOT_OUT_OF_RANGE 1
-#define UNMATCHED_NO_PROBE 2       /* the place is empty */
-#define UNMATCHED_NONCE_MISMATCH 3 /* forged, of another program, or so late that the place is in use again */
+#define UNMATCHED_NO_PROBE 2       /* the slot is empty */
+#define UNMATCHED_NONCE_MISMATCH 3 /* forged, of another program, or so late that the slot has been reused */
 #define UNMATCHED_WRONG_ADDRESS 4  /* right nonce, but not from the peer */
 #define UNMATCHED_BAD_CHECKSUM 5
 #define UNMATCHED_FRAGMENT 6
-#define UNMATCHED_TRUNCATED_QUOTE 7  /* an ICMP error that quotes the magic, but not up to the nonce */
-#define UNMATCHED_STALE_ERROR 8      /* an ICMP error for a probe that had ended */
-#define UNMATCHED_NOT_TRANSMITTED 9  /* a reply to a probe whose transmit no hook saw: no RTT can be had */
+#define UNMATCHED_TRUNCATED_QUOTE 7 /* the quote of an ICMP error ends between magic and nonce */
+#define UNMATCHED_STALE_ERROR 8     /* an ICMP error for a probe that had ended */
+#define UNMATCHED_NOT_TRANSMITTED 9 /* a reply without an RTT: no hook saw the transmit of its probe */
 #define UNMATCHED_REASONS 10
-
-/* Feedback that makes no sample, by reason. */
-#define FEEDBACK_UNKNOWN_PEER 0   /* from an address that is not probed */
-#define FEEDBACK_NONCE_MISMATCH 1 /* of no probe of ours to that peer, or of one so old that its place is in use again */
-#define FEEDBACK_DWELL_OVER_RTT 2
-#define FEEDBACK_CLOCK_APART 3 /* t2 over CLOCK_LIMIT from our wall clock */
-#define FEEDBACK_REASONS 4
-#define CLOCK_LIMIT 3600000000000 /* ns: an hour; a time zone taken for UTC is refused, a clock never set as well */
-
-struct rejected_feedback {
-	u64 packets[FEEDBACK_REASONS];
-};
-
 struct unmatched {
 	u64 packets[UNMATCHED_REASONS];
+};
+
+/* Why feedback makes no sample. */
+#define FEEDBACK_UNKNOWN_PEER 0   /* from an address that we do not probe */
+#define FEEDBACK_NONCE_MISMATCH 1 /* on no probe of ours to that peer, or on one whose slot has been reused */
+#define FEEDBACK_DWELL_OVER_RTT 2
+#define FEEDBACK_CLOCK_APART 3 /* t2 is over CLOCK_LIMIT from our wall clock */
+#define FEEDBACK_REASONS 4
+#define CLOCK_LIMIT 3600000000000 /* ns, 1 h: rejects a clock that was never set, or set to a zone's time */
+struct rejected_feedback {
+	u64 packets[FEEDBACK_REASONS];
 };
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reading packets that anyone may have made. Nothing here trusts a length: what is read lies within the
- * linear part of the buffer, or is not looked at.
+ * Reads packets that anyone may have made. No length in a packet is trusted: only the linear part of the buffer is
+ * used.
  *
- * SKB_* are byte offsets in the running kernel's structs, from its BTF, given by the loader. Those of the
- * window count from its first byte: one read serves them all, and for most packets it is the only one.
+ * The loader defines SKB_*, byte offsets in the running kernel's structs, from its BTF. One read copies the window of
+ * sk_buff that holds all fields needed to reject most packets; offsets within the window count from its first byte.
  */
 
-#define ETHERTYPE_IPV4 0x0008 /* as the bytes stand in memory: big-endian read by a little-endian machine */
+#define ETHERTYPE_IPV4 0x0008 /* big-endian, as a little-endian machine reads it */
 #define ETHERTYPE_IPV6 0xdd86
 #define ETHERTYPE_VLAN 0x0081  /* 802.1Q */
 #define ETHERTYPE_SVLAN 0xa888 /* 802.1ad */
@@ -25,11 +25,12 @@
 #define ECHO_REPLY_V6 129
 
 #define ICMP_HEADER_BYTES 8
-#define QUOTED_PAYLOAD_BYTES 24 /* of a payload, up to and with the nonce */
+#define QUOTED_PAYLOAD_BYTES 24 /* of a payload, up to and including the nonce */
+#define MAGIC_AND_VERSION_BYTES 5
 #define ECHO_BYTES (ICMP_HEADER_BYTES + 56) /* sizeof(struct payload) */
 
-/* Shortest: an IPv4 header, an ICMP header and a magic. Longest: an ICMP error with as much of the packet
- * that caused it as RFC 1812 (576 bytes in all) allows; ours is shorter, so a quote in IPv6 is within it. */
+/* Shortest: an IPv4 header, an ICMP header and a magic. Longest: an ICMP error with the longest quote that RFC 1812
+ * allows, 576 bytes in all. Our requests are shorter, so a quote in IPv6 fits as well. */
 #define SHORTEST_REQUEST (20 + ECHO_BYTES)
 #define LONGEST_REQUEST (40 + ECHO_BYTES)
 #define SHORTEST_PACKET (20 + ICMP_HEADER_BYTES + 4)
@@ -44,9 +45,9 @@ struct skb_window {
 /* An IP packet in the linear part of a buffer. */
 struct ip_packet {
 	char *icmp;       /* address of the ICMP header, not yet read */
-	u32 icmp_bytes;   /* of the ICMP message that lie in the linear part and in the packet */
+	u32 icmp_bytes;   /* of the ICMP message, as far as it is in the linear part */
 	u8 version;       /* 4 or 6 */
-	u8 fragment;      /* more than one: what is here is the first part or less */
+	u8 fragment;      /* 1: this is not the whole packet */
 	u8 source[16];    /* IPv4 as ::ffff:a.b.c.d */
 	u8 destination[16];
 };
@@ -109,8 +110,8 @@ static __always_inline u32 lesser(u32 a, u32 b)
 	return a < b ? a : b;
 }
 
-/* Contract: 1 when `bytes` bytes at `start` begin an IPv4 or IPv6 packet that carries ICMP of its own
- * version, and `ip` is filled; 0 otherwise. A length that the header claims can only shorten. */
+/* Contract: fills `ip` and returns 1 if `bytes` bytes at `start` begin an IPv4 packet with ICMP or an IPv6 packet with
+ * ICMPv6; returns 0 otherwise. The length in the header can only shorten the message. */
 static __always_inline int parse_ip(char *start, u32 bytes, struct ip_packet *ip)
 {
 	union {
@@ -144,7 +145,7 @@ static __always_inline int parse_ip(char *start, u32 bytes, struct ip_packet *ip
 		__builtin_memcpy(ip->source, head.at + 8, 16);
 		__builtin_memcpy(ip->destination, head.at + 24, 16);
 		if (next == PROTOCOL_HOP_BY_HOP || next == PROTOCOL_DESTINATION_OPTIONS || next == PROTOCOL_FRAGMENT) {
-			u8 extension[8]; /* one of them, as options in IPv4: more on an echo is nobody's habit */
+			u8 extension[8]; /* one extension header; more are not expected on echoes */
 
 			if (bytes < 48 || bpf_probe_read_kernel(extension, sizeof(extension), start + 40))
 				return 0;
@@ -170,7 +171,7 @@ static __always_inline int parse_ip(char *start, u32 bytes, struct ip_packet *ip
 	return 1;
 }
 
-/* Contract: 1 when the checksum of a whole echo is right (RFC 1071, RFC 4443 section 2.3). */
+/* Contract: returns 1 if the checksum of a whole echo is right (RFC 1071, RFC 4443 section 2.3). */
 static __always_inline int is_checksum_right(const struct ip_packet *ip, const struct echo *echo)
 {
 	const u16 *words = (const u16 *)echo, *addresses = (const u16 *)ip->source;
@@ -180,7 +181,7 @@ static __always_inline int is_checksum_right(const struct ip_packet *ip, const s
 	for (int i = 0; i < ECHO_BYTES / 2; i++)
 		sum += words[i];
 	if (ip->version == 6) {
-		sum += (ECHO_BYTES << 8) + (PROTOCOL_ICMPV6 << 8); /* big-endian, in the memory's order */
+		sum += (ECHO_BYTES << 8) + (PROTOCOL_ICMPV6 << 8); /* big-endian */
 #pragma unroll
 		for (int i = 0; i < 8; i++)
 			sum += addresses[i];

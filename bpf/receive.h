@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Receive: napi_gro_receive_entry(skb) and netif_rx(skb) fire where a driver hands a packet over,
- * netif_receive_skb(skb) where the stack takes it: the earliest for drivers that use neither of the others.
+ * Receive: napi_gro_receive_entry(skb) and netif_rx(skb) fire where a driver hands a packet over.
+ * netif_receive_skb(skb) fires where the stack takes it: for a driver that uses neither of the others it is the first.
  */
 
 static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_stack)
@@ -19,7 +19,7 @@ static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_
 	else if (protocol != ETHERTYPE_IPV4 && protocol != ETHERTYPE_IPV6)
 		return 0;
 
-	/* of a large packet the headers alone may be linear: its whole length tells */
+	/* only the headers of a large packet may be linear, so check its whole length as well */
 	bytes = window_field(&window, u32, SKB_LEN) - tag;
 	linear = bytes - window_field(&window, u32, SKB_DATA_LEN);
 	if (linear < SHORTEST_PACKET || bytes > LONGEST_PACKET)

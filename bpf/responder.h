@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The other end: requests of peers that we know, when they came (t2) and when our answer left (t3); and the
- * feedback that they carry, which is the same about requests of ours.
+ * The responder's side: when requests of known peers came (t2), when our kernel's reply left (t3), and the feedback
+ * in these requests, which reports the same of our requests.
  *
- * Nothing that a stranger sends makes a sample: a request is served for a peer's address alone, and feedback
- * counts only with the exact nonce of a probe to that peer that was answered in time.
+ * A stranger's packet never makes a sample. Only the requests of known peers are served. Feedback counts only if it
+ * has the exact nonce of a probe to that peer, and if the reply to that probe came in time.
  */
 
-/* The same as address_hash() in monlat_ebpf/abi/peer_index.py. A product's bit depends on no higher bit of its
- * factors, and neighbouring addresses differ in the highest: so they are folded down before each product. */
+/* The same as address_hash() in monlat_ebpf/abi/peer_index.py. Addresses of one network differ in their highest bits
+ * (read as little-endian). A product moves bits only upwards, so the high bits are folded down before each product. */
 static __always_inline u32 address_hash(const u8 *address)
 {
 	const u64 *words = (const u64 *)address;
@@ -19,22 +19,29 @@ static __always_inline u32 address_hash(const u8 *address)
 	return (u32)(hash >> 32);
 }
 
-/* Contract: the target of a peer's address, or SLOTS where it is nobody's. */
+/* Contract: returns the target of `address`, or TARGETS if no peer has it. */
 static __always_inline u32 find_peer(const u8 *address)
 {
-	u32 place = address_hash(address);
+	u32 hash = address_hash(address);
 
 #pragma unroll
 	for (int step = 0; step < PEER_INDEX_STEPS; step++) {
-		u32 key = (place + step) & (PEER_INDEX_ENTRIES - 1);
+		u32 key = (hash + step) & (PEER_INDEX_ENTRIES - 1);
 		struct peer_entry *entry = peer_index.lookup(&key);
 
 		if (!entry || !entry->used)
-			return SLOTS;
+			return TARGETS;
 		if (same_address(entry->address, address))
 			return entry->target;
 	}
-	return SLOTS;
+	return TARGETS;
+}
+
+static __always_inline struct exchange *exchange_of(u32 target, u64 nonce)
+{
+	u32 key = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
+
+	return exchanges.lookup(&key);
 }
 
 static __always_inline int is_clock_apart(u64 peer_received, u64 now)
@@ -49,34 +56,34 @@ static __always_inline int is_clock_apart(u64 peer_received, u64 now)
 	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
 }
 
-/* Contract: 1 when `sequence` is the newest, 0 when the network let it be overtaken. A peer that starts anew, so
- * that its sequences are far from the last, or were seen before of other requests, starts the record anew. */
-static __always_inline int note_sequence(struct session *with, u32 sequence)
+/* Contract: returns 1 if `sequence` is the newest, 0 if a newer one overtook it. A peer has restarted if its sequence
+ * is far from the last one, or was received before with another nonce: the record is then reset. */
+static __always_inline int note_sequence(struct session *session, u32 sequence)
 {
-	u32 ahead = sequence - with->served_sequence, behind = with->served_sequence - sequence, bit;
+	u32 ahead = sequence - session->served_sequence, behind = session->served_sequence - sequence, bit;
 
-	if (with->served_nonce && ahead && ahead <= 31) {
-		with->served_before = with->served_before << ahead | 1U << (ahead - 1);
-		with->served_sequence = sequence;
+	if (session->served_nonce && ahead && ahead <= 31) {
+		session->served_before = session->served_before << ahead | 1U << (ahead - 1);
+		session->served_sequence = sequence;
 		return 1;
 	}
-	if (with->served_nonce && behind && behind <= 31) {
+	if (session->served_nonce && behind && behind <= 31) {
 		bit = 1U << ((behind - 1) & 31);
-		if (!(with->served_before & bit)) {
-			with->served_before |= bit;
+		if (!(session->served_before & bit)) {
+			session->served_before |= bit;
 			return 0;
 		}
 	}
-	with->served_sequence = sequence;
-	with->served_before = 0;
+	session->served_sequence = sequence;
+	session->served_before = 0;
 	return 1;
 }
 
-/* `newest`: no later request of the peer has told more already of what it saw. */
-static __always_inline void apply_feedback(const struct feedback *feedback, u32 number, struct session *with,
+/* `newest`: no later request of the peer has come before this one. */
+static __always_inline void apply_feedback(const struct feedback *feedback, u32 target, struct session *session,
 					   int newest, u64 now)
 {
-	u32 slot = number * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
+	u32 slot = target * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
 	struct probe *probe = probes.lookup(&slot);
 	struct exchange *exchange = exchanges.lookup(&slot);
 	u64 rtt;
@@ -86,15 +93,15 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 		return;
 	}
 	if (newest) {
-		with->report_nonce = feedback->nonce;
-		with->report_before = feedback->before;
-		with->report_after = feedback->after;
-		with->report_received = now;
+		session->report_nonce = feedback->nonce;
+		session->report_before = feedback->before;
+		session->report_after = feedback->after;
+		session->report_received = now;
 	}
-	if (exchange->fed_nonce == feedback->nonce || feedback->dwell == 0)
-		return; /* said before; or seen and not answered */
+	if (exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
+		return; /* reported before; or received and not answered */
 	if (probe->transmitted == 0 || probe->received == 0 || probe->received > probe->deadline)
-		return; /* the answer was lost, or came too late to count */
+		return; /* the reply was lost, or came too late to count */
 	rtt = probe->received - probe->transmitted;
 	if (feedback->dwell >= rtt) {
 		count_rejected_feedback(FEEDBACK_DWELL_OVER_RTT);
@@ -104,77 +111,71 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 		count_rejected_feedback(FEEDBACK_CLOCK_APART);
 		return;
 	}
-	exchange->dwell = feedback->dwell;
-	exchange->peer_received = feedback->received;
-	exchange->fed_nonce = feedback->nonce;
-	with->fed_nonce = feedback->nonce;
-	add_sample(&with->network_rtt, rtt - feedback->dwell);
+	exchange->reported_dwell = feedback->dwell;
+	exchange->reported_received = feedback->received;
+	exchange->reported_nonce = feedback->nonce;
+	session->reported_nonce = feedback->nonce;
+	add_sample(&session->network_rtt, rtt - feedback->dwell);
 }
 
-/* On a node that forwards, a bridge or a router, a peer's requests to others come by as well. Whose address is
- * ours is known from the first answer on. */
-static __always_inline int is_to_another(const struct session *with, const u8 *destination)
+/* A node that forwards (a bridge, a router) also sees a peer's requests to other nodes. Our own address is known from
+ * the first reply on. */
+static __always_inline int is_to_another_node(const struct session *session, const u8 *destination)
 {
-	const u64 *own = (const u64 *)with->own_address;
+	const u64 *own = (const u64 *)session->own_address;
 
-	return (own[0] || own[1]) && !same_address(with->own_address, destination);
+	return (own[0] || own[1]) && !same_address(session->own_address, destination);
 }
 
-/* A request has come in. */
-static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass, u64 now)
+static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass,
+					    u64 now)
 {
-	u32 number = find_peer(ip->source), slot;
-	struct session *with;
+	u32 target = find_peer(ip->source);
+	struct session *session = sessions.lookup(&target);
 	struct exchange *exchange;
 	int newest;
 
-	if (number >= SLOTS / PROBES_PER_TARGET) {
+	if (!session) {
 		if (first_pass && echo->payload.feedback.nonce)
 			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
 		return;
 	}
-	with = sessions.lookup(&number);
-	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
-	exchange = exchanges.lookup(&slot);
-	if (!with || !exchange || is_to_another(with, ip->destination) || !is_checksum_right(ip, echo))
+	exchange = exchange_of(target, echo->payload.nonce);
+	if (!exchange || is_to_another_node(session, ip->destination) || !is_checksum_right(ip, echo))
 		return;
 	if (exchange->nonce != echo->payload.nonce) {
-		newest = note_sequence(with, echo->payload.sequence);
+		newest = note_sequence(session, echo->payload.sequence);
 		exchange->nonce = echo->payload.nonce;
 		exchange->received = now;
 		exchange->transmitted = 0;
 		exchange->sequence = echo->payload.sequence;
 		exchange->requests = 0;
 		if (newest)
-			with->served_nonce = echo->payload.nonce;
+			session->served_nonce = echo->payload.nonce;
 		if (echo->payload.feedback.nonce)
-			apply_feedback(&echo->payload.feedback, number, with, newest, now);
+			apply_feedback(&echo->payload.feedback, target, session, newest, now);
 	}
 	if (first_pass)
 		exchange->requests++;
 }
 
-/* Our kernel's answer is handed to a driver. */
-static __always_inline void transmit_answer(const struct ip_packet *ip, const struct echo *echo)
+/* A reply of our kernel goes to a driver. */
+static __always_inline void transmit_reply(const struct ip_packet *ip, const struct echo *echo)
 {
-	u32 number = find_peer(ip->destination), slot;
-	struct session *with;
-	struct exchange *exchange;
+	u32 target = find_peer(ip->destination);
+	struct session *session = sessions.lookup(&target);
+	struct exchange *exchange = exchange_of(target, echo->payload.nonce);
 	u64 now;
 
-	if (number >= SLOTS / PROBES_PER_TARGET)
+	if (!session || !exchange)
 		return;
-	with = sessions.lookup(&number);
-	slot = number * PROBES_PER_TARGET + (u32)(echo->payload.nonce % PROBES_PER_TARGET);
-	exchange = exchanges.lookup(&slot);
-	if (with)
-		__builtin_memcpy(with->own_address, ip->source, 16);
-	if (!with || !exchange || exchange->nonce != echo->payload.nonce || exchange->requests > 1)
+	__builtin_memcpy(session->own_address, ip->source, 16);
+	if (exchange->nonce != echo->payload.nonce || exchange->requests > 1)
 		return;
 	now = bpf_ktime_get_ns();
 	if (exchange->transmitted)
-		move_sample(&with->dwell, exchange->transmitted - exchange->received, now - exchange->received);
+		move_sample(&session->dwell, exchange->transmitted - exchange->received, now - exchange->received);
 	else
-		add_sample(&with->dwell, now - exchange->received);
+		add_sample(&session->dwell, now - exchange->received);
 	exchange->transmitted = now;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Transmit: net_dev_start_xmit(skb, device) fires after the queueing discipline, just before the driver's
- * transmit function, once for each device in the stack (VLAN, bond, then the card).
+ * Transmit: net_dev_start_xmit(skb, device) fires after the queueing discipline, just before the driver's transmit
+ * function, once for each device on the way (VLAN, bond, then the card).
  */
 
 int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
@@ -18,7 +18,7 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 	    protocol != ETHERTYPE_SVLAN)
 		return 0;
 
-	/* a tag inserted in front moves neither the network header nor what it says */
+	/* a VLAN tag inserted in front does not move the network header */
 	linear = window_field(&window, u32, SKB_LEN) - window_field(&window, u32, SKB_DATA_LEN);
 	before = window_field(&window, char *, SKB_HEAD) + window_field(&window, u16, SKB_NETWORK_HEADER) -
 		 window_field(&window, char *, SKB_DATA);

@@ -15,6 +15,7 @@ from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.node_name import why_unfit
+from monlat_ebpf.sources import SourceChoice
 
 DEFAULT_PORT: Final = 10045
 """9345 and most of the 9100s are taken on real nodes."""
@@ -32,14 +33,6 @@ class DiscoveryKind(StrEnum):
 
     STATIC = "static"
     KUBERNETES = "kubernetes"
-
-
-class SourceChoice(StrEnum):
-    """Who stamps the packets; `auto` takes the first that this machine allows (DESIGN section 8)."""
-
-    AUTO = "auto"
-    TRACEPOINT = "tracepoint"
-    SOCKET = "socket"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""What an API server can do wrong: each function is an Answer for FakeApiServer.answer, or makes one."""
+"""Faults of an API server: each function is an Answer for FakeApiServer.answer, or returns one."""
 
 from __future__ import annotations
 
-from testkit.fake_apiserver import Answer, Exchange, honest
+from testkit.api_exchange import Answer, Exchange, honest
 
 GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'
 BROKEN = b'{"type":"ERROR","object":{"kind":"Status","code":500,"message":"etcd"}}\n'
@@ -10,18 +10,18 @@ HALF_EVENT = b'{"type":"MODIFIED","object":{"metadata":{"name":"one","resourceVe
 
 
 def status(code: int, **headers: str) -> Answer:
-    """Answer all with this HTTP status; retry_after becomes Retry-After."""
+    """Answer every request with this HTTP status. The keyword retry_after becomes the header Retry-After."""
     named = {name.replace("_", "-").title(): value for name, value in headers.items()}
-    return lambda exchange: exchange.send_status(code, "as the test wants it", named)
+    return lambda exchange: exchange.send_status(code, "requested by the test", named)
 
 
 def body(text: bytes) -> Answer:
-    """Answer all with 200 and this text."""
+    """Answer every request with 200 and this text."""
     return lambda exchange: exchange.send_body(text)
 
 
 def hang(exchange: Exchange) -> None:
-    """Read the request and answer nothing."""
+    """Read the request and never answer."""
     while not exchange.is_over():
         with exchange.state.changed:
             exchange.state.changed.wait(0.02)
@@ -34,24 +34,24 @@ def drop(exchange: Exchange) -> None:
 
 
 def watch_with(answer: Answer) -> Answer:
-    """Be honest about lists, and answer watches with `answer`."""
+    """Answer lists honestly, and watches with `answer`."""
     return lambda exchange: answer(exchange) if exchange.watch else honest(exchange)
 
 
 def silence(exchange: Exchange) -> None:
-    """Agree to a watch, and say nothing more."""
+    """Accept a watch, and send nothing."""
     exchange.begin_stream()
     hang(exchange)
 
 
 def close_at_once(exchange: Exchange) -> None:
-    """Agree to a watch, and end it in good order."""
+    """Accept a watch, and end it correctly."""
     exchange.begin_stream()
     exchange.end_stream()
 
 
-def say_and_close(line: bytes) -> Answer:
-    """Agree to a watch, send `line`, and end it in good order."""
+def send_and_close(line: bytes) -> Answer:
+    """Accept a watch, send `line`, and end it correctly."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin_stream()
@@ -61,8 +61,8 @@ def say_and_close(line: bytes) -> Answer:
     return answer
 
 
-def break_off(line: bytes) -> Answer:
-    """Agree to a watch, send `line`, and drop the connection within the stream."""
+def send_and_drop(line: bytes) -> Answer:
+    """Accept a watch, send `line`, and close the connection without ending the stream."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin_stream()
@@ -73,7 +73,7 @@ def break_off(line: bytes) -> Answer:
 
 
 def endless_pages(exchange: Exchange) -> None:
-    """Answer each list with an empty page and a promise of more."""
+    """Answer every list with an empty page that has a `continue` token."""
     if exchange.watch:
         honest(exchange)
     else:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from monlat_ebpf.errors import TestbedError
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.framing import MAC, Framing
+from testkit.links import Links
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_KIND = {"tun": 0x0001, "tap": 0x0002}

@@ -1,4 +1,4 @@
-"""The manifests as data, for the tests that read them."""
+"""Read the manifests as data."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def objects_in(text: str) -> list[Object]:
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> Object:
-    """Return the one object of a kind; fail when there is none, or another."""
+    """Return the only object of a kind. Raise ValueError when there is none or more than one."""
     (found,) = [entry for entry in objects if entry["kind"] == kind]
     return found
 
 
 def pod_of(objects: Sequence[Object]) -> Object:
-    """Return the pod's `spec` in the DaemonSet."""
+    """Return the pod `spec` of the DaemonSet."""
     pod: Object = of_kind(objects, "DaemonSet")["spec"]["template"]["spec"]
     return pod
 
 
 def container_of(pod: Object) -> Object:
-    """Return the pod's one container."""
+    """Return the only container of a pod."""
     (container,) = pod["containers"]
     found: Object = container
     return found
 
 
 def agent_of(objects: Sequence[Object]) -> Object:
-    """Return the one container of the DaemonSet's pod."""
+    """Return the only container of the DaemonSet's pod."""
     return container_of(pod_of(objects))

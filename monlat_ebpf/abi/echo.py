@@ -1,4 +1,4 @@
-"""The echo requests that probes are: ICMP message and payload (DESIGN section 4)."""
+"""The echo requests that serve as probes, as bytes; and the names of the ICMP errors that can end them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from monlat_ebpf.model import Family
 
 ECHO_REQUEST: Final = {Family.IPV4: 8, Family.IPV6: 128}
 _HEADER: Final = struct.Struct("!BBHHH")
-_PAYLOAD_START: Final = struct.Struct("<IBBHIIQ")
+_UP_TO_NONCE: Final = layout.PAYLOAD.part("magic", "nonce")
 _PADDING: Final = bytes(layout.PAYLOAD.size - layout.PAYLOAD.offset("padding"))
 NO_FEEDBACK: Final = bytes(layout.FEEDBACK.size)
-"""All zeros: nothing to tell yet."""
+"""All zeros: nothing to report yet."""
 _WORDS: Final = struct.Struct(f"!{(_HEADER.size + layout.PAYLOAD.size) // 2}H")
 
 
 def payload(slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK) -> bytes:
     """Return the payload of a probe; `feedback` as `struct feedback` is laid out."""
-    start = _PAYLOAD_START.pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce)
+    start = _UP_TO_NONCE.pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce)
     return start + feedback + _PADDING
 
 
@@ -28,7 +28,7 @@ def echo_request(
 ) -> bytes:
     """Return a whole ICMP or ICMPv6 echo request.
 
-    The checksum of ICMPv6 covers addresses that the kernel knows, so the kernel fills it in (RFC 3542,
+    The kernel fills in the checksum of ICMPv6, because that covers addresses which only the kernel knows (RFC 3542,
     section 3.1).
     """
     kind = ECHO_REQUEST[family]
@@ -44,3 +44,30 @@ def checksum(message: bytes) -> int:
     total: int = sum(_WORDS.unpack(message))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
+
+
+_ERROR_NAMES: Final = {
+    Family.IPV4: {
+        3: "destination_unreachable",
+        4: "source_quench",
+        11: "time_exceeded",
+        12: "parameter_problem",
+    },
+    Family.IPV6: {
+        1: "destination_unreachable",
+        2: "packet_too_big",
+        3: "time_exceeded",
+        4: "parameter_problem",
+    },
+}
+_FRAGMENTATION_NEEDED: Final = (3, 4)
+
+
+def error_name(family: Family, icmp_type: int, code: int) -> str:
+    """Return the name of an ICMP error (RFC 792, RFC 4443), as `monlat_probe_errors_total` shows it.
+
+    A packet too big for a link has the same name in both families.
+    """
+    if family is Family.IPV4 and (icmp_type, code) == _FRAGMENTATION_NEEDED:
+        return "icmp_packet_too_big"
+    return f"icmp_{_ERROR_NAMES[family].get(icmp_type, f'type_{icmp_type}')}"

@@ -1,9 +1,9 @@
 """The histogram that the kernel program and Python share: base 2, 8 buckets to the octave.
 
-Bucket edges are 2^(k/8) seconds, so that they are the edges of a Prometheus native histogram of schema 3
-(https://prometheus.io/docs/specs/native_histograms/). Bucket 0 holds everything up to 2^-20 s, bucket b
-everything above the edge of bucket b - 1 up to and with its own edge 2^(-20 + b/8) s, the last bucket what
-is longer than 8 s. `bpf/histogram.h` computes the same in C, without a table.
+Bucket edges are 2^(k/8) seconds, the edges of a Prometheus native histogram of schema 3
+(https://prometheus.io/docs/specs/native_histograms/). Bucket 0 holds times up to 2^-20 s. Bucket b holds times above
+the edge of bucket b - 1, up to and including its own edge 2^(-20 + b/8) s. The last bucket holds times over 8 s.
+`bpf/histogram.h` computes the same in C, without a table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from itertools import accumulate
 from typing import Final
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.layout import Record
 from monlat_ebpf.model import Histogram
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
 EMPTY: Final = Histogram((0,) * layout.BUCKETS, 0)
+
+
+def from_record(record: Record) -> Histogram:
+    """Return the histogram that a `struct histogram` holds."""
+    return Histogram(record.buckets, record.sum)
 
 
 def edge_seconds(bucket: int) -> float:
@@ -32,8 +38,8 @@ def edge_seconds(bucket: int) -> float:
 def _whole_nanoseconds(bucket: int) -> int:
     """Return the longest whole number of nanoseconds within the upper edge of `bucket`, exactly.
 
-    That is the greatest n with n <= 10^9 * 2^(k/8), hence n^8 <= 10^72 * 2^k: integers throughout, because
-    a rounded edge would put a sample on it into the wrong bucket.
+    That is the greatest n with n <= 10^9 * 2^(k/8), hence n^8 <= 10^72 * 2^k. Only integers are used, because a
+    rounded edge would put a sample on that edge into the wrong bucket.
     """
     power = layout.BUCKETS_PER_OCTAVE
     exponent = power * layout.LOWEST_OCTAVE + bucket
@@ -59,17 +65,16 @@ def bucket_of(nanoseconds: int) -> int:
 
 
 def classic_buckets(histogram: Histogram) -> list[int]:
-    """Return the cumulative counts at OCTAVE_EDGES, and then at +Inf: exact sums of the buckets."""
+    """Return the cumulative counts at OCTAVE_EDGES and at +Inf: exact sums of the buckets."""
     cumulative = list(accumulate(histogram.buckets))
     return [*cumulative[:: layout.BUCKETS_PER_OCTAVE][: len(OCTAVE_EDGES)], cumulative[-1]]
 
 
 def quantile(histogram: Histogram, q: float) -> float | None:
-    """Return the q-quantile in seconds, None of an empty histogram.
+    """Return the q-quantile in seconds, None if the histogram is empty.
 
-    Within a bucket the samples are taken to be spread exponentially, as Prometheus does for native
-    histograms; in the first bucket evenly from zero. The last one, which has no upper edge, answers its
-    lower.
+    Assume that the samples of a bucket are spread exponentially, as Prometheus does for native histograms; in the
+    first bucket evenly from zero. For the last bucket, which has no upper edge, return its lower edge.
     """
     total = histogram.count
     if total == 0:

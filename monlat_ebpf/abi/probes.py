@@ -1,64 +1,54 @@
-"""The table of probes, sums and counters that a source fills: memory in the layout of `bpf/monlat.h`.
+"""The table of probes in flight, and the counts of each target, in the layout of `bpf/monlat.h`.
 
-With the tracepoint source this memory is the kernel's own, mapped; with the socket source it is plain
-memory that a thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds, 0 means not yet.
+With the tracepoint source this memory is the kernel's own, mapped. With the socket source it is plain memory that a
+thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds; 0 means not yet.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from mmap import mmap
-from typing import Final
+from typing import Final, NamedTuple
 
-from monlat_ebpf.abi import layout
+from monlat_ebpf.abi import histogram, layout, peer_index
+from monlat_ebpf.abi.layout import Memory
 from monlat_ebpf.model import Address, Histogram
 
-Memory = bytearray | mmap
+Memories = Mapping[str, Memory]
+"""The memory of each map, by the map's name in `bpf/maps.h`."""
 
-_PROBE: Final = struct.Struct(layout.PROBE.format)
-_ARMED: Final = struct.Struct("<QQ16s")
-_COMPLETED_OFFSET: Final = layout.PROBE.offset("transmitted")
-_BLANK: Final = bytes(layout.PROBE.size - _COMPLETED_OFFSET)
-_NONCE: Final = struct.Struct("<Q")
-_SUMS: Final = struct.Struct("<QQQQ")
-_BUCKETS: Final = struct.Struct(f"<{layout.BUCKETS}Q")
-_BUCKETS_OFFSET: Final = layout.TARGET.offset("buckets")
-_UNMATCHED: Final = struct.Struct(layout.UNMATCHED.format)
+_NONCE: Final = layout.PROBE.part("nonce")
+_AFTER_NONCE: Final = layout.PROBE.part("sent", "errors")
+_NOT_COMPLETED: Final = (0,) * layout.PROBE.part("transmitted", "errors").values
+_RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
+_LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """How many targets (addresses of peers) a table has room for; bytes of each of its three parts."""
+    """How many targets (addresses of peers) the maps have room for."""
 
     targets: int
 
     @property
     def slots(self) -> int:
-        """Places for probes in flight."""
+        """The number of probes that can be in flight."""
         return self.targets * layout.PROBES_PER_TARGET
 
-    @property
-    def probe_bytes(self) -> int:
-        """Size of the places for probes."""
-        return self.slots * layout.PROBE.size
+    def defines(self) -> dict[str, int]:
+        """Return the macros that `bpf/maps.h` needs."""
+        return {"TARGETS": self.targets, "PEER_INDEX_ENTRIES": peer_index.entries_for(self.targets)}
 
-    @property
-    def target_bytes(self) -> int:
-        """Size of the sums."""
-        return self.targets * layout.TARGET.size
-
-    @property
-    def unmatched_bytes(self) -> int:
-        """Size of the counters of unmatched packets."""
-        return layout.UNMATCHED.size
+    def map_bytes(self, used_targets: int | None = None) -> dict[str, int]:
+        """Return the size of each map, or of the part that its first `used_targets` targets take."""
+        targets = self.targets if used_targets is None else used_targets
+        terms = {**layout.CONSTANTS, **self.defines(), "TARGETS": targets}
+        return {name: layout.evaluate(each.entries, terms) * each.layout.size for name, each in layout.MAPS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What the source has written into a probe's place so far."""
+class Completion(NamedTuple):
+    """What the source has written into a probe's slot so far."""
 
     transmitted_ns: int
     received_ns: int
@@ -67,8 +57,7 @@ class Completion:
     error_code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stamps:
+class Stamps(NamedTuple):
     """A probe's nonce, t0, t1 and t4."""
 
     nonce: int
@@ -87,56 +76,51 @@ def mapped(address: Address) -> bytes:
 class ProbeTable:
     """Reads and writes the memory; holds no other state."""
 
-    def __init__(self, size: TableSize, probes: Memory, targets: Memory, unmatched: Memory) -> None:
+    def __init__(self, size: TableSize, memories: Memories) -> None:
         self.size = size
-        self.use(probes, targets, unmatched)
+        self.use(memories)
 
-    def use(self, probes: Memory, targets: Memory, unmatched: Memory) -> None:
+    def use(self, memories: Memories) -> None:
         """Go on with other views of the same memory."""
-        self._probes = probes
-        self._targets = targets
-        self._unmatched = unmatched
+        self._probes = memories["probes"]
+        self._targets = memories["targets"]
+        self._unmatched = memories["unmatched"]
 
     def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
-        """Put a probe into place `slot`, before it is sent. `address` as `mapped` gives it.
+        """Put a probe into `slot`, before it is sent. `address` as `mapped` gives it.
 
-        The nonce comes last and is gone first: an answer to the place's former probe never meets half of
-        the new one.
+        The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
+        one half of each.
         """
-        at = slot * layout.PROBE.size
-        _NONCE.pack_into(self._probes, at, 0)
-        _ARMED.pack_into(self._probes, at + 8, sent_ns, deadline_ns, address)
-        self._probes[at + _COMPLETED_OFFSET : at + layout.PROBE.size] = _BLANK
-        _NONCE.pack_into(self._probes, at, nonce)
+        _NONCE.write(self._probes, slot, 0)
+        _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
+        _NONCE.write(self._probes, slot, nonce)
 
     def completion(self, slot: int) -> Completion:
-        """Return what is known of the probe in place `slot`."""
-        fields = _PROBE.unpack_from(self._probes, slot * layout.PROBE.size)
-        return Completion(*fields[4:9])
+        """Return what is known of the probe in `slot`."""
+        probe = layout.PROBE.read(self._probes, slot)
+        return Completion(probe.transmitted, probe.received, probe.device, probe.error_type, probe.error_code)
 
     def stamps(self, slot: int) -> Stamps:
-        """Return the probe in place `slot`, its nonce with it."""
-        fields = _PROBE.unpack_from(self._probes, slot * layout.PROBE.size)
-        return Stamps(fields[0], fields[1], fields[4], fields[5])
+        """Return the nonce and the stamps of the probe in `slot`."""
+        probe = layout.PROBE.read(self._probes, slot)
+        return Stamps(probe.nonce, probe.sent, probe.transmitted, probe.received)
 
     def clear_target(self, target: int) -> None:
-        """Forget the target's probes and sums; later answers to them are unmatched."""
+        """Forget the target's probes and counts; later replies to these probes are unmatched."""
         for slot in range(target * layout.PROBES_PER_TARGET, (target + 1) * layout.PROBES_PER_TARGET):
-            _NONCE.pack_into(self._probes, slot * layout.PROBE.size, 0)
-        at = target * layout.TARGET.size
-        self._targets[at : at + layout.TARGET.size] = bytes(layout.TARGET.size)
+            _NONCE.write(self._probes, slot, 0)
+        layout.TARGET.clear(self._targets, target)
 
     def histogram(self, target: int) -> Histogram:
         """Return the target's RTT histogram."""
-        at = target * layout.TARGET.size
-        _, total_ns, _, _ = _SUMS.unpack_from(self._targets, at)
-        return Histogram(_BUCKETS.unpack_from(self._targets, at + _BUCKETS_OFFSET), total_ns)
+        return histogram.from_record(_RTT.read(self._targets, target))
 
     def late_and_duplicates(self, target: int) -> tuple[int, int]:
-        """Return how many replies came past their deadline, and how many more than once."""
-        _, _, late, duplicates = _SUMS.unpack_from(self._targets, target * layout.TARGET.size)
-        return late, duplicates
+        """Return how many replies came after their deadline, and how many were not the first of their probe."""
+        counts = _LATE_AND_DUPLICATES.read(self._targets, target)
+        return counts.late, counts.duplicates
 
     def unmatched_packets(self) -> Mapping[str, int]:
-        """Return the packets that were no answer to a probe of ours, by reason."""
-        return dict(zip(layout.UNMATCHED_REASONS, _UNMATCHED.unpack_from(self._unmatched), strict=True))
+        """Return the packets that belong to no probe, by reason."""
+        return dict(zip(layout.UNMATCHED_REASONS, layout.UNMATCHED.read(self._unmatched).packets, strict=True))

@@ -10,9 +10,10 @@ import click
 
 from monlat_ebpf.cli.log import start_logging
 from monlat_ebpf.cli.options import setting
-from monlat_ebpf.config import AgentConfig, DiscoveryKind, SourceChoice
+from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.config_text import parse_choice, parse_count, parse_duration, parse_listen
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
+from monlat_ebpf.sources import SourceChoice
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 

@@ -13,7 +13,7 @@ from monlat_ebpf.cli.doctor_text import lines
 from monlat_ebpf.cli.log import start_logging
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.doctor.check import Status
-from monlat_ebpf.doctor.examine import document, examine, is_ok
+from monlat_ebpf.doctor.checks import document, is_ok, run_checks
 from monlat_ebpf.doctor.gather import gather
 
 _COLOURS: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
@@ -33,7 +33,7 @@ def command(as_json: bool) -> int:
     same capabilities, same container. Exit status: 0 when an agent could measure at driver level, else 1.
     """
     start_logging("error")  # what goes wrong is a check's to say
-    checks = examine(gather())
+    checks = run_checks(gather())
     if as_json:
         click.echo(json.dumps(document(checks), indent=2))
     else:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from monlat_ebpf.cli.rendering import printable
 from monlat_ebpf.doctor.check import Check, Status
-from monlat_ebpf.doctor.examine import is_ok
+from monlat_ebpf.doctor.checks import is_ok
 
 _GUTTER: Final = "  "
 _STATUS_WIDTH: Final = max(map(len, Status))

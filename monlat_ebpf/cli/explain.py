@@ -16,7 +16,7 @@ from monlat_ebpf.cli.screen import show
 from monlat_ebpf.errors import RouteError
 from monlat_ebpf.exposition.client import DEFAULT_URLS, ask_about
 from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, PeerDocument
-from monlat_ebpf.host.routes import Route, route_to
+from monlat_ebpf.host.addresses import Route, route_to
 
 
 @click.command("explain")

@@ -14,7 +14,6 @@ from monlat_ebpf.cli import ping_text
 from monlat_ebpf.cli.log import start_logging
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.screen import show
-from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.host.wake_event import WakeEvent
@@ -24,6 +23,7 @@ from monlat_ebpf.ping.pinger import Pinger, Plan
 from monlat_ebpf.ping.report import Head, SummaryDocument, document, summary
 from monlat_ebpf.ping.resolve import resolve
 from monlat_ebpf.ping.user_space import EchoSocket
+from monlat_ebpf.sources import SourceChoice
 from monlat_ebpf.sources.choice import open_source
 
 COUNT_FOR_JSON: Final = 5

@@ -1,7 +1,22 @@
-"""Which peers there are, from wherever that is written down.
+"""Discovery: finds the peers, in a file or through the Kubernetes API, and follows changes.
 
-A discovery runs in a thread of its own and calls `publish` with the whole list whenever it changes. It
-never publishes a list that it knows to be wrong: the last good one stays.
+static            peers from a file, polled for changes
+peers_file        the grammar of the peers file: pure
+yaml_items        YAML, one list item at a time, safe with hostile text: pure
+kubernetes        peers from EndpointSlices: list, watch, back-off
+kubernetes_api    the list and watch requests; imports the `kubernetes` library
+kubernetes_login  credentials, from a kubeconfig or a pod's service account
+endpointslices    EndpointSlices to peers: pure
+slice_store       the newest version of each slice, whatever order events come in: pure
+watch_events      bytes of a watch to events: pure
+api_errors        reasons of failures
+backoff           how long to wait before the next request: pure
+publisher         publishes a burst of changes as one
+sockets           aborts requests from another thread
+metrics           the monlat_discovery_* series
+
+A discovery runs in its own thread and calls `publish` with the whole list whenever the list changes. It never
+publishes a list that it knows to be wrong: the last good list stays.
 """
 
 from __future__ import annotations
@@ -15,17 +30,17 @@ Publish = Callable[[Sequence[Peer]], None]
 
 
 class Discovery(Protocol):
-    """Finds peers, and goes on finding them."""
+    """Finds peers, and follows changes."""
 
     @property
     def own_zone(self) -> str:
-        """This node's zone; "" while it is not known."""
+        """This node's zone; "" while it is unknown."""
 
     def start(self, publish: Publish) -> None:
-        """Publish the first list, then follow changes in a thread of its own.
+        """Publish the first list, then follow changes in a thread.
 
-        Raises ConfigError when the configuration itself is unusable.
+        Raises ConfigError when the configuration is unusable.
         """
 
     def stop(self) -> None:
-        """End the thread and return when it has ended."""
+        """Stop the thread and wait for its end."""

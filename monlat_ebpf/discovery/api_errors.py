@@ -1,4 +1,4 @@
-"""What can go wrong with an API server, told apart by what to do about it."""
+"""Why a request to the API server failed, grouped by what discovery does about it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why discovery failed for the moment, spelt as the label `reason` of monlat_discovery_errors_total spells it."""
+    """The label `reason` of monlat_discovery_errors_total."""
 
     CONNECTION = "connection"
-    """Refused, reset, no such host, a certificate that does not fit."""
+    """Refused, reset, unknown host, or a certificate that does not verify."""
     TIMEOUT = "timeout"
-    """Silence for longer than the request allows."""
+    """No data for longer than the request allows."""
     DENIED = "denied"
-    """401 or 403."""
+    """HTTP 401 or 403, or the token file is unreadable."""
     THROTTLED = "throttled"
-    """429."""
+    """HTTP 429."""
     SERVER = "server"
-    """5xx, or an error told within a watch."""
+    """HTTP 5xx, or an error event within a watch."""
     REQUEST = "request"
-    """Any other status that is no success."""
+    """Any other HTTP status that is not a success."""
     GONE = "gone"
-    """410: what was asked for is older than what the server remembers."""
+    """HTTP 410: the requested version is older than what the server keeps."""
     STREAM = "stream"
-    """An answer that breaks off, or is not what the API's documentation says."""
+    """An answer that ends too early or does not follow the API's documentation."""
     CLOSED = "closed"
-    """A watch that the server ended in good order, but much too early."""
+    """A watch that the server ended correctly, but right after it began."""
     MALFORMED = "malformed"
-    """A part of an EndpointSlice that cannot be read; the rest of it counts."""
+    """A part of an EndpointSlice that cannot be read; the rest is used."""
     TOO_MANY = "too_many"
-    """More nodes than `--max-peers`: the list is refused whole."""
+    """More nodes than `--max-peers`: the whole list is rejected."""
     INTERNAL = "internal"
-    """An error of our own or of the client library."""
+    """A defect in monlat or in the client library."""
 
 
 class ApiError(Exception):
-    """A request came to nothing; the text says what happened, for the log.
+    """A request failed. The text is for the log.
 
-    `retry_after` is in seconds, 0 when the server did not say. `relist` tells that a watch may not be
-    resumed where it was.
+    `retry_after` is the server's Retry-After in seconds, 0 without one. `relist` is True if the watch cannot continue
+    at its version, so that all slices must be listed again.
     """
 
     def __init__(self, reason: Reason, text: str, *, retry_after: float = 0.0, relist: bool = False) -> None:
@@ -47,21 +47,20 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.relist = relist
 
+    @classmethod
+    def of_status(cls, status: int, text: str, retry_after: float = 0.0) -> ApiError:
+        """Return the error for an HTTP status, or for the code of a Status object within a watch.
 
-def api_error_of_status(status: int, text: str, retry_after: float = 0.0) -> ApiError:
-    """Return what an HTTP status, or the code of a Status object within a watch, means for discovery.
-
-    Only being refused or throttled says nothing against the version that was asked for.
-    """
-    relist = True
-    if status in (401, 403):
-        reason, relist = Reason.DENIED, False
-    elif status == 429:
-        reason, relist = Reason.THROTTLED, False
-    elif status == 410:
-        reason = Reason.GONE
-    elif status >= 500:
-        reason = Reason.SERVER
-    else:
-        reason = Reason.REQUEST
-    return ApiError(reason, text, retry_after=retry_after, relist=relist)
+        Every status requires a new list, except those that say nothing about the version: denied and throttled.
+        """
+        match status:
+            case 401 | 403:
+                reason = Reason.DENIED
+            case 429:
+                reason = Reason.THROTTLED
+            case 410:
+                reason = Reason.GONE
+            case _:
+                reason = Reason.SERVER if status >= 500 else Reason.REQUEST
+        relist = reason not in (Reason.DENIED, Reason.THROTTLED)
+        return cls(reason, text, retry_after=retry_after, relist=relist)

@@ -1,4 +1,4 @@
-"""From the EndpointSlices of one Service to the peers: pure.
+"""EndpointSlices of one Service to peers: pure.
 
 The format is discovery.k8s.io/v1: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
 """
@@ -19,10 +19,10 @@ _VERSION_OF: Final = {"IPv4": 4, "IPv6": 6}
 
 
 class EndpointState(IntEnum):
-    """How good an endpoint's claim is to be its node's address; the lowest wins.
+    """The state of an endpoint. If a node or an address has several endpoints, the lowest state wins.
 
-    An agent that is not ready is still on a node to measure. A terminating one that still serves is about to be
-    replaced by its DaemonSet, and the node stays. A terminating one that no longer serves is gone.
+    A node is measured even if its agent is not ready. An agent that terminates but still serves is LEAVING: its
+    DaemonSet will replace it, and the node stays. An agent that terminates and no longer serves is gone.
     """
 
     SERVING = 0
@@ -32,7 +32,7 @@ class EndpointState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of one node, as one slice tells it."""
+    """One address of one node, from one slice."""
 
     node: str
     address: Address
@@ -45,21 +45,21 @@ Slice = tuple[Endpoint, ...]
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Who is in the cluster: the peers sorted by name, and the zone of this node, "" while no slice tells it."""
+    """The members of the cluster: the peers sorted by name, and the zone of this node, "" while it is unknown."""
 
     peers: tuple[Peer, ...]
     own_zone: str
 
 
 class Malformed(ValueError):
-    """A part of a slice that cannot be read; the text says which and why."""
+    """A part of a slice cannot be read. The text says which part and why."""
 
 
 def endpoints_of(raw: Mapping[str, Any]) -> tuple[Slice, list[Malformed]]:
-    """Return the endpoints of an EndpointSlice given as JSON, and what of it had to be left out.
+    """Return the endpoints of an EndpointSlice (parsed JSON), and an error for each part that cannot be read.
 
-    Endpoints without an address yet, those that are gone, and slices of host names (FQDN) are left out as a
-    matter of course and not reported.
+    Endpoints that have no address yet, endpoints that are gone, and slices of host names (FQDN) are skipped without
+    an error.
     """
     kind = raw.get("addressType")
     listed = raw.get("endpoints")
@@ -69,25 +69,25 @@ def endpoints_of(raw: Mapping[str, Any]) -> tuple[Slice, list[Malformed]]:
         return (), []
     if not isinstance(listed, list):
         return (), [Malformed("endpoints is not a list")]
-    endpoints, trouble = [], []
+    endpoints, errors = [], []
     for position, entry in enumerate(listed):
         try:
             endpoint = _endpoint_of(entry, _VERSION_OF[kind])
         except Malformed as error:
-            trouble.append(Malformed(f"endpoints[{position}]: {error}"))
+            errors.append(Malformed(f"endpoints[{position}]: {error}"))
         else:
             if endpoint is not None:
                 endpoints.append(endpoint)
-    return tuple(endpoints), trouble
+    return tuple(endpoints), errors
 
 
 def membership_of(slices: Iterable[Slice], node_name: str) -> Membership:
-    """Merge all slices into one peer for each node but `node_name`.
+    """Merge all slices into one peer per node, without `node_name`.
 
-    A node has one address of each family, IPv4 before IPv6 (slices do not tell the cluster's primary family). Of
-    several endpoints the best state wins, then the lowest address; what slices repeat, as they do
-    while endpoints move between them, counts once. An address belongs to one node: this one, or the best state,
-    or the first name.
+    A node has at most one address per family, IPv4 before IPv6 (slices do not say which family is the cluster's
+    primary one). Of several endpoints, the one with the lowest state is used, then the one with the lowest address.
+    An endpoint that is in two slices, as while it moves between them, counts once. An address belongs to one node: to
+    this node, else to the endpoint with the lowest state, else to the node with the first name.
     """
     claims = sorted(
         (endpoint for members in slices for endpoint in members),
@@ -115,7 +115,7 @@ def _zone_of(endpoints: Sequence[Endpoint]) -> str:
 
 
 def _endpoint_of(entry: object, version: int) -> Endpoint | None:
-    """Return the endpoint, or None when it has no address yet or is gone. Raises Malformed."""
+    """Return the endpoint, or None if it has no address yet or is gone. Raises Malformed."""
     if not isinstance(entry, dict):
         raise Malformed("is not an object")
     state = _state_of(entry.get("conditions"))
@@ -129,15 +129,15 @@ def _endpoint_of(entry: object, version: int) -> Endpoint | None:
         raise Malformed(f"nodeName {node!r:.40} {reason}")
     if not isinstance(zone, str) or (zone and why_unfit(zone)):
         raise Malformed(f"zone {zone!r:.40} cannot be a label")
-    # Interned: each node is told twice, in both families, and each zone a thousand times.
+    # Interned: a node is in the slices of both families, and a zone is repeated a thousand times.
     return Endpoint(sys.intern(node), address, sys.intern(zone), state)
 
 
 def _state_of(conditions: object) -> EndpointState | None:
     """Return the state, or None for an endpoint that is gone.
 
-    What is missing means ready, serving as ready is, and not terminating, as the API's reference says. `ready` itself
-    says nothing here: publishNotReadyAddresses makes it always true.
+    Defaults follow the API's reference: ready is true, serving equals ready, terminating is false. `ready` is used only
+    as that default, because publishNotReadyAddresses makes it always true.
     """
     if conditions is None:
         return EndpointState.SERVING
@@ -152,7 +152,7 @@ def _state_of(conditions: object) -> EndpointState | None:
 
 
 def _address_of(addresses: object, version: int) -> Address | None:
-    """Return the first address; the API gives no meaning to any further one. None when there is none yet."""
+    """Return the first address, None if there is none yet. The API gives no meaning to further addresses."""
     if not addresses:
         return None
     if not isinstance(addresses, list):
@@ -167,8 +167,8 @@ def _address_of(addresses: object, version: int) -> Address | None:
     except ValueError:
         raise Malformed(f"{text!r:.60} is not an address") from None
     if address.version != version:
-        raise Malformed(f"{text} is not of the slice's family, IPv{version}")
-    # The same that the API server's own validation refuses.
+        raise Malformed(f"{text} is not an IPv{version} address, as the slice's addressType says")
+    # The API server's own validation rejects the same.
     if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local:
-        raise Malformed(f"{text} is no node's address")
+        raise Malformed(f"{text} cannot be a node's address")
     return address

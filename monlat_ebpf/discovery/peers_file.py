@@ -1,7 +1,7 @@
 """The peers file: a YAML list of `{name: node2, addresses: [10.0.0.2, "fd00::2"], zone: a}`. Pure.
 
-Every error is a ConfigError that begins with `file:line:` and names the field. All nodes may share one file: the
-entry that is this node itself is checked like the others and left out.
+Every error is a ConfigError that begins with `file:line:` and names the field. All nodes can share one file: the entry
+of this node itself is checked like the others and then omitted.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from monlat_ebpf.node_name import why_unfit
 _FIELDS: Final = ("name", "addresses", "zone")
 _LIMITED_BROADCAST: Final = ip_address("255.255.255.255")
 _SHOWN: Final = 60
-"""Characters of a wrong value that a message repeats."""
+"""The most characters of a wrong value that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerList:
-    """What a peers file says: the others, in its order, and the zone of this node's own entry, "" without one."""
+    """The content of a peers file: the peers in its order, and the zone of this node's own entry, "" without one."""
 
     peers: tuple[Peer, ...]
     own_zone: str = ""
 
 
 def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerList:
-    """Return the peers that `text` lists, without the one named `node_name`; none is legal.
+    """Return the peers in `text`, without the one named `node_name`. An empty list is legal.
 
-    `file` is the name that errors give. Raises ConfigError for text that is no such list, for a name or an address
-    that stands twice, and for more than `max_peers` peers.
+    `file` is the file's name for messages. Raises ConfigError for a text that is not such a list, for a duplicate name
+    or address, and for more than `max_peers` peers.
     """
     reader = _EntryReader(file)
     peers: list[Peer] = []
@@ -57,7 +57,7 @@ def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerL
 
 
 class _EntryReader:
-    """Reads entries one after the other, and remembers what they claimed."""
+    """Reads entries one after the other, and remembers their names and addresses."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -76,7 +76,7 @@ class _EntryReader:
         if not isinstance(entry, Pairs):
             self.refuse(
                 entry.line,
-                f"an entry is a mapping with name and addresses, and here is {kind_of(entry)}; "
+                f"expected a mapping with name and addresses, found {kind_of(entry)}; "
                 "write for example `- {name: node2, addresses: [10.0.0.2]}`",
             )
         fields: dict[str, Node] = {}
@@ -85,25 +85,23 @@ class _EntryReader:
             if not isinstance(key, Scalar) or key.text not in _FIELDS:
                 self.refuse(key.line, _unknown_field(key))
             if key.text in fields:
-                self.refuse(
-                    key.line, f"{key.text}: stands twice in one entry, first on line {lines[key.text]}; keep one"
-                )
+                self.refuse(key.line, f"{key.text}: duplicate field, first on line {lines[key.text]}; keep one")
             fields[key.text], lines[key.text] = value, key.line
         return fields
 
     def _name(self, entry: Node, fields: Mapping[str, Node]) -> str:
         node = fields.get("name")
         if node is None:
-            self.refuse(entry.line, "name: is missing; give the node's name")
+            self.refuse(entry.line, "name: missing; add the node's name")
         if not isinstance(node, Scalar):
-            self.refuse(node.line, f"name: a text is expected, and here is {kind_of(node)}")
+            self.refuse(node.line, f"name: expected a text, found {kind_of(node)}")
         name = node.text or ""
         if reason := why_unfit(name):
             self.refuse(node.line, f"name: {_shown(name)} {reason}; give the node's name")
         if name in self._line_of_name:
             self.refuse(
                 node.line,
-                f"name: {_shown(name)} stands on line {self._line_of_name[name]} as well; keep one entry a node",
+                f"name: {_shown(name)} is also on line {self._line_of_name[name]}; keep one entry per node",
             )
         self._line_of_name[name] = node.line
         return name
@@ -113,7 +111,7 @@ class _EntryReader:
         if node is None:
             return ""
         if not isinstance(node, Scalar):
-            self.refuse(node.line, f"zone: a text is expected, and here is {kind_of(node)}")
+            self.refuse(node.line, f"zone: expected a text, found {kind_of(node)}")
         zone = node.text or ""
         if zone and (reason := why_unfit(zone)):
             self.refuse(node.line, f"zone: {_shown(zone)} {reason}; give a short name or leave it out")
@@ -122,14 +120,12 @@ class _EntryReader:
     def _addresses(self, entry: Node, fields: Mapping[str, Node], name: str) -> tuple[Address, ...]:
         node = fields.get("addresses")
         if node is None:
-            self.refuse(entry.line, f"addresses: is missing for {_shown(name)}; give a list, as in [10.0.0.2]")
+            self.refuse(entry.line, f"addresses: missing for {_shown(name)}; add a list, as in [10.0.0.2]")
         if not isinstance(node, Items):
             example = node.text if isinstance(node, Scalar) and node.text else "10.0.0.2"
-            self.refuse(
-                node.line, f"addresses: a list is expected, and here is {kind_of(node)}; write [{example[:_SHOWN]}]"
-            )
+            self.refuse(node.line, f"addresses: expected a list, found {kind_of(node)}; write [{example[:_SHOWN]}]")
         if not node.items:
-            self.refuse(node.line, f"addresses: is empty for {_shown(name)}; give one address, or one of each family")
+            self.refuse(node.line, f"addresses: empty for {_shown(name)}; add one address, or one of each family")
         by_family: dict[Family, Address] = {}
         for item in node.items:
             address = self._address(item)
@@ -138,7 +134,7 @@ class _EntryReader:
                 self.refuse(
                     item.line,
                     f"addresses: {by_family[family]} and {address} are both {family}; "
-                    "keep one of each family, the one that the others shall measure",
+                    "keep one of each family, the one to be measured",
                 )
             self._claim(address, name, item.line)
             by_family[family] = address
@@ -148,7 +144,7 @@ class _EntryReader:
         if not isinstance(item, Scalar) or item.text is None:
             self.refuse(
                 item.line,
-                f'addresses: an address is expected, and here is {kind_of(item)}; put IPv6 in quotes, as in "fd00::2"',
+                f'addresses: expected an address, found {kind_of(item)}; put IPv6 in quotes, as in "fd00::2"',
             )
         try:
             address = ip_address(item.text)
@@ -164,41 +160,41 @@ class _EntryReader:
             self.refuse(
                 line,
                 f"addresses: {address} of {_shown(name)} belongs to {_shown(owner[0])} on line {owner[1]}; "
-                "an address is one node's",
+                "give each node its own address",
             )
         self._owner_of_address[address] = (name, line)
 
 
 def _unknown_field(key: Node) -> str:
     if not isinstance(key, Scalar) or key.text is None:
-        return f"a field's name is expected, and here is {kind_of(key)}; an entry has {', '.join(_FIELDS)}"
+        return f"expected a field's name, found {kind_of(key)}; the fields are {', '.join(_FIELDS)}"
     near = difflib.get_close_matches(key.text.lower()[:_SHOWN], _FIELDS, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"an entry has {', '.join(_FIELDS)}"
+    remedy = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(_FIELDS)}"
     return f"{key.text[:_SHOWN]!r}: unknown field; {remedy}"
 
 
 def _why_no_address(text: str) -> str:
-    """Say what `text` is, when it is no address, and how to fix it."""
+    """Return what `text` is instead of an address, and how to fix it."""
     if "/" in text:
         return "is a network; give the node's address without the prefix length"
     if re.fullmatch(r"\[.*\](:\d+)?|\d+(\.\d+){3}:\d+", text, re.ASCII):
-        return "has brackets or a port; an echo has no port, give the address alone"
+        return "has brackets or a port; give the address alone"
     if re.fullmatch(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", text, re.ASCII | re.IGNORECASE):
-        return "is a host name; give the address that it stands for, names are not looked up"
-    return 'is no IPv4 or IPv6 address; write for example 10.0.0.2 or "fd00::2"'
+        return "is a host name, and names are not resolved; give the address"
+    return 'is not an IPv4 or IPv6 address; write for example 10.0.0.2 or "fd00::2"'
 
 
 def _why_unusable(address: Address) -> str | None:
-    """Say why no probe can go to `address`, or None when one can. Loopback is allowed: it serves tests."""
+    """Return why `address` cannot be probed, or None if it can. Loopback is allowed, for tests."""
     if isinstance(address, IPv6Address):
         if address.scope_id is not None or address.is_link_local:
-            return "means another node on every link; give an address that all nodes can reach"
+            return "is link-local; give an address that all nodes can reach"
         if address.ipv4_mapped is not None:
             return f"is an IPv4 address written as IPv6; write {address.ipv4_mapped}"
     if address.is_multicast or address == _LIMITED_BROADCAST:
-        return "is the address of many; give the node's own"
+        return "is a multicast or broadcast address; give the node's own"
     if address.is_unspecified:
-        return "is the address of none; give the node's own"
+        return "is the unspecified address; give the node's own"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Publishing changes that come in bursts."""
+"""Publishes a burst of changes as one."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes the peers from a thread of its own: the first list at once, then what settled in `settle_seconds`.
+    """Publishes the peers in its own thread: the first list at once, later ones `debounce_seconds` after a change.
 
-    A list equal to the last is not published again. `collect` returns the peers as they are now.
+    `current_peers` returns the peers as they are now. A list equal to the last one is not published again.
     """
 
-    def __init__(self, collect: Callable[[], Sequence[Peer]], publish: Publish, settle_seconds: float) -> None:
-        self._collect = collect
+    def __init__(self, current_peers: Callable[[], Sequence[Peer]], publish: Publish, debounce_seconds: float) -> None:
+        self._current_peers = current_peers
         self._publish = publish
-        self._settle_seconds = settle_seconds
+        self._debounce_seconds = debounce_seconds
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monlat-publisher", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; it waits for the first change."""
+        """Start the thread. It waits for the first change."""
         self._thread.start()
 
     def changed(self) -> None:
-        """Say that the peers may have changed."""
+        """Tell the thread that the peers may have changed."""
         self._changed.set()
 
     def stop(self) -> None:
-        """End the thread; nothing is published once this has returned."""
+        """Stop the thread. Nothing is published after this returns."""
         self._stopping.set()
         self._changed.set()
         self._thread.join()
@@ -45,16 +45,16 @@ class Publisher:
         while True:
             self._changed.wait()
             if last is not None:
-                self._stopping.wait(self._settle_seconds)
-            # Cleared before collecting: what changes in between is collected again.
+                self._stopping.wait(self._debounce_seconds)
+            # Clear before reading the peers: a change in between then sets it again.
             self._changed.clear()
             if self._stopping.is_set():
                 return
-            peers = self._collect()
+            peers = self._current_peers()
             if peers == last:
                 continue
             last = peers
             try:
                 self._publish(peers)
-            except Exception:  # noqa: BLE001  # whatever the reader of the list does, following it must go on
-                _log.exception("the list of %d peers was not taken; the next change is offered again", len(peers))
+            except Exception:  # noqa: BLE001  # an error of the receiver must not end discovery
+                _log.exception("the list of %d peers was not accepted; retrying at the next change", len(peers))

@@ -1,4 +1,4 @@
-"""The EndpointSlices as last told, whatever the order in which they are told: pure."""
+"""The newest version of each EndpointSlice, whatever order events come in: pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final
 from monlat_ebpf.discovery.endpointslices import Malformed, Slice, endpoints_of
 
 _MOST_TOMBSTONES: Final = 1000
-"""Deleted slices remembered between two lists; a slice is deleted when a hundred nodes leave."""
+"""Deleted slices remembered between two lists. One slice has 100 endpoints, so few are ever deleted."""
 
 
 class SliceStore:
-    """Slices by name. An event older than what is known of its slice changes nothing.
+    """Slices by name. An event older than the stored version of its slice is ignored.
 
-    Versions are compared as whole numbers, and only those of one slice with each other. One that is
-    no number compares with nothing, so its event always counts.
+    Versions are compared as integers, and only within one slice. An event whose version is not a number is always
+    applied.
     """
 
     def __init__(self) -> None:
@@ -24,32 +24,32 @@ class SliceStore:
         self._tombstones: dict[str, int] = {}
 
     def slices(self) -> list[Slice]:
-        """Return all slices that are known."""
+        """Return all slices."""
         return list(self._slices.values())
 
     def put_all(self, objects: Iterable[Any]) -> list[Malformed]:
-        """Know the objects of a list. Returns what of them cannot be read."""
-        trouble = []
+        """Store the objects of a list. Return what cannot be read of them."""
+        errors = []
         for raw in objects:
             try:
-                trouble += self.put(raw)
+                errors += self.put(raw)
             except Malformed as error:
-                trouble.append(error)
-        return trouble
+                errors.append(error)
+        return errors
 
     def put(self, raw: Any) -> list[Malformed]:
-        """Know an object that was added or modified. Returns what of it cannot be read; raises Malformed if all."""
+        """Store an added or modified object. Return what cannot be read of it. Raises Malformed without a name."""
         name, version = _identity_of(raw)
         if version is not None:
             if version <= max(self._versions.get(name, -1), self._tombstones.get(name, -1)):
                 return []
             self._versions[name] = version
         self._tombstones.pop(name, None)
-        self._slices[name], trouble = endpoints_of(raw)
-        return [Malformed(f"{name}: {error}") for error in trouble]
+        self._slices[name], errors = endpoints_of(raw)
+        return [Malformed(f"{name}: {error}") for error in errors]
 
     def delete(self, raw: Any) -> None:
-        """Forget an object that was deleted. Raises Malformed."""
+        """Remove a deleted object. Raises Malformed without a name."""
         name, version = _identity_of(raw)
         if version is not None:
             if version < self._versions.get(name, -1):
@@ -62,7 +62,7 @@ class SliceStore:
 
 
 def version_of(metadata: object) -> str:
-    """Return the resourceVersion of an object's or a list's metadata, "" when there is none."""
+    """Return the resourceVersion of the metadata of an object or a list, "" without one."""
     version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
     return version if isinstance(version, str) else ""
 

@@ -1,4 +1,7 @@
-"""Ending from outside what another thread waits for on its sockets."""
+"""Aborts requests from another thread, by shutting down their sockets.
+
+urllib3's own HTTPResponse.shutdown exists only once the server has answered, and a request may hang before that.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +15,34 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class Sockets:
-    """The sockets of the pools made by `pool_classes`, as long as they live.
+    """The open sockets of the pools that `pool_classes` returns.
 
-    A read in one thread ends when another shuts the socket down; closing it would not wake the reader.
+    Shutting a socket down ends a read in another thread; closing it would not.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._hung_up = False
+        self._aborted = False
 
     def add(self, connected: object) -> None:
-        """Know a socket just connected; it is shut down at once if all were hung up meanwhile."""
+        """Register a new socket. Shut it down if `abort` was called before."""
         if isinstance(connected, socket.socket):
             with self._lock:
                 self._sockets.add(connected)
-                if self._hung_up:
+                if self._aborted:
                     _shut_down(connected)
 
     def abort(self) -> None:
-        """Shut down all sockets, and any that follows."""
+        """Shut down all sockets, and every later one."""
         with self._lock:
-            self._hung_up = True
+            self._aborted = True
             for each in self._sockets:
                 _shut_down(each)
 
 
 def pool_classes(sockets: Sockets) -> dict[str, type[HTTPConnectionPool]]:
-    """Return classes for urllib3's `PoolManager.pool_classes_by_scheme` whose connections tell `sockets`."""
+    """Return classes for urllib3's `PoolManager.pool_classes_by_scheme` that register their sockets in `sockets`."""
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
@@ -62,5 +65,5 @@ def pool_classes(sockets: Sockets) -> dict[str, type[HTTPConnectionPool]]:
 
 def _shut_down(connected: socket.socket) -> None:
     with suppress(OSError):  # closed already
-        # Not ssl.SSLSocket's own method: it takes the TLS state away from under the reading thread.
+        # Not SSLSocket.shutdown: it removes the TLS state while the other thread still reads.
         socket.socket.shutdown(connected, socket.SHUT_RDWR)

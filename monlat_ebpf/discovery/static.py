@@ -1,7 +1,7 @@
-"""Peers from a file, followed as it changes.
+"""Peers from a file, read again when it changes.
 
-The file is looked at, not watched: a look each half second costs nothing, and sees an edit in place, an atomic
-rename, the swapped symlinks of a Kubernetes ConfigMap, and a network file system alike.
+The file is polled, not watched with inotify. Polling twice a second costs nothing, and it notices an edit in place, an
+atomic rename, the swapped symlinks of a Kubernetes ConfigMap, and changes on a network file system.
 """
 
 from __future__ import annotations
@@ -11,31 +11,72 @@ import os
 import stat
 import threading
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery import Publish
+from monlat_ebpf.discovery.metrics import StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
-from monlat_ebpf.discovery.settling import Settling
-from monlat_ebpf.discovery.static_metrics import Reason, StaticMetrics
 from monlat_ebpf.errors import ConfigError
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
-"""Bytes: 40,000 peers, and a bound on what a wrong path can cost."""
+"""Bytes: 40,000 peers. Limits the memory that a wrong path can cost."""
+
+LONGEST_DEBOUNCE: Final = 5.0
+"""Seconds after which a file is read although it changes at every poll."""
 
 _log = logging.getLogger(__name__)
 
 FileState = tuple[int, ...] | str
-"""What tells one content of a file from the next; a text when there is no looking at it, or it changed meanwhile."""
+"""Differs whenever the content may differ. A text if the file cannot be examined, or changed while it was read."""
+
+
+class Reason(StrEnum):
+    """Why the peers file could not be used: it is unreadable, or its content is wrong."""
+
+    READ = "read"
+    PARSE = "parse"
+
+
+class Debounce:
+    """Decides when to read a changing file: when it has changed, and two polls in a row saw the same state.
+
+    A file that is being written is empty or incomplete for a moment, and half a list of peers is still a valid list.
+    A state can be any value that is equal as long as the file is unchanged.
+    """
+
+    def __init__(self, state: object) -> None:
+        self._read = self._last = state
+        self._changed_at: float | None = None
+
+    def is_due(self, state: object, now: float) -> bool:
+        """Note the `state` seen at `now` (monotonic seconds); return whether to read the file."""
+        same, self._last = state == self._last, state
+        if state == self._read:
+            self._changed_at = None
+            return False
+        if self._changed_at is None:
+            self._changed_at = now
+        return same or now - self._changed_at >= LONGEST_DEBOUNCE
+
+    def read_failed(self) -> None:
+        """Note that reading failed. The file stays due until reading succeeds, even in the state last read."""
+        self._read = None
+
+    def was_read(self, state: object) -> None:
+        """Note that the file was read in `state`."""
+        self._read = self._last = state
+        self._changed_at = None
 
 
 class StaticDiscovery:
     """Publishes the peers that `file` lists, without `node_name`, and again when the list changes.
 
-    A change is read by the second look that sees it: within a second by default. A file that cannot be read or is
-    wrong keeps the last good list; that is logged and counted once for each content. It is a `Discovery`.
+    The second poll that sees a change reads the file: within a second by default. If the file is unreadable or wrong,
+    the last good list stays, and the error is logged and counted once per content. Implements `Discovery`.
     """
 
     def __init__(
@@ -45,13 +86,13 @@ class StaticDiscovery:
         node_name: str,
         max_peers: int,
         registry: CollectorRegistry,
-        look_each_seconds: float = 0.5,
+        poll_seconds: float = 0.5,
     ) -> None:
         self._file = file
         self._node_name = node_name
         self._max_peers = max_peers
-        self._look_each_seconds = look_each_seconds
-        self._metrics = StaticMetrics(registry)
+        self._poll_seconds = poll_seconds
+        self._metrics = StaticMetrics(registry, Reason)
         self._content = b""
         self._content_error = ""
         self._read_error = ""
@@ -61,42 +102,42 @@ class StaticDiscovery:
 
     @property
     def own_zone(self) -> str:
-        """The zone of this node's own entry; "" without one."""
+        """The zone of this node's own entry; "" if it has none."""
         return self._list.own_zone
 
     def start(self, publish: Publish) -> None:
-        """Publish the peers of the file, then follow it in a thread. Raises ConfigError when it is not usable."""
+        """Publish the peers of the file, then follow it in a thread. Raises ConfigError when the file is unusable."""
         try:
             state, self._content = _read(self._file)
         except OSError as error:
             raise ConfigError(_unreadable(self._file, error)) from error
         self._publish = publish
-        self._take(self._parse(self._content))
-        self._settling = Settling(state)
+        self._use(self._parse(self._content))
+        self._debounce = Debounce(state)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and return when it has ended."""
+        """Stop the thread and wait for its end."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stopping.wait(self._look_each_seconds):
-            seen = _look(self._file)
-            if self._settling.is_due(seen, time.monotonic()):
+        while not self._stopping.wait(self._poll_seconds):
+            seen = _poll(self._file)
+            if self._debounce.is_due(seen, time.monotonic()):
                 self._reload(seen)
 
     def _reload(self, seen: FileState) -> None:
         try:
             state, content = _read(self._file)
         except OSError as error:
-            self._settling.could_not_be_read()
-            self._note_unreadable(_unreadable(self._file, error))
+            self._debounce.read_failed()
+            self._report_unreadable(_unreadable(self._file, error))
             return
         if state != seen:
-            return  # it is being written just now; a later look finds it settled
-        self._settling.was_read(state)
+            return  # it is being written; a later poll reads it
+        self._debounce.was_read(state)
         if self._read_error:
             _log.info("%s can be read again", self._file)
             self._read_error = ""
@@ -110,44 +151,44 @@ class StaticDiscovery:
             listed = self._parse(self._content)
         except ConfigError as error:
             self._content_error = str(error)
-            self._metrics.errors.labels(reason=Reason.PARSE).inc()
-            _log.error("%s; the last good list, of %d, stays", error, len(self._list.peers))
+            self._metrics.count_error(Reason.PARSE)
+            _log.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
             return
         self._content_error = ""
         self._metrics.reloads.inc()
         if listed == self._list:
-            _log.info("%s changed, its peers did not", self._file)
+            _log.info("%s changed, but not its peers", self._file)
         else:
-            self._take(listed)
+            self._use(listed)
 
     def _parse(self, content: bytes) -> PeerList:
         return parse(
             decode(content, self._file), file=str(self._file), max_peers=self._max_peers, node_name=self._node_name
         )
 
-    def _take(self, listed: PeerList) -> None:
+    def _use(self, listed: PeerList) -> None:
         self._list = listed
         self._publish(listed.peers)
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
         if listed.peers:
-            _log.info("peers file %s: %d to probe", self._file, len(listed.peers))
+            _log.info("peers file %s: %d peers", self._file, len(listed.peers))
         else:
-            _log.warning("%s lists no node but this one: nothing is probed until it does", self._file)
+            _log.warning("%s lists no peer: nothing is probed until it does", self._file)
 
-    def _note_unreadable(self, error: str) -> None:
+    def _report_unreadable(self, error: str) -> None:
         self._metrics.up.set(0)
         if error != self._read_error:
             self._read_error = error
-            self._metrics.errors.labels(reason=Reason.READ).inc()
-            _log.error("%s; the last good list, of %d, stays", error, len(self._list.peers))
+            self._metrics.count_error(Reason.READ)
+            _log.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
 
 
 def decode(content: bytes, file: Path) -> str:
-    """Return the text of the peers file's `content`. Raises ConfigError when it is too long or not UTF-8."""
+    """Decode the peers file's `content`. Raises ConfigError when it is too long or not UTF-8."""
     if len(content) > LARGEST_FILE:
         raise ConfigError(
-            f"{file}: it is over {LARGEST_FILE >> 20} MiB long, which no list of peers is; name another file"
+            f"{file}: it is larger than {LARGEST_FILE >> 20} MiB, too large for a list of peers; name another file"
         )
     try:
         return content.decode("utf-8-sig")
@@ -159,13 +200,13 @@ def decode(content: bytes, file: Path) -> str:
 
 
 def _read(file: Path) -> tuple[FileState, bytes]:
-    """Return the file's state and its content, or a byte more than LARGEST_FILE of it. Raises OSError."""
-    # Without O_NONBLOCK the open of a pipe would wait for its writer for ever.
+    """Return the file's state and its content, cut one byte after LARGEST_FILE. Raises OSError."""
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
             content = opened.read(LARGEST_FILE + 1)
         state = _state(status)
@@ -174,7 +215,7 @@ def _read(file: Path) -> tuple[FileState, bytes]:
         os.close(descriptor)
 
 
-def _look(file: Path) -> FileState:
+def _poll(file: Path) -> FileState:
     try:
         return _state(file.stat())
     except OSError as error:
@@ -187,5 +228,5 @@ def _state(status: os.stat_result) -> FileState:
 
 def _unreadable(file: Path, error: OSError) -> str:
     return (
-        f"peers file {file} cannot be read: {error.strerror or error}; see that it exists and that monlat may read it"
+        f"peers file {file} cannot be read: {error.strerror or error}; check that it exists and that monlat may read it"
     )

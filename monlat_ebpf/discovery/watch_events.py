@@ -1,6 +1,6 @@
-"""From the bytes of a watch to its events: pure.
+"""Bytes of a watch to events: pure.
 
-A watch is a stream of JSON objects, one a line, each with a `type` and an `object`:
+A watch is a stream of JSON objects, one per line, each with a `type` and an `object`:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -11,24 +11,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monlat_ebpf.discovery.api_errors import ApiError, Reason, api_error_of_status
+from monlat_ebpf.discovery.api_errors import ApiError, Reason
 
 _LONGEST_LINE: Final = 16 * 2**20
-"""Bytes; the API server stores no object of more than some 3 MB, and a slice of 1000 endpoints has 0.5 MB."""
+"""Bytes. The API server stores no object larger than about 3 MB; a slice of 1,000 endpoints has 0.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One event. `kind` is ADDED, MODIFIED, DELETED, BOOKMARK, or one that is not known yet; `object` is JSON."""
+    """One event. `kind` is ADDED, MODIFIED, DELETED, BOOKMARK, or unknown to us; `object` is the parsed JSON."""
 
     kind: str
     object: dict[str, Any]
 
 
 def events_of(chunks: Iterable[bytes]) -> Iterator[WatchEvent]:
-    """Yield each event as soon as its line is whole. `chunks` may cut lines anywhere.
+    """Yield each event as soon as its line is complete. `chunks` may split lines anywhere.
 
-    Raises ApiError when the stream ends within a line, a line is no event, or the event is an ERROR.
+    Raises ApiError when the stream ends within a line, a line is not an event, or the event is an ERROR.
     """
     for line in _lines_of(chunks):
         yield _event_of(line)
@@ -48,22 +48,22 @@ def _lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if len(buffer) > _LONGEST_LINE:
             raise ApiError(Reason.STREAM, f"an event is longer than {_LONGEST_LINE} bytes")
     if buffer.strip():
-        raise ApiError(Reason.STREAM, f"the watch broke off within an event, after {len(buffer)} bytes of it")
+        raise ApiError(Reason.STREAM, f"the watch ended within an event, after {len(buffer)} bytes of it")
 
 
 def _event_of(line: bytes) -> WatchEvent:
     try:
         event = json.loads(line)
     except ValueError as error:
-        raise ApiError(Reason.STREAM, f"the watch sent what is not JSON: {error}") from error
+        raise ApiError(Reason.STREAM, f"the watch sent a line that is not JSON: {error}") from error
     kind = event.get("type") if isinstance(event, dict) else None
-    told = event.get("object") if isinstance(event, dict) else None
-    if not isinstance(kind, str) or not isinstance(told, dict):
-        raise ApiError(Reason.STREAM, f"the watch sent what is no event: {line[:80]!r}")
+    content = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(kind, str) or not isinstance(content, dict):
+        raise ApiError(Reason.STREAM, f"the watch sent a line that is not an event: {line[:80]!r}")
     if kind == "ERROR":
-        code = told.get("code")
-        raise api_error_of_status(code if isinstance(code, int) else 500, f"within the watch: {_message_of(told)}")
-    return WatchEvent(kind, told)
+        code = content.get("code")
+        raise ApiError.of_status(code if isinstance(code, int) else 500, f"within the watch: {_message_of(content)}")
+    return WatchEvent(kind, content)
 
 
 def _message_of(status: dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
-"""YAML read item by item, each value with its line: pure, and safe with hostile text.
+"""Reads a YAML list item by item, each value with its line. Pure, and safe with hostile text.
 
-The document is a list, and its items are built one at a time from the parser's events: memory is that of one item,
-depth and size are bounded (PyYAML's composer in C overruns its stack on 100,000 brackets), and an alias, which could
-make a few lines into a million, is an error. Scalars are kept as written: `name: 1e3` is the name 1e3, not a number.
+Items are built one at a time from the parser's events, so memory is needed for one item only, and depth and size are
+limited. PyYAML's own composer builds the whole document, and in C it overruns its stack on 100,000 brackets. An alias,
+which could expand a few lines to a million, is an error. Scalars stay as written: `name: 1e3` is the text 1e3.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -16,21 +17,26 @@ import yaml
 from monlat_ebpf.errors import ConfigError
 
 _DEEPEST: Final = 8
-"""Levels of lists and mappings; the peers file has three."""
+"""Levels of lists and mappings. The peers file has three."""
 
 _MOST_VALUES: Final = 64
-"""In one item, keys and lists included; an entry of the peers file has ten."""
+"""In one item, including keys and lists. An entry of the peers file has ten."""
 
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_TOO_DEEP: Final = re.compile(rf"(?:[\[{{]\s*){{{_DEEPEST + 1}}}")
+_TOO_DEEP_TEXT: Final = f"lists and mappings are nested more than {_DEEPEST} deep; an entry needs two levels"
+_LOOKAHEAD: Final = 1024
+"""Characters that the scanner reads before the event of a bracket, because the bracket might begin a mapping's key."""
+
 _NOT_IN_YAML: Final = yaml.reader.Reader.NON_PRINTABLE
 
-# libyaml is ten times as fast; every wheel and Debian have it.
+# libyaml is ten times faster. Every wheel and Debian's package contain it.
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text; None when it is null, as in `zone:`."""
+    """A text; None if it is null, as in `zone:`."""
 
     line: int
     text: str | None
@@ -46,7 +52,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A mapping, as it stands in the file: keys may come twice."""
+    """A mapping as written: a key may occur twice."""
 
     line: int
     pairs: tuple[tuple[Node, Node], ...]
@@ -56,7 +62,7 @@ Node = Scalar | Items | Pairs
 
 
 def kind_of(node: Node) -> str:
-    """Return what `node` is, for a message."""
+    """Describe `node`, for a message."""
     match node:
         case Scalar(text=None):
             return "nothing"
@@ -69,37 +75,40 @@ def kind_of(node: Node) -> str:
 
 
 def read_items(text: str, *, file: str) -> Iterator[Node]:
-    """Yield the items of the list that `text` is; an empty text is an empty list.
+    """Yield the items of the list in `text`. An empty text is an empty list.
 
-    Raises ConfigError with `file` and line where the text is no YAML, no list, or more than one document.
+    Raises ConfigError with `file` and line if the text is not YAML, not a list, or more than one document.
     """
     if bad := _NOT_IN_YAML.search(text):
         line = text.count("\n", 0, bad.start()) + 1
-        raise ConfigError(f"{file}:{line}: the character U+{ord(bad.group()):04X} cannot stand in YAML; take it out")
+        raise ConfigError(f"{file}:{line}: the character U+{ord(bad.group()):04X} is not allowed in YAML; remove it")
     try:
         yield from _Reader(text, file).items()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
+        # Newer versions of libyaml limit the depth themselves, while they look ahead.
+        if mark and _TOO_DEEP.search(text, max(0, mark.index - _LOOKAHEAD), mark.index):
+            raise ConfigError(f"{file}:{line}: {_TOO_DEEP_TEXT}") from error
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{file}:{line}: this is no YAML: {problem}; {_hint(text, line)}") from error
+        raise ConfigError(f"{file}:{line}: not valid YAML: {problem}; {_hint(text, line)}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}:1: this is no YAML: {error}") from error
+        raise ConfigError(f"{file}:1: not valid YAML: {error}") from error
 
 
 def _hint(text: str, line: int) -> str:
-    """Return what most likely remedies the syntax of `line`."""
+    """Return the most likely way to fix the syntax of `line`."""
     lines = text.split("\n")
-    there = lines[line - 1] if line <= len(lines) else ""
-    if "::" in there:
-        return 'an IPv6 address stands in quotes, as in "fd00::2"'
-    if "\t" in there:
-        return "YAML indents with spaces, not with tabs"
-    return "look for a missing quote, bracket, colon or space here or just above"
+    wrong = lines[line - 1] if line <= len(lines) else ""
+    if "::" in wrong:
+        return 'put an IPv6 address in quotes, as in "fd00::2"'
+    if "\t" in wrong:
+        return "indent with spaces, not with tabs"
+    return "look for a missing quote, bracket, colon or space on this line or the one above"
 
 
 class _Reader:
-    """Builds nodes from the parser's events."""
+    """Builds items from the parser's events."""
 
     def __init__(self, text: str, file: str) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
@@ -118,23 +127,23 @@ class _Reader:
         else:
             found = self._node(first, depth=1)
             if not (isinstance(found, Scalar) and found.text is None):
-                self._refuse(first, f"a list is expected, and here is {kind_of(found)}; begin each entry with `- `")
+                self._refuse(first, f"expected a list, found {kind_of(found)}; begin each entry with `- `")
         next(self._events)  # the document ends
         if not isinstance(event := next(self._events), yaml.StreamEndEvent):
-            self._refuse(event, "a second document begins; keep one list, without `---` in the middle")
+            self._refuse(event, "a second document begins; write one list, without `---` in the middle")
 
     def _node(self, event: Any, depth: int) -> Node:
         line = event.start_mark.line + 1
         self._values += 1
         if self._values > _MOST_VALUES:
-            self._refuse(event, f"one entry holds more than {_MOST_VALUES} values; begin each entry with `- `")
+            self._refuse(event, f"an entry has more than {_MOST_VALUES} values; begin each entry with `- `")
         if isinstance(event, yaml.ScalarEvent):
             is_null = event.style in (None, "") and event.value in _NULLS
             return Scalar(line, None if is_null else event.value)
         if isinstance(event, yaml.AliasEvent):
-            self._refuse(event, f"aliases like *{str(event.anchor)[:40]} are not read; write the value out")
+            self._refuse(event, f"aliases such as *{str(event.anchor)[:40]} are not supported; write the value itself")
         if depth > _DEEPEST:
-            self._refuse(event, f"lists and mappings are nested more than {_DEEPEST} deep; an entry needs two levels")
+            self._refuse(event, _TOO_DEEP_TEXT)
         if isinstance(event, yaml.SequenceStartEvent):
             return Items(line, tuple(self._until(yaml.SequenceEndEvent, depth)))
         nodes = self._until(yaml.MappingEndEvent, depth)

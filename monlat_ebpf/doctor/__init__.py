@@ -1,11 +1,11 @@
-"""`monlat doctor`: can an agent measure here, and if not, what is missing.
+"""`monlat doctor`: checks whether an agent can measure on this machine, and says what is missing.
 
-facts      what was found on this machine: values, no diagnoses
-gather     looks at the machine; the only part that does
-trial      opens a source for real and measures this host with it
-firewall   rules that stop ICMP echo, in the words of nft and iptables: pure
-check      Check, Status: pure
-measuring  checks of what driver-level measuring takes: pure
-answering  checks of what else an agent and its peers meet: pure
-examine    all checks, in the order of the output: pure
+facts           what was found on this machine: plain values
+gather          collects the facts; the only part that touches the machine
+trial           opens a source and measures this host with it
+firewall        finds rules that stop ICMP echo in the output of nft and iptables: pure
+check           Check, Status: pure
+kernel_checks   checks of what driver-level measuring needs: pure
+network_checks  checks of echo replies, firewall and port: pure
+checks          all checks, in the order of the output: pure
 """

@@ -1,4 +1,4 @@
-"""The diagnosis on one thing that measuring depends on."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """`fail`: the agent could not measure at driver level. `warn`: it could, but something will be missed."""
+    """`fail`: an agent could not measure at driver level. `warn`: it could, but with a limitation."""
 
     OK = "ok"
     WARN = "warn"
@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's: what was found, why it matters, how to fix it ("" where all is well)."""
+    """What was found, why it matters, and how to fix it ("" if the status is ok)."""
 
     name: str
     status: Status

@@ -1,4 +1,4 @@
-"""What the doctor found: values alone, so that a test can be any machine."""
+"""What the doctor found: plain values, so that a test can describe any machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monlat_ebpf.sources.tracepoint.permission import Rights
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a probe to `address` ended: `error` is the errno or ICMP error, "" for none; times in nanoseconds."""
+    """The result of a probe to `address`. `error` is the name of an errno or ICMP error, "" without one."""
 
     address: str
     result: Result
@@ -22,14 +22,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A source opened for real: `error` is "" when it opened, then `measured` has a probe for each address."""
+    """An attempt to open a source. `error` is "" if it opened; `measured` then has one probe per address."""
 
     error: str = ""
     measured: tuple[Measured, ...] = ()
 
 
 class Port(StrEnum):
-    """What is at the agent's port."""
+    """Who uses the agent's port."""
 
     FREE = "free"
     AGENT = "agent"
@@ -38,7 +38,7 @@ class Port(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
-    """`stopping`: rules and policies that stop ICMP echo, a phrase each. `unknown`: why it could not be looked at."""
+    """`stopping`: rules and policies that stop ICMP echo, one text each. `unknown`: why the rules cannot be read."""
 
     stopping: tuple[str, ...] = ()
     unknown: str = ""
@@ -46,14 +46,14 @@ class Firewall:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """This machine and this process. Errors are "" where there is none.
+    """This machine and this process. An error is "" if there is none.
 
-    `sysctls` has those of the network namespace by their name, where they exist. `port` is the agent's TCP port,
-    `port_state` what is there.
+    `sysctls` are the existing ones of gather.SYSCTLS in this network namespace, by name. `port` is the agent's TCP
+    port, and `port_state` says who uses it.
     """
 
     release: str
-    """The kernel's, as uname(2) has it."""
+    """The kernel's release, from uname(2)."""
     btf_error: str
     libbpf_error: str
     bcc_error: str

@@ -1,7 +1,7 @@
-"""Firewall rules that stop ICMP echo, from what nft and iptables-save print: pure.
+"""Finds firewall rules that stop ICMP echo, in the output of nft and iptables-save: pure.
 
-A rule that says ICMP and then drops or rejects counts, whatever else it asks for; so does a policy of drop
-where nothing in the table lets ICMP echo through. Whether a packet really meets the rule is not followed.
+A rule counts if it matches ICMP and drops or rejects, whatever its other conditions are. A policy of drop counts if no
+rule of the table accepts ICMP echo. Whether packets actually reach the rule is not analysed.
 """
 
 from __future__ import annotations
@@ -25,33 +25,37 @@ _LEGACY_ECHO: Final = frozenset({"8", "0", "128", "129", "any", *_ECHO})
 
 
 def nft_stops(ruleset: str) -> tuple[str, ...]:
-    """Return what stops ICMP echo in the JSON of `nft -j list ruleset`. Raises ValueError for what is none."""
+    """Return what stops ICMP echo in the JSON of `nft -j list ruleset`. Raises ValueError for any other text."""
     try:
         items: Sequence[Mapping[str, Any]] = json.loads(ruleset)["nftables"]
     except (KeyError, TypeError) as error:
-        raise ValueError("no ruleset") from error
+        raise ValueError("not a ruleset") from error
     rules = [item["rule"] for item in items if "rule" in item]
     found = []
     for rule in rules:
         verdict = _verdict(_expressions(rule))
-        if verdict in _STOPPING and _says_echo(_expressions(rule)):
-            found.append(f"nft: a rule of chain {_place(rule, rule['chain'])} (handle {rule['handle']}) is a {verdict}")
+        if verdict in _STOPPING and _matches_echo(_expressions(rule)):
+            found.append(
+                f"nft: a rule of chain {_chain_name(rule, rule['chain'])} (handle {rule['handle']}) says {verdict}"
+            )
     admitting = {
         (rule["family"], rule["table"])
         for rule in rules
         if _verdict(_expressions(rule)) == "accept"
-        and (_says_echo(_expressions(rule)) or not _asks(_expressions(rule)))
+        and (_matches_echo(_expressions(rule)) or not _has_condition(_expressions(rule)))
     }
     for chain in (item["chain"] for item in items if "chain" in item):
         if chain.get("policy") != "drop" or chain.get("hook") not in _POLICY_HOOKS:
             continue
         if (chain["family"], chain["table"]) not in admitting:
-            found.append(f"nft: chain {_place(chain, chain['name'])} drops all that no rule accepts, and none does")
+            found.append(
+                f"nft: chain {_chain_name(chain, chain['name'])} has the policy drop, and no rule accepts ICMP echo"
+            )
     return tuple(found)
 
 
 def iptables_stops(rules: str, program: str) -> tuple[str, ...]:
-    """Return what stops ICMP echo in the text of iptables-save or ip6tables-save, `program` its name."""
+    """Return what stops ICMP echo in the output of `program`: iptables-save or ip6tables-save."""
     found, policies, admitted = [], [], False
     for line in rules.splitlines():
         if policy := _LEGACY_POLICY.match(line):
@@ -68,7 +72,7 @@ def iptables_stops(rules: str, program: str) -> tuple[str, ...]:
         elif not rule["match"].strip():
             admitted |= rule["target"] == "ACCEPT"
     if not admitted:
-        found += [f"{program}: the policy of {chain} is DROP, and no rule accepts ICMP echo" for chain in policies]
+        found += [f"{program}: {chain} has the policy DROP, and no rule accepts ICMP echo" for chain in policies]
     return tuple(found)
 
 
@@ -76,17 +80,17 @@ def _expressions(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return [expression for expression in rule.get("expr", ()) if isinstance(expression, Mapping)]
 
 
-def _place(thing: Mapping[str, Any], chain: str) -> str:
+def _chain_name(thing: Mapping[str, Any], chain: str) -> str:
     return f"{thing['family']} {thing['table']} {chain}"
 
 
 def _verdict(expressions: Sequence[Mapping[str, Any]]) -> str:
-    """Return how a rule ends: drop, reject, accept, or "" for anything else."""
+    """Return the verdict of a rule: drop, reject, accept, or "" for anything else."""
     for expression in expressions:
         for verdict in (*_STOPPING, "accept"):
             if verdict in expression:
                 return verdict
-        target = expression.get("xt")  # what iptables-nft leaves to a module of its own
+        target = expression.get("xt")  # how iptables-nft writes targets that nft does not have
         if target and target.get("type") == "target" and target.get("name") == "REJECT":
             return "reject"
     return ""
@@ -98,13 +102,13 @@ def _matches(expressions: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, 
             yield expression["match"]
 
 
-def _asks(expressions: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a rule holds for some packets alone."""
+def _has_condition(expressions: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a rule matches only some packets."""
     return any("match" in expression or "xt" in expression for expression in expressions)
 
 
-def _says_echo(expressions: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a rule names ICMP, and if it names types, one of echo's."""
+def _matches_echo(expressions: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a rule matches ICMP and, if it names ICMP types, one of those of echo."""
     named = False
     for match in _matches(expressions):
         if match["op"] not in ("==", "in"):

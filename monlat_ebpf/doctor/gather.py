@@ -1,4 +1,4 @@
-"""Looks at this machine and this process: the one part of the doctor that does."""
+"""Collects the facts about this machine and this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SYSCTLS: Final = (
 )
 _AGENT_SECONDS: Final = 2.0
 _COMMAND_SECONDS: Final = 30.0
-# a process of its own: its import maps LLVM, and a broken one may take the process with it
+# in a separate process: importing bcc maps LLVM, and a broken LLVM may crash the process
 _TRY_BCC: Final = (
     "import json, bcc; print(json.dumps([str(bcc.__file__), hasattr(bcc, 'BPF'), getattr(bcc, '__version__', '')]))"
 )
@@ -43,7 +43,7 @@ _LEGACY_TABLES: Final = {
 
 
 def gather() -> Facts:
-    """Return what is found here: compiles the kernel program, sends one probe a source to 127.0.0.1 and to ::1."""
+    """Return the facts. Compile the kernel program, and send a probe to 127.0.0.1 and to ::1 with each source."""
     bcc_error, bcc_version = _bcc()
     btf_error, libbpf_error = _kernel_types()
     return Facts(
@@ -63,7 +63,7 @@ def gather() -> Facts:
 
 
 def _kernel_types() -> tuple[str, str]:
-    """Return what is wrong with BTF, and what with libbpf; the one is read by the other."""
+    """Return the error of BTF and the error of libbpf, which reads BTF."""
     try:
         KernelTypes()
     except SourceError as error:
@@ -72,13 +72,13 @@ def _kernel_types() -> tuple[str, str]:
 
 
 def _bcc() -> tuple[str, str]:
-    """Return what is wrong with BCC, and which it is."""
+    """Return the error of BCC, and its version and path."""
     done = _run(sys.executable, "-c", _TRY_BCC)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        return said[-1] if said else f"its import ended with status {done.returncode}", ""
-    place, is_right, version = json.loads(done.stdout.splitlines()[-1])
-    return ("" if is_right else f"{place} is another program of that name"), f"{version} ({place})".strip()
+        output = done.stderr.strip().splitlines()
+        return output[-1] if output else f"its import ended with status {done.returncode}", ""
+    path, is_bcc, version = json.loads(done.stdout.splitlines()[-1])
+    return ("" if is_bcc else f"{path} is a different package of the same name"), f"{version} ({path})".strip()
 
 
 def _sysctl(name: str) -> str | None:
@@ -98,10 +98,10 @@ def _firewall() -> Firewall:
         try:
             stopping += nft_stops(done.stdout)
         except ValueError:
-            said = done.stderr.strip().splitlines()
-            unknown = f"nft answers: {said[0]}" if said else "nft prints no JSON"
+            output = done.stderr.strip().splitlines()
+            unknown = f"nft answers: {output[0]}" if output else "nft prints no JSON"
     for names, program in _LEGACY_TABLES.items():
-        if shutil.which(program) and _has_text(names):  # without a table, asking would make the kernel load modules
+        if shutil.which(program) and _has_text(names):  # without tables, running it would load kernel modules
             stopping += iptables_stops(_run(program).stdout, program)
     return Firewall(tuple(stopping), unknown)
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from monlat_ebpf.abi import echo, layout
-from monlat_ebpf.abi.icmp_names import error_name
+from monlat_ebpf.abi.echo import error_name
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.doctor.facts import Measured, Trial
 from monlat_ebpf.errors import SourceError

@@ -1,12 +1,13 @@
-"""How an agent shows its numbers: Prometheus text, JSON, and the HTTP server under both.
+"""How an agent publishes its measurements: Prometheus text and JSON over HTTP.
 
-families.py     the names, types and help texts of what an AgentSnapshot becomes
-text.py         the text format of an AgentSnapshot
-self_metrics.py          the agent's metrics about itself
-api.py          the JSON of /api/v1/peers
-peer_detail.py     the same of one peer, with its last probes
-chunks.py       both are streamed in chunks
-negotiation.py  which format a scraper asked for: the place where another format joins
-routes.py       what each path answers
-http.py         the server; listener.py its socket; clients.py which connection keeps its worker
+families.py      names, types and help texts of the metrics
+text.py          Prometheus text of an AgentSnapshot
+self_metrics.py  the agent's metrics about itself
+api.py           JSON of /api/v1/peers
+peer_detail.py   JSON of one peer, with its last probes
+chunks.py        joins small pieces of text or JSON to chunks
+client.py        asks an agent for this JSON
+negotiation.py   which format and encoding a scraper accepts; a new format is added here
+routes.py        what each path answers
+http.py          the HTTP server; messages.py, connection.py, rendering.py and listener.py are its parts
 """

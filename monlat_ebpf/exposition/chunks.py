@@ -1,15 +1,15 @@
-"""Sending much in pieces: an answer that never stands in memory as a whole."""
+"""Renders long texts chunk by chunk, so that the whole text is never in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-CHUNK_BYTES: Final = 64 * 1024  # large enough that sending costs little, small beside the agent's memory
+CHUNK_BYTES: Final = 64 * 1024  # few calls for each, and small beside the agent's memory
 
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield `pieces` joined to CHUNK_BYTES each, longer by less than one piece; the last one is shorter."""
+    """Yield `pieces` joined to chunks of CHUNK_BYTES or up to one piece more; the last chunk is shorter."""
     chunk: list[bytes] = []
     size = 0
     for piece in pieces:

@@ -8,7 +8,7 @@ from typing import Final
 
 from monlat_ebpf.errors import ConfigError
 
-BACKLOG: Final = 1024  # connections waiting for a worker; a client that finds the queue full tries again after 1 s
+BACKLOG: Final = 1024  # connections not accepted yet; a client that finds the queue full tries again after 1 s
 
 _ANY: Final = ("", "::")
 
@@ -17,7 +17,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on `host`, an address with or without brackets or a name, and `port`.
 
     `::` serves IPv4 and IPv6, and IPv4 alone on a host without IPv6. Port 0 takes a free one. Raises
-    ConfigError when that cannot be had.
+    ConfigError when the address cannot be listened on.
     """
     host = host.removeprefix("[").removesuffix("]")
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

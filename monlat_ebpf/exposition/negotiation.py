@@ -1,6 +1,6 @@
-"""Which format a scraper asked for.
+"""Which format and encoding a scraper accepts.
 
-A format joins by being in the list that `routes.py` hands to `choose`; nothing else knows how many there are.
+To add a format, add it to the list that `routes.py` passes to `choose`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from monlat_ebpf.model import AgentSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to write metrics: the Content-Type, which also says what to ask for, and how it is made."""
+    """A format of metrics: its Content-Type, which Accept headers are compared with, and how to render it."""
 
     content_type: str
     render: Callable[[AgentSnapshot], Iterator[bytes]]
@@ -29,7 +29,7 @@ class MediaRange:
     weight: float
 
     def covers(self, other: MediaRange) -> bool:
-        """Tell whether `other` is of this range; parameters that `other` does not have do not matter."""
+        """Tell whether `other` is in this range; parameters that `other` lacks are ignored."""
         return (
             self.type in ("*", other.type)
             and self.subtype in ("*", other.subtype)
@@ -38,7 +38,7 @@ class MediaRange:
 
 
 def parse_media_range(text: str) -> MediaRange:
-    """Return what `text` says; a weight that is no number counts as 0, so that the range is not chosen."""
+    """Parse `text`. A weight that is not a number counts as 0, so that the range is not chosen."""
     name, *rest = (part.strip().lower() for part in text.split(";"))
     kind, _, subtype = name.partition("/")
     parameters = {key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)}
@@ -50,9 +50,9 @@ def parse_media_range(text: str) -> MediaRange:
 
 
 def choose(accept: str, formats: Sequence[Format]) -> Format:
-    """Return the format that `accept` prefers; the first of `formats` where it names none of them.
+    """Return the format that `accept` prefers, or the first of `formats` when it names none of them.
 
-    An answer in the default format serves a scraper better than a refusal, as in Prometheus' own libraries.
+    The default format serves a scraper better than an error; Prometheus' own libraries do the same.
     """
     ranges = sorted(map(parse_media_range, accept.split(",")), key=lambda media_range: -media_range.weight)
     for media_range in ranges:
@@ -60,3 +60,9 @@ def choose(accept: str, formats: Sequence[Format]) -> Format:
             if media_range.weight > 0 and media_range.covers(parse_media_range(candidate.content_type)):
                 return candidate
     return formats[0]
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether the header Accept-Encoding allows gzip (RFC 9110, section 12.5.3)."""
+    weights = {entry.type: entry.weight for entry in map(parse_media_range, accept_encoding.split(","))}
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

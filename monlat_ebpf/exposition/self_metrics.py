@@ -1,7 +1,6 @@
-"""What the agent tells about itself: delays of its own making, its build, its process.
+"""The agent's metrics about itself: its delays, its build, its process.
 
-These have no labels, or few, and change by single observations, so prometheus-client keeps and prints them,
-in a registry of this object's own.
+They have few or no labels and change by single observations, so prometheus-client keeps and prints them.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ import monlat_ebpf
 from monlat_ebpf.abi.histogram import OCTAVE_EDGES
 
 SEND_DELAY_BUCKETS: Final = OCTAVE_EDGES
-"""0.95 us to 8 s: the edges of monlat_rtt_seconds, so that the two can be compared bucket by bucket."""
+"""0.95 us to 8 s: the edges of monlat_rtt_seconds, so that both can be compared bucket by bucket."""
 
 SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
-"""7.6 us to 8 s: no timer of the kernel wakes a thread more punctually."""
+"""7.6 us to 8 s: no kernel timer wakes a thread more precisely."""
 
 
 class SelfMetrics:
-    """The agent's own metrics. Others may register theirs in `registry`.
+    """The agent's metrics about itself, in a registry of their own. Other modules may register theirs in `registry`.
 
-    `send_delay` and `schedule_lag` observe seconds; `http_errors` counts by `kind`, a name of an exception.
+    `send_delay` and `schedule_lag` observe seconds; `http_errors` counts by `kind`, the name of an exception.
     """
 
     def __init__(self) -> None:
@@ -38,13 +37,13 @@ class SelfMetrics:
         self.registry = CollectorRegistry()
         self.send_delay = Histogram(
             "monlat_send_delay_seconds",
-            "Time from handing a probe to this node's kernel until its driver had it.",
+            "Time from the call that sends a probe until this node's driver had it.",
             buckets=SEND_DELAY_BUCKETS,
             registry=self.registry,
         )
         self.schedule_lag = Histogram(
             "monlat_schedule_lag_seconds",
-            "How late probes were sent, against their schedule.",
+            "Time from the moment a probe was due until it was sent.",
             buckets=SCHEDULE_LAG_BUCKETS,
             registry=self.registry,
         )
@@ -81,9 +80,9 @@ class SelfMetrics:
         for name in names:
             self._capability.labels(capability=name).set(1)
 
-    def show_source_errors(self, trouble: Callable[[], Mapping[str, int]]) -> None:
-        """Show what goes wrong in the source of time stamps, by reason, as `trouble` tells it at each scrape."""
-        self.registry.register(_SourceErrors(trouble))
+    def show_source_errors(self, errors: Callable[[], Mapping[str, int]]) -> None:
+        """Show the errors of the timestamp source by reason; `errors` is called at each scrape."""
+        self.registry.register(_SourceErrors(errors))
 
     def render(self) -> bytes:
         """Return all of `registry` in the text format 0.0.4."""
@@ -91,16 +90,16 @@ class SelfMetrics:
 
 
 class _SourceErrors(Collector):
-    """Counts that another keeps."""
+    """Counters that the timestamp source keeps."""
 
-    def __init__(self, trouble: Callable[[], Mapping[str, int]]) -> None:
-        self._trouble = trouble
+    def __init__(self, errors: Callable[[], Mapping[str, int]]) -> None:
+        self._errors = errors
 
     def collect(self) -> Iterator[Metric]:
-        """Yield them as they are now."""
+        """Yield their present values."""
         family = CounterMetricFamily(
-            "monlat_source_errors", "What went wrong in the source of time stamps, by reason.", labels=["reason"]
+            "monlat_source_errors", "Errors in the source of time stamps, by reason.", labels=["reason"]
         )
-        for reason, count in sorted(self._trouble().items()):
+        for reason, count in sorted(self._errors().items()):
             family.add_metric([reason], count)
         yield family

@@ -1,9 +1,7 @@
 """This machine: its capabilities, clocks, addresses and routes.
 
-capabilities  which capabilities(7) the process holds, and dropping them
-rights        which of them loading a kernel program takes
-wall_clock    wall-clock stamps on the monotonic clock
-addresses     whether an address is this host's own
-routes        the route to an address
-wake_event    wakes a thread, from a signal handler too
+capabilities  which capabilities(7) the process holds, which it lacks to load a kernel program, dropping them
+wall_clock    converts wall-clock stamps to the monotonic clock
+addresses     whether an address belongs to this host, and the route to an address
+wake_event    wakes a thread, also from a signal handler
 """

@@ -1,4 +1,4 @@
-"""Wakes a waiting thread, from any thread and from a signal handler."""
+"""An event that wakes a waiting thread, from any thread or from a signal handler."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 
 class WakeEvent:
-    """What threading.Event is, for signal handlers as well.
+    """Like threading.Event, but `set` is safe in a signal handler.
 
-    A handler runs in the main thread between any two steps of it. Where that is inside `Event.wait` or
-    `Event.clear`, the event's own lock is held, and `set` in the handler would wait for it for ever.
+    A handler runs in the main thread between any two of its steps. If it interrupts `threading.Event.wait` or
+    `clear`, the event's lock is held, and `set` in the handler would deadlock.
     """
 
     def __init__(self) -> None:
@@ -20,22 +20,22 @@ class WakeEvent:
         weakref.finalize(self, os.close, self._descriptor)
 
     def set(self) -> None:
-        """Make `wait` return, now or when it is next called."""
+        """Set the event: `wait` returns at once, until `clear` is called."""
         os.eventfd_write(self._descriptor, 1)
 
     def clear(self) -> None:
-        """Forget what was set so far."""
+        """Reset the event."""
         with suppress(BlockingIOError):  # it was not set
             os.eventfd_read(self._descriptor)
 
     def is_set(self) -> bool:
-        """Return whether it is set."""
+        """Return whether the event is set."""
         return bool(select.select([self._descriptor], [], [], 0)[0])
 
     def wait(self, seconds: float) -> None:
-        """Return when it is set, or after `seconds`."""
+        """Wait until the event is set, `seconds` at most."""
         select.select([self._descriptor], [], [], seconds)
 
     def fileno(self) -> int:
-        """Return the descriptor, readable while it is set: for select, beside others."""
+        """Return a descriptor that is readable while the event is set, for use in select."""
         return self._descriptor

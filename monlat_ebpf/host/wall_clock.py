@@ -1,9 +1,10 @@
-"""Puts the kernel's stamps, which are of the wall clock, on the monotonic clock of the table.
+"""Converts the kernel's stamps, which are on the wall clock, to the monotonic clock of the probes table.
 
-The kernel slews both clocks alike: what lies between them is one number, until somebody steps the wall
-clock. So one careful reading is kept and no noise of later ones gets into an RTT; a reading that the kept
-one cannot explain is a step. A stamp made around a step belongs to whichever offset puts it where it must
-have been: between the sending of its probe and now.
+The kernel slews both clocks alike, so their difference is one constant number until somebody steps the wall clock.
+WallClock therefore measures this offset once, carefully, and keeps it: noise of later readings never gets into an RTT.
+A later reading that the kept offset cannot explain means that the clock was stepped, and a new offset is measured.
+For a stamp taken around a step several offsets are possible. The right one puts the stamp between the sending of its
+probe and now.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 MARGIN_NS: Final = 1_000
-"""Of a reading beyond its own uncertainty; a step smaller than this goes unseen, and makes no more of an error."""
+"""Added to a reading's own uncertainty. A smaller step goes unnoticed, and causes no larger error than this."""
 
 _READINGS: Final = 16
-"""How many readings to choose the surest of, once at start and once after a step: some 10 us."""
+"""How many readings to take, to keep the most certain one: about 10 us, at the start and after each step."""
 
-_REMEMBERED: Final = 8
-"""How many offsets to keep: a probe in flight for a second sees no more steps than that."""
+_OFFSETS_KEPT: Final = 8
+"""How many offsets to keep. A probe is in flight for about a second, in which the clock is not stepped more often."""
 
 
 class Reading(NamedTuple):
-    """The wall clock read between two readings of the monotonic clock; nanoseconds."""
+    """The wall clock, read between two readings of the monotonic clock; nanoseconds."""
 
     before: int
     wall: int
@@ -38,7 +39,7 @@ class Reading(NamedTuple):
 
     @property
     def uncertainty(self) -> int:
-        """How far `offset` can be from the truth."""
+        """The largest possible error of `offset`."""
         return (self.after - self.before + 1) // 2
 
 
@@ -51,14 +52,14 @@ def read_clocks() -> Reading:
 
 @dataclass(slots=True)
 class _Offset:
-    """An offset and the span of the monotonic clock in which it may have been in force."""
+    """An offset, and the span of monotonic time in which it may have been valid."""
 
     value: int
     uncertainty: int
     since: int
     until: int | None = None
 
-    def place(self, stamp_ns: int, earliest_ns: int, latest_ns: int) -> int | None:
+    def to_monotonic(self, stamp_ns: int, earliest_ns: int, latest_ns: int) -> int | None:
         at = stamp_ns - self.value
         slack = self.uncertainty + MARGIN_NS
         if self.until is not None:
@@ -67,50 +68,50 @@ class _Offset:
 
 
 class WallClock:
-    """Converts stamps. `read` gives a reading of both clocks; tests give clocks of their own."""
+    """Converts stamps. `read` returns a reading of both clocks; tests pass clocks of their own."""
 
     def __init__(self, read: Callable[[], Reading] = read_clocks) -> None:
         self.steps = 0
         self._read = read
-        self._surely_held_at = 0
-        self._offsets: deque[_Offset] = deque(maxlen=_REMEMBERED)  # the newest first
-        self._keep(self._surest(), since=0)
+        self._certain_at = 0  # monotonic time at which the newest offset was last confirmed
+        self._offsets: deque[_Offset] = deque(maxlen=_OFFSETS_KEPT)  # the newest first
+        self._keep(self._most_certain(), since=0)
 
     @property
     def offset_ns(self) -> int:
-        """How far the wall clock is ahead of the monotonic one, as `look` last found it."""
+        """Wall clock minus monotonic clock, as of the last `poll`."""
         return self._offsets[0].value
 
     def poll(self) -> int:
-        """Notice a step, if there was one, and return the monotonic clock. Call it before placing stamps."""
+        """Detect a step of the wall clock, and return the monotonic clock. Call it before converting stamps."""
         reading = self._read()
-        held = self._offsets[0]
-        if abs(reading.offset - held.value) > reading.uncertainty + held.uncertainty + MARGIN_NS:
+        newest = self._offsets[0]
+        if abs(reading.offset - newest.value) > reading.uncertainty + newest.uncertainty + MARGIN_NS:
             self.steps += 1
-            surest = self._surest()
-            held.until = surest.after
-            self._keep(surest, since=self._surely_held_at)
-            return surest.after
-        if reading.uncertainty <= MARGIN_NS:  # a wider one may have missed a step
-            self._surely_held_at = reading.before
+            best = self._most_certain()
+            newest.until = best.after
+            self._keep(best, since=self._certain_at)
+            return best.after
+        if reading.uncertainty <= MARGIN_NS:  # a less certain reading may have missed a step
+            self._certain_at = reading.before
         return reading.after
 
-    def place(self, stamp_ns: int, earliest_ns: int, latest_ns: int) -> int | None:
-        """Return the stamp on the monotonic clock, None where no known offset puts it between the two instants.
+    def to_monotonic(self, stamp_ns: int, earliest_ns: int, latest_ns: int) -> int | None:
+        """Return the stamp on the monotonic clock, or None if no known offset puts it in earliest_ns..latest_ns.
 
-        What the offset's uncertainty puts a microsecond outside of them is returned as the nearer of them.
-        The newest offset that fits wins. Two can fit only when the step between them is shorter than the
-        span; the result is then wrong by no more than that span.
+        A stamp that lies outside by no more than the offset's uncertainty is moved to the nearer limit. The newest
+        offset that fits is used. Two fit only if the step between them is shorter than the span; the result is then
+        wrong by at most that span.
         """
         for offset in self._offsets:
-            at = offset.place(stamp_ns, earliest_ns, latest_ns)
+            at = offset.to_monotonic(stamp_ns, earliest_ns, latest_ns)
             if at is not None:
                 return min(max(at, earliest_ns), latest_ns)
         return None
 
-    def _surest(self) -> Reading:
+    def _most_certain(self) -> Reading:
         return min((self._read() for _ in range(_READINGS)), key=lambda reading: reading.uncertainty)
 
     def _keep(self, reading: Reading, since: int) -> None:
         self._offsets.appendleft(_Offset(reading.offset, reading.uncertainty, since))
-        self._surely_held_at = reading.before
+        self._certain_at = reading.before

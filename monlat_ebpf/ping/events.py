@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from monlat_ebpf.abi.icmp_names import error_name
+from monlat_ebpf.abi.echo import error_name
 from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.user_space import Answer

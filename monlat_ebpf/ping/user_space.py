@@ -20,7 +20,7 @@ from icmplib import ICMPLibError, ICMPRequest, ICMPv4Socket, ICMPv6Socket, Socke
 from monlat_ebpf.abi import echo
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.socket.filters import let_only_ours_through
+from monlat_ebpf.sources.socket.filters import attach_filters
 from monlat_ebpf.sources.socket.messages import ECHO_REPLY
 
 _DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
@@ -67,7 +67,7 @@ class EchoSocket:
         family = Family.of(address)
         try:
             self._icmp = _open(family, address, send)
-            let_only_ours_through(self._icmp.sock, family)
+            attach_filters(self._icmp.sock, family)
         except SocketPermissionError as error:
             raise SourceError("no raw socket: monlat ping needs CAP_NET_RAW, or root") from error
         except (ICMPLibError, OSError) as error:

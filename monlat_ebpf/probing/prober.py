@@ -15,8 +15,8 @@ from random import Random
 from typing import Final, Protocol
 
 from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi.echo import error_name
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, bucket_of
-from monlat_ebpf.abi.icmp_names import error_name
 from monlat_ebpf.abi.probes import mapped
 from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.host.wall_clock import WallClock

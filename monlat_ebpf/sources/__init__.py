@@ -1,12 +1,13 @@
-"""Where the time stamps of a probe come from: one protocol, a package or file for each way to get them.
+"""Where the time stamps of a probe come from: one protocol, and a package for each way to get them.
 
-Every source fills the same table (`monlat_ebpf.abi.probes`): whoever sends a probe writes it there first, the
-source completes it with the instants t1 and t4, and nobody downstream needs to know which source it was.
+Every source fills the same table (`monlat_ebpf.abi.probes`). The sender of a probe writes it there first, then the
+source completes it with t1 and t4. Readers of the table need not know which source it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
@@ -14,27 +15,35 @@ from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address
 
 
+class SourceChoice(StrEnum):
+    """Who stamps the packets; `auto` takes the first source that this machine allows."""
+
+    AUTO = "auto"
+    TRACEPOINT = "tracepoint"
+    SOCKET = "socket"
+
+
 class Source(Protocol):
-    """Sends echo requests and stamps them and their answers."""
+    """Sends echo requests, and stamps them and their replies."""
 
     name: str
     table: ProbeTable
 
     @property
     def sessions(self) -> Sessions | None:
-        """What the peers' agents tell; None where the source does not see the peers' requests."""
+        """What the agents of the peers report; None if the source does not see the requests of peers."""
 
     def reserve(self, targets: int) -> None:
-        """Make the table usable for the targets below `targets`; others must not be touched."""
+        """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
     def send(self, packet: bytes, address: Address) -> None:
-        """Send `packet`, an ICMP message without IP header, to `address` without ever waiting.
+        """Send `packet`, an ICMP message without IP header, to `address` and never wait.
 
         Raises OSError as the system call does.
         """
 
     def errors(self) -> Mapping[str, int]:
-        """Return how often what went wrong, by reason."""
+        """Return how often something went wrong, by reason."""
 
     def close(self) -> None:
-        """Give everything back to the kernel."""
+        """Free everything."""

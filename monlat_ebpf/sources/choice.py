@@ -1,4 +1,4 @@
-"""Which source: the first that this machine allows, and loudly so when it is not the first choice."""
+"""Opens the first source that this machine allows, and warns if that is not the first choice."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from collections.abc import Callable
 from typing import Final
 
 from monlat_ebpf.abi.probes import TableSize
-from monlat_ebpf.config import SourceChoice
 from monlat_ebpf.errors import SourceError
-from monlat_ebpf.sources import Source
+from monlat_ebpf.sources import Source, SourceChoice
 
 _LOG = logging.getLogger(__name__)
 
 _LONGEST_REASON: Final = 200
-"""Characters of a label's value; the log has all of it."""
+"""Characters of the label's value; the log has the whole reason."""
 
 
 def open_source(
     choice: SourceChoice, size: TableSize, *, before_socket: Callable[[], object] = lambda: None
 ) -> tuple[Source, str]:
-    """Return the source, and why it is not the first choice, in one line ("" when it is).
+    """Return the source, and why it is not the first choice, in one line ("" if it is).
 
-    `before_socket` is called before a socket source is made, whose thread keeps the rights of its maker.
-    Raises SourceError: with `auto` when no source can be had, else when the one asked for cannot.
+    `before_socket` is called before a socket source is made, because its thread keeps the rights of its maker.
+    Raises SourceError: with `auto` if no source can be opened, else if the chosen one cannot.
     """
     if choice is SourceChoice.SOCKET:
         before_socket()
@@ -51,5 +50,5 @@ def _socket(size: TableSize) -> Source:
 
 
 def _one_line(error: SourceError) -> str:
-    """Return what fits a label: the last line sums up what the compiler or the verifier said before it."""
+    """Return what fits a label: the last line, which sums up the lines of the compiler or the verifier before it."""
     return str(error).splitlines()[-1].strip()[:_LONGEST_REASON]

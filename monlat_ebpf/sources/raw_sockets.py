@@ -1,4 +1,4 @@
-"""The raw sockets that send probes: one a family, opened when first needed."""
+"""The raw sockets that send probes: one for each family, opened when first needed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from typing import Final
 
 from monlat_ebpf.model import Address, Family
 
+BPF_INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
+BPF_RETURN: Final = 0x06  # linux/bpf_common.h
 _DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SO_ATTACH_FILTER: Final = 26
-_BPF_RETURN: Final = 0x06
 
 
 class RawSockets:
-    """Sends ICMP messages without ever waiting. `prepare` is called with each socket that is opened."""
+    """Sends ICMP messages and never waits. `prepare` is called with each socket that is opened."""
 
     def __init__(self, prepare: Callable[[socket.socket, Family], None]) -> None:
         self._prepare = prepare
         self._sockets: dict[Family, socket.socket] = {}
 
     def get(self, family: Family) -> socket.socket:
-        """Return the socket of `family`. Raises OSError where there can be none."""
+        """Return the socket of `family`. Raises OSError if it cannot be opened."""
         opened = self._sockets.get(family)
         if opened is None:
-            opened = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+            opened = open_raw(family)
             try:
                 self._prepare(opened, family)
             except BaseException:
@@ -51,7 +52,18 @@ class RawSockets:
         self._sockets.clear()
 
 
+def open_raw(family: Family) -> socket.socket:
+    """Return a raw ICMP socket that never waits. Raises OSError."""
+    return socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+
+
 def receive_nothing(raw: socket.socket, _family: Family) -> None:
-    """Let `raw` receive nothing: the kernel would copy every ICMP packet of the host to it."""
-    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
-    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(drop_all)))
+    """Let `raw` receive nothing: otherwise the kernel would copy every ICMP packet of the host to it."""
+    attach_filter(raw, BPF_INSTRUCTION.pack(BPF_RETURN, 0, 0, 0))
+
+
+def attach_filter(sock: socket.socket, program: bytes) -> None:
+    """Let `sock` receive only packets for which `program`, classic BPF, returns nonzero. Raises OSError."""
+    instructions = ctypes.create_string_buffer(program)  # the kernel copies them
+    array = struct.pack("HL", len(program) // BPF_INSTRUCTION.size, ctypes.addressof(instructions))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, array)

@@ -1,4 +1,4 @@
-"""A network namespace that cannot outlive the process that made it."""
+"""A network namespace that ends with the process that created it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from monlat_ebpf.testbed.syscalls import enter_network, unshare_network
 SIOCSIFFLAGS = 0x8914  # linux/sockios.h
 IFF_UP = 0x1
 
-# The kernel sends the parent-death signal when the *thread* that started the child ends. So children are
-# started by this one, which lives as long as the process does.
+# The kernel sends the parent-death signal when the *thread* that started the child ends. This thread lives as long as
+# the process.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="testbed-spawner")
 
 
 class Namespace:
-    """A network namespace with its loopback up, held by one open descriptor and by nothing else.
+    """A network namespace whose loopback is up. Only an open descriptor keeps it alive.
 
-    It has no name under /run/netns and no process of its own: the kernel frees it, with every link in it,
-    when the descriptor is closed and the last socket and process inside have gone. That includes the end
-    of the owner by SIGKILL. IPv6 addresses are usable at once (no duplicate address detection).
+    It has no name under /run/netns and no process of its own. The kernel frees it with all its links when the
+    descriptor is closed and the last socket and process inside have ended, also after SIGKILL of the owner. IPv6
+    addresses are usable at once (no duplicate address detection).
 
-    `name` is for messages alone. Raises TestbedError when the kernel or missing rights forbid it.
+    `name` is for messages only. Raises TestbedError if the kernel refuses, for example without rights.
     """
 
     def __init__(self, name: str = "namespace") -> None:
@@ -52,7 +52,7 @@ class Namespace:
 
     @classmethod
     def current(cls, name: str = "here") -> Self:
-        """Return a handle on the namespace that the calling thread is in; it is left as it is."""
+        """Return the namespace of the calling thread, without changing it."""
         namespace = cls.__new__(cls)
         namespace.name = name
         namespace._descriptor = _open_own_namespace()
@@ -60,24 +60,24 @@ class Namespace:
 
     @property
     def descriptor(self) -> int:
-        """The descriptor that keeps the namespace alive. Raises TestbedError once closed."""
+        """The descriptor that keeps the namespace alive. Raises TestbedError after close()."""
         if self._descriptor < 0:
             raise TestbedError(f"namespace {self.name} is closed: use it inside its `with` block")
         return self._descriptor
 
     @property
     def path(self) -> str:
-        """A path that `nsenter --net=PATH` takes, from any shell, while this process lives."""
+        """A path for `nsenter --net=PATH`, valid while this process lives."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
     @property
     def inode(self) -> int:
-        """The number that the kernel shows for it, as in `net:[4026532008]`."""
+        """The number of the namespace, as in `net:[4026532008]`."""
         return os.fstat(self.descriptor).st_ino
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Move the calling thread inside for the block; sockets made there stay inside."""
+        """Move the calling thread into the namespace for the block. Sockets created there stay inside."""
         outside = _open_own_namespace()
         try:
             enter_network(self.descriptor)
@@ -89,10 +89,9 @@ class Namespace:
             os.close(outside)
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start a process inside; `options` are those of subprocess.Popen.
+        """Start a process inside. `options` are those of subprocess.Popen.
 
-        It is killed when this process ends, however it ends. Raises TestbedError when there is no such
-        program.
+        It is killed when this process ends, for whatever reason. Raises TestbedError if the program does not exist.
         """
         if shutil.which(argv[0]) is None:
             raise TestbedError(f"cannot start {argv[0]} in namespace {self.name}: no such program on PATH")
@@ -103,9 +102,9 @@ class Namespace:
             return subprocess.Popen(argv, **options)
 
     def run(self, argv: Sequence[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command inside to its end, `timeout` in seconds, and return what it printed.
+        """Run a command inside, at most `timeout` seconds, and return its output and exit status.
 
-        Its exit status is the caller's to look at. Raises subprocess.TimeoutExpired.
+        Raises subprocess.TimeoutExpired.
         """
         process = self.popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -125,7 +124,7 @@ class Namespace:
             raise TestbedError(f"cannot set {key} to {value} in namespace {self.name}: {error}") from error
 
     def close(self) -> None:
-        """Let go of the namespace; harmless when done already."""
+        """Close the descriptor; may be called twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -141,7 +140,7 @@ class Namespace:
 
 
 def _new_network_namespace() -> int:
-    """Return a descriptor of a new network namespace; the caller's thread stays where it is."""
+    """Return a descriptor of a new network namespace. The calling thread stays in its own."""
     made: list[int | OSError] = []
 
     def make() -> None:
@@ -156,7 +155,7 @@ def _new_network_namespace() -> int:
     thread.join()
     result = made[0]
     if isinstance(result, OSError):
-        raise TestbedError(f"cannot make a network namespace ({result}): run as root, or with CAP_SYS_ADMIN")
+        raise TestbedError(f"cannot create a network namespace ({result}): run as root, or with CAP_SYS_ADMIN")
     return result
 
 

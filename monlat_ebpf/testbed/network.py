@@ -1,4 +1,4 @@
-"""Whole networks of namespaces: N nodes on a bridge, or two on one wire."""
+"""Networks of namespaces: nodes, each with an address of both families."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_NODES = 254  # what 10.77.0.0/24 has room for
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A virtual node: a namespace with `eth0` in 10.77.0.0/24 and fd77::/64."""
+    """A virtual node: a namespace whose `eth0` has addresses in 10.77.0.0/24 and fd77::/64."""
 
     name: str
     namespace: Namespace
@@ -28,9 +28,9 @@ class Node:
 
 
 class Network:
-    """Nodes that see each other; a context manager that takes all of it down again.
+    """Connected nodes. A context manager that removes all of them at its end.
 
-    node1 has 10.77.0.1 and fd77::1, and so on; `network["node2"]` and iteration give the nodes.
+    node1 has 10.77.0.1 and fd77::1, and so on. `network["node2"]` and iteration return nodes.
     """
 
     def __init__(self, nodes: int, mtu: int) -> None:
@@ -42,7 +42,7 @@ class Network:
         self.nodes: tuple[Node, ...] = ()
 
     def _build(self) -> None:
-        """Make the nodes and connect them."""
+        """Create the nodes and connect them."""
         raise NotImplementedError
 
     def _make_nodes(self) -> None:
@@ -80,21 +80,21 @@ class Network:
         with self._stack:
             self._build()
             self._wait_until_usable()
-            self._stack = self._stack.pop_all()  # built: only __exit__ takes it down from here
+            self._stack = self._stack.pop_all()  # built: from here on only close() removes it
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of every namespace; harmless when done already. Processes inside are their starter's to end."""
+        """Close every namespace; may be called twice. Whoever started processes inside must end them."""
         self._stack.close()
 
 
 class Cluster(Network):
-    """N nodes, each with a port of one bridge, in a namespace of its own (`switch`).
+    """N nodes on one bridge, which is in a separate namespace, `switch`.
 
-    The bridge's port of node1 is `port1`, and so on.
+    node1 is connected to the bridge's `port1`, and so on.
     """
 
     def __init__(self, nodes: int = 3, mtu: int = 1500) -> None:
@@ -116,18 +116,3 @@ class Cluster(Network):
                 self._configure(node)
             for number in range(1, len(self) + 1):
                 links.wait_until_usable(f"port{number}")
-
-
-class Pair(Network):
-    """Two nodes, node1 and node2, on one veth wire."""
-
-    def __init__(self, mtu: int = 1500) -> None:
-        super().__init__(nodes=2, mtu=mtu)
-
-    def _build(self) -> None:
-        self._make_nodes()
-        first, second = self.nodes
-        with Links(first.namespace) as links:
-            links.add_veth(first.device, second.namespace, second.device, self._mtu)
-        for node in self.nodes:
-            self._configure(node)

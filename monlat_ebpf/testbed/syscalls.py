@@ -1,4 +1,4 @@
-"""unshare and setns, which Python has only from 3.12 on."""
+"""unshare and setns for network namespaces. Python has them since 3.12 only."""
 
 from __future__ import annotations
 

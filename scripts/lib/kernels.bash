@@ -1,7 +1,7 @@
-# Debian's kernels of several releases. Sourced by scripts/test-kernels, which gives die, quietly and $cache.
+# Fetch Debian's kernels of several releases. Sourced by scripts/test-kernels, which gives die, quietly and $cache.
 # shellcheck shell=bash
 
-# Kernel to the suites that have it; of several, the one with the newest version.
+# For each kernel, the suites that have it. Of several suites, the newest version wins.
 declare -A suites=(
 	[5.10]=bullseye
 	[6.1]=bookworm
@@ -10,7 +10,7 @@ declare -A suites=(
 )
 archive_keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Unpack a kernel into $cache/kernels/NAME unless it is there: its image as `vmlinuz`, its modules under
+# Unpack a kernel into $cache/kernels/NAME unless it exists: its image as `vmlinuz`, its modules under
 # lib/modules, and its release in the file `release`.
 fetch_kernel() { # NAME
 	local name=$1 tree="$cache/kernels/$1" work="$cache/kernels/.fetching" packages release
@@ -23,12 +23,12 @@ fetch_kernel() { # NAME
 	rm -rf "$work"
 	mkdir -p "$work/debs" "$work/tree"
 	(cd "$work/debs" && quietly private_apt apt-get download "${packages[@]}") ||
-		die "the packages of kernel $name cannot be fetched; apt's own words are above."
+		die "the packages of kernel $name cannot be fetched; apt's messages are above."
 	local package
 	for package in "$work"/debs/*.deb; do
 		dpkg-deb --fsys-tarfile "$package" | tar -C "$work/tree" -x --exclude='./usr/share'
 	done
-	if [[ -d $work/tree/usr/lib/modules ]]; then # newer ones have all under /usr
+	if [[ -d $work/tree/usr/lib/modules ]]; then # newer ones have everything under /usr
 		mkdir -p "$work/tree/lib"
 		mv "$work/tree/usr/lib/modules" "$work/tree/lib/"
 	fi
@@ -42,7 +42,7 @@ fetch_kernel() { # NAME
 	rm -rf "$work"
 }
 
-# Run a command of apt on lists of our own: this machine's lists, caches and packages stay as they are.
+# Run a command of apt on separate lists: it does not change this machine's lists, caches and packages.
 private_apt() { # COMMAND...
 	local program=$1 own="$cache/apt"
 	shift
@@ -62,11 +62,11 @@ know_packages() { # NAME
 	for suite in ${suites[$1]}; do
 		echo "deb [signed-by=$archive_keys] $mirror $suite main"
 	done >"$cache/apt/sources.list"
-	quietly private_apt apt-get update || die "the lists of ${suites[$1]} cannot be fetched; apt's own words are above."
+	quietly private_apt apt-get update || die "the lists of ${suites[$1]} cannot be fetched; apt's messages are above."
 }
 
-# Print the packages that the newest linux-image-amd64 of the known suites stands for: image, and where they are
-# apart, modules and the rest.
+# Print the packages that the newest linux-image-amd64 of the known suites depends on: the image and, where they are
+# separate packages, the modules and the base.
 packages_of_kernel() {
 	local wanted=("linux-image-amd64=$(newest_version linux-image-amd64)") found
 	found=$(dependencies "${wanted[@]}" | grep -E '^linux-image-[0-9]')
@@ -77,7 +77,7 @@ newest_version() { # PACKAGE
 	private_apt apt-cache madison "$1" | awk '{ print $3 }' | sort --version-sort | tail -n 1
 }
 
-# Print what a package depends on, as NAME=VERSION where a version is asked for.
+# Print a package's dependencies, as NAME=VERSION where a version is required.
 dependencies() { # PACKAGE[=VERSION]
 	private_apt apt-cache show "$1" | sed -n 's/^Depends: //p' | head -n 1 | tr ',|' '\n\n' |
 		sed -E 's/^ *([^ ]+)( \(= ([^)]+)\))?.*$/\1=\3/; s/=$//'

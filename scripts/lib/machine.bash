@@ -1,18 +1,18 @@
 # Virtual machines in emulation. Sourced by scripts/test-kernels, which gives die, quietly, $root, $cache and $work.
 # shellcheck shell=bash
 
-# What runs inside is a Debian of this machine's release on a read-only disk with this checkout's Python packages; the
-# checkout itself comes with the initial RAM disk. No file system is shared: one over 9p takes ten times as long.
+# A machine runs a Debian of this machine's release from a read-only disk, with the Python packages of this checkout's
+# .venv. The initial RAM disk holds the checkout. No file system is shared: over 9p, tests take ten times as long.
 guest_packages=(iproute2 iputils-ping libbpf1 linux-libc-dev python3-bpfcc util-linux)
-# Of the checkout's Python packages these stay behind: large, and of no use there.
+# Python packages of .venv that the disk leaves out: they are large, and no test in a machine uses them.
 left_out=(__pycache__ '*.pth' monlat_ebpf '*mypyc*' 'mypy*' 'ruff*' 'kubernetes*' 'pip*' 'setuptools*' pkg_resources
-	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*')
+	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*' 'grimp*' 'import*linter*' 'hatchling*' 'tomlkit*' 'trove_classifiers*')
 
-# Modules of the disk, and of what the tests build; dependencies come along.
+# Kernel modules for the disk and for the networks of the tests; make_initrd adds those that they depend on.
 disk_modules=(virtio_pci virtio_blk ext4 overlay)
 test_modules=(veth bridge 8021q bonding tun virtio_net sch_netem sch_prio sch_tbf cls_u32)
 
-# Make the disk of all machines, unless it is there: $disk.
+# Make the disk that all machines share, $disk, unless it exists.
 make_disk() {
 	local release tree="$work/tree" packages="$root/.venv/lib/python3*/site-packages" reach="$work/apt.conf"
 	# shellcheck disable=SC1091
@@ -23,15 +23,15 @@ make_disk() {
 	apt-config dump | grep -E '^Acquire::((https?|ftp)::(Proxy|Timeout|Verify)|Check-|Retries)' >"$reach" || true
 	quietly mmdebstrap --variant=minbase --aptopt="$reach" --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-		--include="$(IFS=, && echo "${guest_packages[*]}")" "$release" "$tree" || die "mmdebstrap failed; its own words are above."
+		--include="$(IFS=, && echo "${guest_packages[*]}")" "$release" "$tree" || die "mmdebstrap failed; its messages are above."
 	copy_python_packages "$packages" "$tree"
 	rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
-	quietly mke2fs -q -t ext2 -d "$tree" "$work/disk" 1G || die "mke2fs failed; its own words are above."
+	quietly mke2fs -q -t ext2 -d "$tree" "$work/disk" 1G || die "mke2fs failed; its messages are above."
 	rm -rf "$tree" "$cache"/*.ext2
 	mv "$work/disk" "$disk"
 }
 
-# The same versions as the other tests run with.
+# Copy the versions that the other tests run with.
 copy_python_packages() { # PATTERN TREE
 	local from to
 	from=$(compgen -G "$1") && to=$(compgen -G "$2/usr/lib/python3/dist-packages")
@@ -66,12 +66,12 @@ unpacked_module() { # FILE
 	esac
 }
 
-# Run a machine to its end. What the command said is then in REPORT, the kernel's messages in REPORT.console, QEMU's in
-# REPORT.qemu, its process in REPORT.pid. A signal ends the waiting at once.
+# Run a machine until it ends. REPORT then holds the command's output, REPORT.console the kernel's messages,
+# REPORT.qemu QEMU's and REPORT.pid its process. A signal ends the wait at once.
 run_machine() { # KERNEL INITRD REPORT SECONDS [QEMU OPTION...]
 	local kernel="$cache/kernels/$1/vmlinuz" initrd=$2 report=$3 seconds=$4
 	shift 4
-	# Ahead of what else is busy here: compiling takes 20 s of an emulated processor, and the loader gives up after 60 s.
+	# A higher priority than other work: compiling takes 20 s of an emulated processor; the loader gives up after 60 s.
 	timeout --kill-after=5 "$seconds" nice -n -10 qemu-system-x86_64 \
 		-machine q35 -accel tcg,thread=multi,tb-size=512 -smp 2 -m 2048 \
 		-nodefaults -no-user-config -no-reboot -display none -pidfile "$report.pid" -kernel "$kernel" -initrd "$initrd" \

@@ -3,13 +3,13 @@
 
 run_packages=(
 	ca-certificates # pip's trust
-	iproute2        # ip and tc, to look at what a demo built
+	iproute2        # ip and tc, to inspect a demo's network
 	libbpf1         # offsets of kernel structs from BTF
 	python3-bpfcc   # BCC; brings LLVM, most of the download
 	python3-venv
 	util-linux # nsenter
 )
-# Other tools' figures are what the tests compare with.
+# The tests compare with the results of other tools.
 dev_packages=(
 	bpftool                      # what is loaded, and that it is gone
 	curl                         # scrapes
@@ -34,8 +34,8 @@ daemons=(prometheus prometheus-blackbox-exporter prometheus-smokeping-prober)
 policy=/usr/sbin/policy-rc.d
 policy_mark="# made by monlat's scripts/setup, for as long as it installs packages"
 
-# Install what is missing. Daemons among it neither start now nor at the next boot.
-install_packages() { # EXTRAS
+# Install the packages that are missing. Their daemons start neither now nor at the next boot.
+install_packages() { # runtime|dev
 	local wanted=("${run_packages[@]}") missing
 	[[ $1 != dev ]] || wanted+=("${dev_packages[@]}")
 	mapfile -t missing < <(missing_packages "${wanted[@]}")
@@ -45,9 +45,9 @@ install_packages() { # EXTRAS
 	export DEBIAN_FRONTEND=noninteractive
 	local apt=(apt-get -q -y -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0)
 	forbid_starts
-	quietly "${apt[@]}" update 9>&- || die "'apt-get update' failed; its own words are above."
-	quietly "${apt[@]}" install --no-install-recommends "${missing[@]}" 9>&- || # 9, the lock: no daemon may keep it
-		die "'apt-get install ${missing[*]}' failed; its own words are above."
+	quietly "${apt[@]}" update 9>&- || die "'apt-get update' failed; its messages are above."
+	quietly "${apt[@]}" install --no-install-recommends "${missing[@]}" 9>&- || # 9 is the lock: no daemon may keep it
+		die "'apt-get install ${missing[*]}' failed; its messages are above."
 	local daemon
 	for daemon in "${daemons[@]}"; do
 		[[ " ${missing[*]} " != *" $daemon "* ]] || disable_daemon "$daemon"
@@ -63,7 +63,7 @@ missing_packages() { # PACKAGE...
 	done
 }
 
-# invoke-rc.d asks this file before it starts anything. One that is not ours stays as it is.
+# invoke-rc.d runs this file before it starts a daemon. Leave a file that is not ours.
 forbid_starts() {
 	trap allow_starts EXIT
 	[[ -e $policy ]] && return
@@ -71,7 +71,7 @@ forbid_starts() {
 	chmod 755 "$policy"
 }
 
-# Also removes what a killed run left.
+# Also remove the file that a killed run left.
 allow_starts() {
 	if grep -qsxF "$policy_mark" "$policy"; then rm -f "$policy"; fi
 	trap - EXIT

@@ -1,9 +1,10 @@
-"""Containers as a node would run them: what the kubelet and containerd make of a pod template, handed to runc.
+"""Run containers as a node does: translate a pod template as the kubelet and containerd do, and give it to runc.
 
-It imitates containerd 1.7 in what matters to the agent: user, capabilities (bounding, permitted and effective sets, no
-ambient ones: podman would give those to a user that is not root, Kubernetes does not), no_new_privs, the read-only
-root, seccomp profiles of type Localhost, emptyDir volumes, the service account's mount, environment, the memory limit.
-The node is a network namespace. What it does not know in a template it refuses, so that nothing there goes untested.
+This imitates containerd 1.7 in what matters to the agent: user, capabilities, no_new_privs, the read-only root, seccomp
+profiles of type Localhost, emptyDir volumes, the service account's mount, environment and the memory limit. The
+capabilities are the bounding, permitted and effective sets. The ambient set is empty: podman would fill it for a user
+other than root, Kubernetes does not. The node is a network namespace. A template with an unknown part is an error, so
+that every part of the manifests is tested.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Self
 
 from tests.cluster.image import Image, podman
 
-TERMINATION = 10  # seconds that a container is given to end
+TERMINATION = 10  # seconds that a container has to end
 
 MASKED = ("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/scsi",
           "/sys/firmware")  # fmt: skip
@@ -29,7 +30,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 @dataclass(frozen=True)
 class NodeSide:
-    """What a container gets from its node and from the API server, beside the pod's template.
+    """What a container gets from its node and from the API server, in addition to the pod's template.
 
     `network` is the path of the node's network namespace; `service_account` a folder with token, ca.crt and
     namespace; `seccomp` the folder that a Localhost profile's name is relative to.
@@ -133,7 +134,7 @@ def _bytes(quantity: str) -> int:
 
 
 class Container:
-    """A container that runs until the block ends."""
+    """Run a container until the block ends."""
 
     def __init__(self, image: Image, pod: Mapping[str, Any], node: NodeSide, folder: Path) -> None:
         self.node = node
@@ -144,7 +145,7 @@ class Container:
 
     def __enter__(self) -> Self:
         self._bundle.mkdir()
-        podman("create", "--name", self._id, self._image.name)  # a writable layer of its own, as each container has
+        podman("create", "--name", self._id, self._image.name)  # its own writable layer, as each container has
         try:
             root = podman("mount", self._id)
             spec = oci_spec(self._pod, self._image.configuration, self.node, root)
@@ -164,12 +165,12 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """The container's first process. Raises FileNotFoundError before there is one."""
+        """The ID of the container's first process. Raises FileNotFoundError before it starts."""
         return int((self._bundle / "pid").read_text())
 
     @property
     def log(self) -> str:
-        """All that the container said so far, and runc with it."""
+        """The output of the container and of runc so far."""
         return (self._bundle / "log").read_text()
 
     def status(self) -> dict[str, str]:
@@ -186,7 +187,7 @@ class Container:
         return self._process.wait(seconds)
 
     def stop(self) -> int:
-        """End it as the kubelet does: SIGTERM, then SIGKILL. Return its exit status."""
+        """End the container as the kubelet does: SIGTERM, then SIGKILL. Return its exit status."""
         if self._process.poll() is None:
             subprocess.run(["runc", "kill", self._id, "TERM"], capture_output=True)
             try:

@@ -1,8 +1,8 @@
-"""An API server that kubectl can apply to: it tells which kinds there are, and stores what is sent.
+"""An API server for `kubectl apply`: it lists the kinds of objects and stores objects.
 
-It imitates of kube-apiserver 1.3x what client-side `kubectl apply --validate=false` meets: discovery (/api, /apis and
-their group lists), reading, creating and patching objects. It imitates no schema, no admission, no defaults, no
-merging: a patch only counts, it changes nothing.
+It imitates kube-apiserver 1.3x as far as client-side `kubectl apply --validate=false` needs it: discovery (/api, /apis
+and their group lists), reading, creating and patching objects. It has no schema, admission, defaults or merging:
+a patch is recorded but changes nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ KINDS: dict[str, list[tuple[str, str, bool]]] = {
     "scheduling.k8s.io/v1": [("priorityclasses", "PriorityClass", False)],
     "monitoring.coreos.com/v1": [("podmonitors", "PodMonitor", True), ("prometheusrules", "PrometheusRule", True)],
 }
-"""By apiVersion: name in the path, kind, whether it lies in a namespace."""
+"""By apiVersion: name in the path, kind, whether it is namespaced."""
 
 
 class FakeApplyServer:
-    """The server, as a context manager. `stored` has the objects by the path under which they would be read."""
+    """The server, a context manager. `stored` has the objects by their path."""
 
     def __init__(self) -> None:
         self.stored: dict[str, Json] = {}
@@ -68,7 +68,7 @@ class FakeApplyServer:
                 self.wfile.write(text)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))

@@ -1,4 +1,4 @@
-"""Kubernetes discovery under test: what it published, and what it counted."""
+"""Runs Kubernetes discovery in a test, and records what it publishes and counts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ QUICK = Timing(
     healthy_seconds=0.3,
     settle_seconds=0.05,
 )
-"""The same patience as in a cluster, in tenths and hundredths of it, so that no test waits a minute."""
+"""The timing of a real agent, 10 to 1,000 times shorter, so that no test waits a minute."""
 
 CALM = replace(QUICK, quiet_seconds=20)
-"""For tests in which nothing should end a watch."""
+"""For tests in which no timeout may end a watch."""
 
 
 class Following:
-    """A discovery that follows the server of `kubeconfig`, as the node `me`; use it as a context manager."""
+    """A discovery on the node `me`, following the server in `kubeconfig`. A context manager."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Following:
     ) -> None:
         self.registry = CollectorRegistry()
         self.lists: list[tuple[Peer, ...]] = []
-        self._changed = threading.Condition()  # an RLock: `peers` is asked for within
+        self._changed = threading.Condition()  # has an RLock, because `peers` is used while it is held
         self._discovery = KubernetesDiscovery(
             config or KubernetesConfig(kubeconfig=str(kubeconfig)),
             node_name="me",
@@ -54,14 +54,14 @@ class Following:
         )
 
     def __enter__(self) -> Self:
-        self._discovery.start(self._take)
+        self._discovery.start(self._record)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> float:
-        """Stop the discovery, and return how many seconds that took."""
+        """Stop the discovery, and return how many seconds it took."""
         started = time.monotonic()
         self._discovery.stop()
         return time.monotonic() - started
@@ -72,40 +72,42 @@ class Following:
 
     @property
     def peers(self) -> dict[str, str]:
-        """The last list: each name with its addresses, separated by blanks."""
+        """The last list: each name with its addresses, separated by spaces."""
         with self._changed:
-            return _told(self.lists[-1]) if self.lists else {}
+            return _names_and_addresses(self.lists[-1]) if self.lists else {}
 
     def wait_for(self, peers: dict[str, str], seconds: float = 20) -> float:
-        """Return when `peers` were published, with the seconds that took. Raises TimeoutError."""
+        """Wait until `peers` are published, and return how many seconds it took. Raises TimeoutError."""
         started = time.monotonic()
         with self._changed:
-            if not self._changed.wait_for(lambda: bool(self.lists) and _told(self.lists[-1]) == peers, seconds):
+            if not self._changed.wait_for(
+                lambda: bool(self.lists) and _names_and_addresses(self.lists[-1]) == peers, seconds
+            ):
                 raise TimeoutError(f"the last of {len(self.lists)} lists is {self.peers}")
         return time.monotonic() - started
 
     def value(self, name: str, **labels: str) -> float:
-        """Return a series of monlat_discovery_*."""
+        """Return the value of a series monlat_discovery_NAME."""
         value = self.registry.get_sample_value(f"monlat_discovery_{name}", labels)
         assert value is not None, name
         return value
 
     def errors(self) -> dict[str, int]:
-        """Return how many errors were counted, by reason; none for a reason that did not occur."""
+        """Return the number of errors by reason, without reasons that did not occur."""
         samples = [sample for metric in self.registry.collect() for sample in metric.samples]
         counts = {s.labels["reason"]: int(s.value) for s in samples if s.name == "monlat_discovery_errors_total"}
         return {reason: count for reason, count in counts.items() if count}
 
-    def _take(self, peers: Sequence[Peer]) -> None:
+    def _record(self, peers: Sequence[Peer]) -> None:
         with self._changed:
             self.lists.append(tuple(peers))
             self._changed.notify_all()
 
 
-def _told(peers: Sequence[Peer]) -> dict[str, str]:
+def _names_and_addresses(peers: Sequence[Peer]) -> dict[str, str]:
     return {peer.name: " ".join(str(address) for address in peer.addresses) for peer in peers}
 
 
 def threads_of_discovery() -> list[str]:
-    """Return the names of discovery's threads that live."""
+    """Return the names of the running threads of discovery."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("monlat-")]

@@ -1,4 +1,4 @@
-"""Builds the Dockerfile with podman, on a base image made here from Debian's packages: no image registry is asked."""
+"""Build the Dockerfile with podman, on a base image made here from Debian's packages: no image registry is needed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ROOT: Final = Path(__file__).parent.parent.parent
 BASE: Final = "docker.io/library/debian:trixie-slim"
 NAME: Final = "localhost/monlat-test:latest"
 STAGE: Final = "localhost/monlat-test:build"
-_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"  # Debian's place
+_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"  # Debian's path
 
 
 @dataclass(frozen=True)
 class Image:
-    """A built image. `configuration` is what it says of itself: Entrypoint, Env, User, Labels."""
+    """A built image. `configuration` holds Entrypoint, Env, User and Labels."""
 
     name: str
     configuration: dict[str, Any]
@@ -30,11 +30,11 @@ class Image:
 
 
 _LIMITS: Final = ("--ulimit", "nofile=1024:20000", "--ulimit", "nproc=1024:1024")
-"""Podman's own limits are higher than what may be set in every root."""
+"""Podman's own limits are higher than what a fresh root may set."""
 
 
 def podman(*arguments: str) -> str:
-    """Run podman and return what it printed. Raises AssertionError with its words when it fails."""
+    """Run podman and return its output. Raises AssertionError with its messages when it fails."""
     command = ["podman", "--cgroup-manager=cgroupfs", *arguments]
     process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
@@ -44,13 +44,13 @@ def podman(*arguments: str) -> str:
 def build() -> Image:
     """Build the Dockerfile of this checkout.
 
-    Layers of an earlier build are used again where nothing changed, and removed where something did.
+    Reuse the layers of an earlier build where nothing changed, and remove the replaced ones.
     """
     _have_base()
     before = _ids()
     with _pip_of_this_host() as volumes:
         options = ["--layers", "--isolation=chroot", "--network=host", *_LIMITS, *volumes]
-        podman("build", *options, "--target", "build", "--tag", STAGE, str(ROOT))  # a name keeps its layers
+        podman("build", *options, "--target", "build", "--tag", STAGE, str(ROOT))  # the tag keeps its layers
         podman("build", *options, "--tag", NAME, str(ROOT))
     for replaced in before - _ids():
         podman("rmi", "--force", replaced)
@@ -65,7 +65,7 @@ def _ids() -> set[str]:
 
 
 def _have_base() -> None:
-    """Make the base image unless it is there: Debian 13's minimal tree, packed by mmdebstrap."""
+    """Make the base image unless it exists: Debian 13's minimal tree, made by mmdebstrap."""
     if subprocess.run(["podman", "image", "exists", BASE]).returncode == 0:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -77,14 +77,14 @@ def _have_base() -> None:
 
 @contextmanager
 def _pip_of_this_host() -> Iterator[list[str]]:
-    """Yield podman's arguments that let pip reach its registry from the build as it does from here."""
+    """Yield podman's arguments with which pip in the build reaches its registry as pip here does."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     settings = dict(line.partition("=")[::2] for line in listed.stdout.splitlines())
-    # ":env:.cert" and "global.cert" are both `cert`; the environment comes first and wins
+    # ":env:.cert" and "global.cert" are both `cert`; the environment is listed first and wins
     known = {key.rsplit(".", 1)[1]: value.strip("'\"") for key, value in reversed(settings.items())}
     kept: dict[str, str] = {}
     for key in ("index-url", "extra-index-url", "proxy", "trusted-host"):
-        reachable = [word for word in known.get(key, "").split() if not word.startswith("file:")]  # not in the build
+        reachable = [url for url in known.get(key, "").split() if not url.startswith("file:")]  # not in the build
         if reachable:
             kept[key] = " ".join(reachable)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,10 @@
-"""The image, built from the Dockerfile and run as the DaemonSet's manifest asks, against an API server."""
+"""Build the image from the Dockerfile and run it as the DaemonSet's manifest says, against an API server."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
+from testkit.links import Links
 from testkit.waiting import wait_until
 from tests.cluster.containers import Container
-from tests.cluster.image import Image, podman
+from tests.cluster.image import ROOT, Image, podman
 from tests.cluster.virtual_cluster import VirtualCluster
 from tests.manifest_files import MANIFESTS, Object, container_of, objects_in, pod_of
 
@@ -22,14 +24,14 @@ pytestmark = pytest.mark.timeout(900)  # the first test builds the image
 AGENTS = ("node1", "node2", "node3")
 FAMILIES = ("ipv4", "ipv6")
 CAPABILITY_BITS = {"NET_RAW": 13, "PERFMON": 38, "BPF": 39}  # linux/capability.h
-XATTR = "security.capability"  # where a file's capabilities are kept
+XATTR = "security.capability"  # the attribute that holds a file's capabilities
 
 
 @pytest.fixture
 def pod() -> Object:
-    """The pod of manifests/monlat.yaml, with the profile that the overlay localhost-seccomp names.
+    """The pod of manifests/monlat.yaml, with the seccomp profile of the overlay localhost-seccomp.
 
-    RuntimeDefault is a profile of the container runtime's, and runc has none of its own.
+    The manifest's RuntimeDefault is a profile of the container runtime, and runc has none.
     """
     pod = pod_of(objects_in((MANIFESTS / "monlat.yaml").read_text()))
     patch = pod_of(objects_in((MANIFESTS / "overlays/localhost-seccomp/daemonset.yaml").read_text()))
@@ -61,29 +63,29 @@ def seconds_until(condition: Callable[[], bool]) -> float:
 
 
 def held(container: Container, kind: str) -> set[int]:
-    """Return the bits of a set of capabilities of the container's first process, as the kernel tells them."""
+    """Return the bits of one capability set of the container's first process, from /proc."""
     bits = int(container.status()[kind], 16)
     return {bit for bit in range(64) if bits >> bit & 1}
 
 
 def ended(container: Container) -> int:
-    """Return the exit status of a container that ends by itself."""
+    """Return the exit status of a container that ends without being stopped."""
     return container.wait(seconds=60)
 
 
 def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualCluster, pod: Object) -> None:
-    """All six ordered pairs in both families at driver level; who joins, moves or goes is followed in two seconds."""
+    """All six ordered pairs, both families, at driver level; agents follow a joining, moving or leaving node in 2 s."""
     agents = [cluster.agent(name, pod) for name in AGENTS]
 
     def all_measure(*nodes: str, count: int = 1) -> Callable[[], bool]:
         pairs = {name: {(node, family) for node in nodes if node != name for family in FAMILIES} for name in AGENTS}
 
-        def do_they() -> bool:
+        def is_so() -> bool:
             seen = {name: cluster.pairs(name) for name in AGENTS}
             replies = [pair["replies"] for known in seen.values() for pair in known.values()]
             return {name: set(known) for name, known in seen.items()} == pairs and min(replies) >= count
 
-        return do_they
+        return is_so
 
     wait_until(all_measure(*AGENTS, count=5), seconds=60)
     measured = [pair for name in AGENTS for pair in cluster.pairs(name).values()]
@@ -91,7 +93,7 @@ def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualClu
     assert {pair["source"] for pair in measured} == {"tracepoint"}
     assert {pair["lost"] for pair in measured} == {0}
     assert 'latency_between_nodes{from="node1",to="node2"} ' in cluster.get("node1", "/metrics")
-    assert cluster.get("node1", "/readyz")  # raises when the answer is no 200
+    assert cluster.get("node1", "/readyz")  # raises when the status is not 200
 
     cluster.add_member("node4")
     cluster.list_members()
@@ -102,11 +104,11 @@ def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualClu
     cluster.members["node4"] = ("10.77.0.44", "fd77::4")
     cluster.list_members()
 
-    def all_know_it_moved() -> bool:
+    def all_use_the_new_address() -> bool:
         known = [cluster.pairs(name)["node4", "ipv4"] for name in AGENTS]
         return all(pair["address"] == "10.77.0.44" and pair["replies"] > 0 for pair in known)
 
-    assert seconds_until(all_know_it_moved) < 2
+    assert seconds_until(all_use_the_new_address) < 2
 
     del cluster.members["node4"]
     cluster.list_members()
@@ -117,7 +119,7 @@ def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualClu
 
 
 def test_the_running_agent_holds_only_what_sending_needs(cluster: VirtualCluster, pod: Object) -> None:
-    """Of the manifest's three capabilities one, no way back to the others, a filter of system calls; not root."""
+    """It keeps one of the three capabilities, cannot regain the others, filters system calls and is not root."""
     agent = cluster.agent("node1", pod)
     wait_until(lambda: bool(cluster.pairs("node1")))
     given = {CAPABILITY_BITS[name] for name in container_of(pod)["securityContext"]["capabilities"]["add"]}
@@ -132,8 +134,10 @@ def test_the_running_agent_holds_only_what_sending_needs(cluster: VirtualCluster
 
 
 @pytest.mark.parametrize("capability", CAPABILITY_BITS)
-def test_no_capability_can_be_spared(capability: str, cluster: VirtualCluster, pod: Object) -> None:
-    """Without any one of them the agent cannot measure at driver level, and its last words name it."""
+def test_without_any_one_capability_the_agent_fails_and_names_it(
+    capability: str, cluster: VirtualCluster, pod: Object
+) -> None:
+    """The agent needs all three to measure at driver level; its last message names the missing one."""
     container = container_of(pod)
     container["securityContext"]["capabilities"]["add"].remove(capability)
     container["args"] += ["--source", "tracepoint"]
@@ -142,8 +146,8 @@ def test_no_capability_can_be_spared(capability: str, cluster: VirtualCluster, p
     assert f"CAP_{capability}" in agent.log.splitlines()[-1]
 
 
-def test_root_without_escalation_measures_as_well(cluster: VirtualCluster, pod: Object) -> None:
-    """The way out that the manifest names for clusters whose policy demands allowPrivilegeEscalation: false."""
+def test_root_without_escalation_measures_at_driver_level(cluster: VirtualCluster, pod: Object) -> None:
+    """The manifest's alternative for clusters whose policy requires allowPrivilegeEscalation: false."""
     pod["securityContext"] |= {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0}
     container_of(pod)["securityContext"]["allowPrivilegeEscalation"] = False
     cluster.agent("node1", pod)
@@ -152,7 +156,7 @@ def test_root_without_escalation_measures_as_well(cluster: VirtualCluster, pod: 
 
 
 def test_other_commands_run_beside_the_agent(cluster: VirtualCluster, pod: Object) -> None:
-    """As `kubectl exec` would run them, under the same filter of system calls."""
+    """They run as with `kubectl exec`, under the same filter of system calls."""
     agent = cluster.agent("node1", pod)
     wait_until(lambda: bool(cluster.pairs("node1")))
     expected = {
@@ -161,32 +165,32 @@ def test_other_commands_run_beside_the_agent(cluster: VirtualCluster, pod: Objec
         "ping -c 1 10.77.0.2": "1 sent, 1 replies",
         "doctor": "driver level here",
     }
-    for command, words in expected.items():
+    for command, text in expected.items():
         done = agent.execute("monlat", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr
-        assert words in done.stdout
+        assert text in done.stdout
 
 
-def test_the_image_has_one_entry_and_says_what_it_is(image: Image) -> None:
+def test_the_image_has_one_entry_point_and_labels(image: Image) -> None:
     """`monlat`, as a user that is not root, with the labels that registries show."""
     assert image.configuration["Entrypoint"] == ["monlat"]
     assert image.configuration["User"] == "65532:65532"
-    told = {name.removeprefix("org.opencontainers.image.") for name in image.configuration["Labels"]}
-    assert told >= {"title", "description", "version", "revision", "licenses", "base.name"}
+    labels = {name.removeprefix("org.opencontainers.image.") for name in image.configuration["Labels"]}
+    assert labels >= {"title", "description", "version", "revision", "licenses", "base.name"}
 
 
-def test_nothing_in_the_image_grants_a_privilege_but_the_starter(image_files: Path) -> None:
-    """No set-user-id file, and one with capabilities: the three, permitted and not effective."""
+def test_only_the_starter_grants_privileges(image_files: Path) -> None:
+    """No file is set-user-ID; only the starter has capabilities: the three, permitted but not effective."""
     files = [path for path in image_files.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in files if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)] == []
     granting = {path: os.getxattr(path, XATTR) for path in files if XATTR in os.listxattr(path)}
     bits = sum(1 << bit for bit in CAPABILITY_BITS.values())
-    words = (0x02000000, bits & 0xFFFFFFFF, 0, bits >> 32, 0)  # VFS_CAP_REVISION_2, and no effective bit
-    assert granting == {image_files / "usr/bin/monlat": b"".join(word.to_bytes(4, "little") for word in words)}
+    fields = (0x02000000, bits & 0xFFFFFFFF, 0, bits >> 32, 0)  # VFS_CAP_REVISION_2, and no effective bit
+    assert granting == {image_files / "usr/bin/monlat": b"".join(field.to_bytes(4, "little") for field in fields)}
 
 
 def test_no_tool_is_left_in_the_image(image_files: Path) -> None:
-    """No shell, no package manager, no compiler; Python's standard library and BCC's LLVM are all there is."""
+    """No shell, no package manager, no compiler but BCC's LLVM."""
     folders = [
         image_files / name for name in ("usr/bin", "usr/sbin", "opt/monlat/bin") if (image_files / name).is_dir()
     ]
@@ -211,5 +215,32 @@ def test_no_tool_is_left_in_the_image(image_files: Path) -> None:
 
 
 def test_the_image_stays_small(image: Image) -> None:
-    """Unpacked, under 400 MB; LLVM, Clang and what they link to are 230 of them."""
+    """Unpacked, under 400 MB, 230 of which are LLVM, Clang and their libraries."""
     assert image.size < 400_000_000
+
+
+def test_bill_of_materials_lists_every_package_in_the_image(image_files: Path) -> None:
+    """Debian's packages as status.d names them, Python's as their folders do; wheels are those of the lock."""
+    bill = json.loads((image_files / "usr/share/sbom/monlat.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    found = {kind: {} for kind in ("deb", "pypi")}  # type: dict[str, dict[tuple[str, str], Object]]
+    for each in [bill["metadata"]["component"], *bill["components"]]:
+        kind = each["purl"].removeprefix("pkg:").partition("/")[0]
+        found[kind][each["name"], each["version"]] = each
+
+    installed = set()
+    for status in (image_files / "var/lib/dpkg/status.d").iterdir():
+        fields = dict(re.findall(r"^(Package|Version): (.*)$", status.read_text(), re.MULTILINE))
+        installed.add((fields["Package"], fields["Version"]))
+    assert set(found["deb"]) == installed
+    assert len(installed) > 30
+    assert all(re.fullmatch("[0-9a-f]{64}", each["hashes"][0]["content"]) for each in found["deb"].values())
+    assert {"python3", "libclang1-19"} & {name for name, _ in found["deb"]}
+
+    folders = image_files.glob("opt/monlat/lib/python3*/site-packages/*.dist-info")
+    wheels = {tuple(path.name.removesuffix(".dist-info").lower().replace("_", "-").rsplit("-", 1)) for path in folders}
+    assert {(name.lower().replace("_", "-"), version) for name, version in found["pypi"]} == wheels
+    assert [name for (name, _), each in found["pypi"].items() if not each.get("licenses")] == []
+    lock = (ROOT / "requirements/runtime.txt").read_text()
+    hashes = {name: each["hashes"][0]["content"] for (name, _), each in found["pypi"].items() if name != "monlat-ebpf"}
+    assert [name for name, digest in hashes.items() if f"--hash=sha256:{digest}" not in lock] == []

@@ -1,4 +1,4 @@
-"""Kubernetes discovery on bad days: the API server does what it should not, in each way once."""
+"""Kubernetes discovery with a failing API server: each fault once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from pathlib import Path
 import pytest
 
 from monlat_ebpf.discovery.kubernetes_config import Timing
+from testkit.api_exchange import Answer, Exchange, honest
 from testkit.api_faults import (
     BROKEN,
     GONE,
     HALF_EVENT,
     body,
-    break_off,
     close_at_once,
     drop,
     endless_pages,
     hang,
-    say_and_close,
+    send_and_close,
+    send_and_drop,
     silence,
     status,
     watch_with,
 )
-from testkit.fake_apiserver import Answer, Exchange, FakeApiServer, endpoint, endpoint_slice, honest
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.waiting import wait_until
 from tests.cluster.following import CALM, QUICK, Following
 
@@ -42,21 +43,21 @@ FAULTS = {
     "410": (status(410), "gone"),
     "301": (status(301, location="/elsewhere"), "request"),
     "list is cut JSON": (body(b'{"items": ['), "stream"),
-    "list is no list": (body(b'"hello"'), "stream"),
+    "list is not a list": (body(b'"hello"'), "stream"),
     "list has no items": (body(b"{}"), "stream"),
     "no answer": (hang, "timeout"),
     "connection drops": (drop, "connection"),
     "watch hangs": (watch_with(silence), "timeout"),
     "watch closes at once": (watch_with(close_at_once), "closed"),
-    "watch tells 410": (watch_with(say_and_close(GONE)), "gone"),
-    "watch tells 500": (watch_with(say_and_close(BROKEN)), "server"),
-    "watch ends in mid-event": (watch_with(say_and_close(HALF_EVENT)), "stream"),
-    "watch breaks in mid-event": (watch_with(break_off(HALF_EVENT)), "stream"),
-    "watch breaks": (watch_with(break_off(b"\n")), "stream"),
-    "watch talks nonsense": (watch_with(say_and_close(b"<html>\n")), "stream"),
-    "watch is refused": (watch_with(status(500)), "server"),
+    "watch sends 410": (watch_with(send_and_close(GONE)), "gone"),
+    "watch sends 500": (watch_with(send_and_close(BROKEN)), "server"),
+    "watch ends within an event": (watch_with(send_and_close(HALF_EVENT)), "stream"),
+    "watch breaks within an event": (watch_with(send_and_drop(HALF_EVENT)), "stream"),
+    "watch breaks": (watch_with(send_and_drop(b"\n")), "stream"),
+    "watch sends nonsense": (watch_with(send_and_close(b"<html>\n")), "stream"),
+    "watch fails with 500": (watch_with(status(500)), "server"),
 }
-"""What the server does, and the reason under which that is counted."""
+"""The fault of the server, and the reason under which it is counted."""
 
 
 @pytest.fixture
@@ -67,10 +68,10 @@ def server() -> Iterator[FakeApiServer]:
 
 
 @pytest.mark.parametrize(("answer", "reason"), FAULTS.values(), ids=FAULTS.keys())
-def test_peers_stay_and_are_followed_again_when_the_server_recovers(
+def test_peers_stay_during_a_fault_and_are_followed_after_it(
     server: FakeApiServer, tmp_path: Path, answer: Answer, reason: str
 ) -> None:
-    """Five failures of one kind are counted under one reason, change no peer, and are over when the fault is."""
+    """Five failures of one kind are counted under one reason and change no peer. Discovery recovers with the server."""
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.wait_for_watches(1)
@@ -90,8 +91,8 @@ def test_peers_stay_and_are_followed_again_when_the_server_recovers(
 
 
 @pytest.mark.parametrize("answer", [answer for answer, _ in FAULTS.values()][:13], ids=list(FAULTS)[:13])
-def test_an_agent_starts_while_the_server_fails(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
-    """Nothing is published until there is a list; then it is. The faults are those that meet a list."""
+def test_discovery_starts_while_the_server_fails(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
+    """Nothing is published until a list succeeds. The faults are those that affect a list."""
     server.answer = answer
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         wait_until(lambda: sum(discovery.errors().values()) >= 3)
@@ -101,8 +102,8 @@ def test_an_agent_starts_while_the_server_fails(server: FakeApiServer, tmp_path:
         discovery.wait_for({"n2": "10.0.0.2"})
 
 
-def test_a_server_that_refuses_connections(server: FakeApiServer, tmp_path: Path) -> None:
-    """The port is closed: five connections are refused, the peers stay, and the watch goes on where it was."""
+def test_watch_continues_after_refused_connections(server: FakeApiServer, tmp_path: Path) -> None:
+    """Five connections to a closed port fail, the peers stay, and then the watch continues at its version."""
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.wait_for_watches(1)
@@ -117,8 +118,8 @@ def test_a_server_that_refuses_connections(server: FakeApiServer, tmp_path: Path
     assert discovery.value("relists_total") == 0
 
 
-def test_nobody_is_asked_more_than_once_a_second(tmp_path: Path) -> None:
-    """In all bad cases at once, with the patience of a real agent: at most 3 requests and 1 a second more, in 10 s."""
+def test_no_fault_causes_more_than_one_request_a_second(tmp_path: Path) -> None:
+    """All faults at once, with the timing of a real agent, for 10 s: at most 3 requests and one more per second."""
     faults = {**{name: answer for name, (answer, _) in FAULTS.items()}, "endless pages": endless_pages}
     started = time.monotonic()
     with ExitStack() as stack:
@@ -130,15 +131,15 @@ def test_nobody_is_asked_more_than_once_a_second(tmp_path: Path) -> None:
             followers.append(stack.enter_context(Following(kubeconfig, Timing())))
         for server in servers.values():
             server.wait_for_requests(1)
-        threading.Event().wait(10)  # the stretch of time that is measured
+        threading.Event().wait(10)  # the measured period
         asked = {name: len(server.requests()) for name, server in servers.items()}
         took = time.monotonic() - started
     assert {name: count for name, count in asked.items() if count > 3 + took} == {}
     assert min(asked.values()) >= 1
 
 
-def test_a_refusing_server_is_not_stormed(tmp_path: Path) -> None:
-    """With the patience of a real agent, connections to a closed port are at most 3 and 1 a second more."""
+def test_refused_connections_are_not_retried_at_full_speed(tmp_path: Path) -> None:
+    """With the timing of a real agent: at most 3 connections to a closed port and one more per second."""
     with FakeApiServer() as server:
         kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
     started = time.monotonic()
@@ -147,8 +148,8 @@ def test_a_refusing_server_is_not_stormed(tmp_path: Path) -> None:
         assert discovery.errors()["connection"] <= 3 + time.monotonic() - started
 
 
-def test_retry_after_is_kept(server: FakeApiServer, tmp_path: Path) -> None:
-    """429 with Retry-After: 1, three times: no request comes sooner than a second after the last."""
+def test_retry_after_is_respected(server: FakeApiServer, tmp_path: Path) -> None:
+    """429 with Retry-After: 1, three times: each request comes a second or more after the one before."""
     server.answer = status(429, retry_after="1")
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         server.wait_for_requests(4)
@@ -158,8 +159,8 @@ def test_retry_after_is_kept(server: FakeApiServer, tmp_path: Path) -> None:
     assert min(later - sooner for sooner, later in pairwise(at)) >= 1
 
 
-def test_a_compacted_version_is_listed_anew(server: FakeApiServer, tmp_path: Path) -> None:
-    """What changed while the server was away is found by the list; what was deleted meanwhile is gone."""
+def test_compacted_version_causes_a_new_list(server: FakeApiServer, tmp_path: Path) -> None:
+    """The new list contains what changed while the server was down, and not what was deleted."""
     server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
@@ -176,8 +177,8 @@ def test_a_compacted_version_is_listed_anew(server: FakeApiServer, tmp_path: Pat
     assert len(server.requests(watch=False)) == 2
 
 
-def test_a_page_that_is_too_old_begins_the_list_anew(server: FakeApiServer, tmp_path: Path) -> None:
-    """410 for a `continue` token: the first page is asked for again, and the whole list is published once."""
+def test_expired_page_restarts_the_list(server: FakeApiServer, tmp_path: Path) -> None:
+    """410 for a `continue` token: the list starts again at the first page, and is published once."""
     for number in range(3, 8):
         server.put(endpoint_slice(f"slice-{number}", endpoint(f"n{number}", f"10.0.0.{number}")))
 
@@ -193,8 +194,8 @@ def test_a_page_that_is_too_old_begins_the_list_anew(server: FakeApiServer, tmp_
     assert len(discovery.lists) == 1
 
 
-def test_events_out_of_order_and_twice_do_no_harm(server: FakeApiServer, tmp_path: Path) -> None:
-    """An old version of a slice and its deletion long ago are told again, 7 times each: the newest counts."""
+def test_repeated_and_old_events_are_ignored(server: FakeApiServer, tmp_path: Path) -> None:
+    """An old version of a slice and its old deletion are sent again, 7 times each. The newest version is kept."""
     event = (
         b'{"type":"%s","object":{"metadata":{"name":"one","resourceVersion":"%d"},"addressType":"IPv4",'
         b'"endpoints":[{"nodeName":"n2","addresses":["10.0.0.%d"]}]}}'
@@ -202,25 +203,25 @@ def test_events_out_of_order_and_twice_do_no_harm(server: FakeApiServer, tmp_pat
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), CALM) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.wait_for_watches(1)
-        server.say(event % (b"MODIFIED", 1100, 22))
+        server.send_line(event % (b"MODIFIED", 1100, 22))
         for _ in range(7):
-            server.say(event % (b"MODIFIED", 1100, 22))
-            server.say(event % (b"MODIFIED", 1050, 21))
-            server.say(event % (b"DELETED", 1040, 21))
-        server.say(b'{"type":"SURPRISE","object":{}}')
-        server.say(event.replace(b'"one"', b'"two"').replace(b"n2", b"n3") % (b"ADDED", 1200, 3))
+            server.send_line(event % (b"MODIFIED", 1100, 22))
+            server.send_line(event % (b"MODIFIED", 1050, 21))
+            server.send_line(event % (b"DELETED", 1040, 21))
+        server.send_line(b'{"type":"SURPRISE","object":{}}')
+        server.send_line(event.replace(b'"one"', b'"two"').replace(b"n2", b"n3") % (b"ADDED", 1200, 3))
         discovery.wait_for({"n2": "10.0.0.22", "n3": "10.0.0.3"})
-    told = [str(peer.addresses[0]) for peers in discovery.lists for peer in peers if peer.name == "n2"]
-    assert list(dict.fromkeys(told)) == ["10.0.0.2", "10.0.0.22"]
+    addresses = [str(peer.addresses[0]) for peers in discovery.lists for peer in peers if peer.name == "n2"]
+    assert list(dict.fromkeys(addresses)) == ["10.0.0.2", "10.0.0.22"]
     assert discovery.errors() == {}
 
 
-def test_a_wrong_event_object_is_counted_and_the_watch_goes_on(server: FakeApiServer, tmp_path: Path) -> None:
-    """An object without a name cannot be placed; the next event can."""
+def test_malformed_object_is_counted_and_the_watch_continues(server: FakeApiServer, tmp_path: Path) -> None:
+    """An object without a name is skipped; the next event is applied."""
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), CALM) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.wait_for_watches(1)
-        server.say(b'{"type":"ADDED","object":{"metadata":null}}')
+        server.send_line(b'{"type":"ADDED","object":{"metadata":null}}')
         server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
         discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
     assert discovery.errors() == {"malformed": 1}
@@ -229,7 +230,7 @@ def test_a_wrong_event_object_is_counted_and_the_watch_goes_on(server: FakeApiSe
 
 @pytest.mark.parametrize("answer", [hang, watch_with(silence), status(429, retry_after="60")])
 def test_stop_does_not_wait_for_the_server(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
-    """Before an answer, within a watch, and in a pause that the server asked for: under a second."""
+    """Before an answer, within a watch, and during a Retry-After: it takes less than a second."""
     server.answer = answer
     following = Following(server.kubeconfig(tmp_path / "kubeconfig"), replace(CALM, list_timeout=60))
     with following:
@@ -238,10 +239,10 @@ def test_stop_does_not_wait_for_the_server(server: FakeApiServer, tmp_path: Path
     assert not following._discovery._thread.is_alive()
 
 
-def test_trouble_is_logged_once_and_so_is_its_end(
+def test_repeated_error_is_logged_once_and_so_is_its_end(
     server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Seven failures of a kind are one warning that says what remedies it; one line more says that it is over."""
+    """Seven failures of one kind give one warning with the remedy, and one line when they are over."""
     caplog.set_level("INFO")
     server.answer = status(403)
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:

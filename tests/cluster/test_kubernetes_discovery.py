@@ -1,4 +1,4 @@
-"""Kubernetes discovery on ordinary days, with the real client, over real sockets, against the project's fake server."""
+"""Kubernetes discovery in normal operation, with the real client, over real sockets, against our fake server."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def following(server: FakeApiServer, tmp_path: Path) -> Iterator[Following]:
         yield discovery
 
 
-def test_nodes_that_come_go_and_move_are_followed_in_two_seconds(server: FakeApiServer, following: Following) -> None:
-    """One request to list, one to watch, and each change is published."""
+def test_changes_are_published_within_two_seconds(server: FakeApiServer, following: Following) -> None:
+    """A node is added, changes its address and is removed. Discovery sends one list and one watch request."""
     server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
     assert following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"}) < 2
     server.put(endpoint_slice("two", endpoint("n3", "10.0.0.33")))
@@ -42,13 +42,13 @@ def test_nodes_that_come_go_and_move_are_followed_in_two_seconds(server: FakeApi
     assert following.errors() == {}
 
 
-def test_this_nodes_zone_is_known(following: Following) -> None:
-    """It is told by the endpoint of this node's own agent."""
+def test_zone_of_this_node_is_known(following: Following) -> None:
+    """It is in the endpoint of this node's own agent."""
     assert following.own_zone == "b"
 
 
-def test_requests_ask_for_what_an_api_server_can_do_cheaply(server: FakeApiServer, following: Following) -> None:
-    """Only the Service's slices, in pages; a watch from the list's version on, with bookmarks and an end."""
+def test_requests_are_cheap_for_the_api_server(server: FakeApiServer, following: Following) -> None:
+    """Only the Service's slices, in pages; a watch from the list's version, with bookmarks and a time limit."""
     listing, watch = (request.query for request in server.requests())
     assert listing == {"labelSelector": "kubernetes.io/service-name=monlat-agents", "limit": "50"}
     assert 290 <= int(watch.pop("timeoutSeconds")) <= 319
@@ -61,15 +61,15 @@ def test_requests_ask_for_what_an_api_server_can_do_cheaply(server: FakeApiServe
     assert server.requests()[0].headers["User-Agent"].startswith("monlat-ebpf/")
 
 
-def test_other_services_do_not_count(server: FakeApiServer, tmp_path: Path) -> None:
+def test_slices_of_other_services_are_ignored(server: FakeApiServer, tmp_path: Path) -> None:
     """The server filters by the label of the Service."""
     server.put(endpoint_slice("web", endpoint("n9", "10.0.0.9"), service="web"))
     with Following(server.kubeconfig(tmp_path / "kubeconfig")) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
 
 
-def test_a_list_of_several_pages_is_published_once(server: FakeApiServer, tmp_path: Path) -> None:
-    """13 slices in pages of 3 are five requests and one list."""
+def test_list_of_several_pages_is_published_once(server: FakeApiServer, tmp_path: Path) -> None:
+    """13 slices in pages of 3 need five requests and give one list."""
     for number in range(3, 15):
         server.put(endpoint_slice(f"slice-{number}", endpoint(f"n{number}", f"10.0.0.{number}")))
     timing = replace(CALM, page_size=3)
@@ -80,8 +80,8 @@ def test_a_list_of_several_pages_is_published_once(server: FakeApiServer, tmp_pa
     assert len(discovery.lists) == 1
 
 
-def test_a_watch_goes_on_where_the_last_bookmark_was(server: FakeApiServer, tmp_path: Path) -> None:
-    """The server ends the watch after a second; the next begins at the bookmark's version, without a list."""
+def test_watch_continues_at_the_last_bookmark(server: FakeApiServer, tmp_path: Path) -> None:
+    """The server ends the watch after a second. The next one begins at the bookmark's version, without a new list."""
     timing = replace(CALM, watch_seconds=1)
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
         server.wait_for_watches(1)
@@ -96,14 +96,14 @@ def test_a_watch_goes_on_where_the_last_bookmark_was(server: FakeApiServer, tmp_
 
 
 def test_both_families_of_a_node_are_one_peer(server: FakeApiServer, following: Following) -> None:
-    """An IPv6-only node is a peer as well."""
+    """A node with only IPv6 is a peer too."""
     six = [endpoint("n2", "fd00::2"), endpoint("n6", "fd00::6")]
     server.put(endpoint_slice("six", *six, kind="IPv6"))
     following.wait_for({"n2": "10.0.0.2 fd00::2", "n6": "fd00::6"})
 
 
-def test_a_node_replaced_under_the_same_name_has_the_new_address(server: FakeApiServer, following: Following) -> None:
-    """While the old node's endpoint lingers, not serving, the new one's counts; after that, too."""
+def test_node_replaced_under_the_same_name_gets_the_new_address(server: FakeApiServer, following: Following) -> None:
+    """Both while the old endpoint still exists, not serving, and after it is gone."""
     old, new = endpoint("n2", "10.0.0.2", serving=False), endpoint("n2", "10.0.0.22")
     server.put(endpoint_slice("one", old, new))
     following.wait_for({"n2": "10.0.0.22"})
@@ -112,8 +112,8 @@ def test_a_node_replaced_under_the_same_name_has_the_new_address(server: FakeApi
     following.wait_for({"n2": "10.0.0.22", "n3": "10.0.0.3"})
 
 
-def test_a_terminating_node_goes_when_it_no_longer_serves(server: FakeApiServer, following: Following) -> None:
-    """Terminating and serving stays, terminating and not serving goes."""
+def test_terminating_node_stays_while_it_serves(server: FakeApiServer, following: Following) -> None:
+    """A node that terminates and does not serve is removed."""
     server.put(
         endpoint_slice(
             "one",
@@ -125,23 +125,23 @@ def test_a_terminating_node_goes_when_it_no_longer_serves(server: FakeApiServer,
     following.wait_for({"n3": "10.0.0.3", "n4": "10.0.0.4"})
 
 
-def test_a_slice_with_no_endpoints_has_no_peers(server: FakeApiServer, following: Following) -> None:
-    """The list becomes empty, and is published empty."""
+def test_empty_slice_gives_an_empty_list(server: FakeApiServer, following: Following) -> None:
+    """The empty list is published."""
     server.put(endpoint_slice("one"))
     following.wait_for({})
     assert following.lists[-1] == ()
 
 
-def test_a_node_that_moves_between_slices_never_seems_gone(server: FakeApiServer, following: Following) -> None:
-    """The slice that loses it is told first; what settled is published, and that is nothing new."""
+def test_node_that_moves_between_slices_is_never_removed(server: FakeApiServer, following: Following) -> None:
+    """The event for the slice that loses it comes first. Debounced, both events together change nothing."""
     server.put(endpoint_slice("one"), endpoint_slice("two", endpoint("n2", "10.0.0.2")))
     server.put(endpoint_slice("three", endpoint("n3", "10.0.0.3")))
     following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
     assert all("n2" in {peer.name for peer in peers} for peers in following.lists)
 
 
-def test_a_thousand_nodes_arrive_and_leave_in_a_few_lists(server: FakeApiServer, tmp_path: Path) -> None:
-    """1009 nodes in 1009 events, then gone in as many: at most one list in each settling time, none lost."""
+def test_a_thousand_changes_are_published_in_a_few_lists(server: FakeApiServer, tmp_path: Path) -> None:
+    """1,009 nodes in 1,009 events come and go: at most one list per debounce time, and none is lost."""
     timing = replace(CALM, settle_seconds=0.2)
     many = {f"x{number:04}": f"10.1.{number // 250}.{number % 250 + 1}" for number in range(1009)}
     slices = [endpoint_slice(f"slice-{node}", endpoint(node, address)) for node, address in many.items()]
@@ -158,18 +158,18 @@ def test_a_thousand_nodes_arrive_and_leave_in_a_few_lists(server: FakeApiServer,
     assert len(server.requests()) == 2
 
 
-def test_the_age_of_the_last_event_begins_anew_with_each(server: FakeApiServer, following: Following) -> None:
-    """A bookmark is an event, too."""
+def test_every_event_restarts_the_age_of_the_last_event(server: FakeApiServer, following: Following) -> None:
+    """A bookmark is an event too."""
     wait_until(lambda: following.value("last_event_age_seconds") > 0.3)
     server.bookmark()
     wait_until(lambda: following.value("last_event_age_seconds") < 0.3)
     assert following.value("up") == 1
 
 
-def test_a_list_over_max_peers_is_refused_whole(
+def test_list_over_max_peers_is_rejected_as_a_whole(
     server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Three nodes where two are allowed keep the last list; the error is told once and says how to fix it."""
+    """Three nodes where two are allowed: the last list stays. The error is logged once, with the remedy."""
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), max_peers=2) as discovery:
         discovery.wait_for({"n2": "10.0.0.2"})
         server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n4", "10.0.0.4")))
@@ -183,18 +183,18 @@ def test_a_list_over_max_peers_is_refused_whole(
     assert "agents on 3 other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: 2" in caplog.text
 
 
-def test_what_cannot_be_read_costs_no_other_node(
+def test_malformed_endpoints_do_not_affect_other_nodes(
     server: FakeApiServer, following: Following, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two wrong entries are counted, the first is told, and the third node is a peer."""
+    """Two wrong entries are counted, the first is logged, and the third node is a peer."""
     server.put(endpoint_slice("two", endpoint("n3", "here"), endpoint("", "10.0.0.4"), endpoint("n5", "10.0.0.5")))
     following.wait_for({"n2": "10.0.0.2", "n5": "10.0.0.5"})
     assert following.errors() == {"malformed": 2}
     assert caplog.text.count("two: endpoints[0]: 'here' is not an address") == 1
 
 
-def test_a_reader_that_fails_is_offered_the_next_list(server: FakeApiServer, tmp_path: Path) -> None:
-    """An exception in publish does not end discovery."""
+def test_exception_in_publish_does_not_end_discovery(server: FakeApiServer, tmp_path: Path) -> None:
+    """The next list is published again."""
     offered = threading.Semaphore(0)
 
     def publish(peers: object) -> None:
@@ -212,7 +212,7 @@ def test_a_reader_that_fails_is_offered_the_next_list(server: FakeApiServer, tmp
 
 
 def test_stop_ends_threads_and_connections_within_a_second(server: FakeApiServer, tmp_path: Path) -> None:
-    """In the middle of a watch, 23 times: nothing is left, and nothing more is published."""
+    """23 times during a watch: no thread and no connection is left, and nothing more is published."""
     kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
     for _ in range(23):
         with Following(kubeconfig) as discovery:
@@ -227,5 +227,5 @@ def test_stop_ends_threads_and_connections_within_a_second(server: FakeApiServer
 
 
 def test_stop_before_start_does_nothing(tmp_path: Path) -> None:
-    """An agent that fails before discovery began stops all its parts alike."""
+    """An agent that fails early stops all its parts, also those not started."""
     assert Following(tmp_path / "none").stop() < 1

@@ -1,7 +1,7 @@
-"""Kubernetes discovery against kmock, an API server in memory that is not ours.
+"""Kubernetes discovery against kmock, an API server in memory that others wrote.
 
-kmock imitates list, watch, create, patch and delete for any resource. It knows no selectors, pages, bookmarks,
-time-outs or 410, and its objects have no resourceVersion: those are fake_apiserver's part.
+kmock imitates list, watch, create, patch and delete for any resource. It has no selectors, pages, bookmarks, timeouts,
+410 or resourceVersions; testkit/fake_apiserver.py imitates those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SLICES = "/apis/discovery.k8s.io/v1/namespaces/monlat/endpointslices"
 
 
 class Kmock:
-    """kmock in a thread of its own, since discovery blocks; use it as a context manager."""
+    """kmock in its own thread, because discovery blocks. A context manager."""
 
     def __enter__(self) -> Kmock:
         self._ready = threading.Event()
@@ -39,7 +39,7 @@ class Kmock:
         self._thread.join()
 
     def send(self, method: str, path: str, body: Any = None) -> None:
-        """Change an object as any other client of the API would."""
+        """Change an object as another client of the API does."""
         data = None if body is None else json.dumps(body).encode()
         kind = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
         request = urllib.request.Request(self.url + path, data, kind, method=method)  # noqa: S310  # http, on loopback
@@ -62,10 +62,10 @@ def server() -> Iterator[Kmock]:
         yield running
 
 
-def test_nodes_that_come_go_and_move_are_followed(server: Kmock, tmp_path: Path) -> None:
-    """The ordinary way, through a server whose versions say nothing: order of arrival decides."""
+def test_changes_are_followed_without_resource_versions(server: Kmock, tmp_path: Path) -> None:
+    """Without versions the order of arrival decides."""
     server.send("POST", SLICES, endpoint_slice("one", endpoint("me", "10.0.0.1"), endpoint("n2", "10.0.0.2")))
-    elsewhere = FakeApiServer()  # never started: it only writes the kubeconfig
+    elsewhere = FakeApiServer()  # not started: it only writes the kubeconfig
     elsewhere.host, elsewhere.port = "127.0.0.1", int(server.url.rpartition(":")[2])
     with Following(elsewhere.kubeconfig(tmp_path / "kubeconfig"), replace(CALM, healthy_seconds=0)) as following:
         following.wait_for({"n2": "10.0.0.2"})

@@ -1,4 +1,4 @@
-"""The manifests through other people's tools: kubectl, Kubernetes' own schemas, Prometheus' checker."""
+"""The manifests, checked with kubectl, Kubernetes' schemas and promtool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from tests.manifest_files import MANIFESTS, OVERLAYS, ROOT, Object, agent_of, ob
 
 VERSIONS = kubernetes_validate.utils.all_versions()
 FOLDERS = ("base", *(f"overlays/{name}" for name in OVERLAYS))
-OPERATOR_KINDS = {"PodMonitor", "PrometheusRule"}  # definitions of the operator's; Kubernetes has no schema for them
+OPERATOR_KINDS = {
+    "PodMonitor",
+    "PrometheusRule",
+}  # custom resources of the operator, for which Kubernetes has no schema
 
 Render = Callable[[str], list[Object]]
 
@@ -35,15 +38,15 @@ def render(kubectl: str) -> Render:
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_the_oldest_and_newest_schemas_accept_every_overlay(folder: str, version: str, render: Render) -> None:
-    """Strictly: a misspelt field is an error."""
+def test_oldest_and_newest_schema_accept_every_overlay(folder: str, version: str, render: Render) -> None:
+    """Strict validation: a misspelt field is an error."""
     checked = [entry for entry in render(folder) if entry["kind"] not in OPERATOR_KINDS]
     assert len(checked) == 7
     for entry in checked:
         kubernetes_validate.validate(entry, version, strict=True)
 
 
-def test_a_misspelt_field_would_be_found(render: Render) -> None:
+def test_validation_finds_a_misspelt_field(render: Render) -> None:
     """The check above can fail."""
     daemonset = of_kind(render("base"), "DaemonSet")
     daemonset["spec"]["template"]["spec"]["hostNetwrok"] = True
@@ -52,7 +55,7 @@ def test_a_misspelt_field_would_be_found(render: Render) -> None:
 
 
 def test_generated_files_are_current(kubectl: str, tmp_path: Path) -> None:
-    """scripts/render-manifests, run on a copy, changes nothing: else run it, and commit."""
+    """scripts/render-manifests changes nothing in a copy. If this fails, run the script and commit."""
     shutil.copytree(MANIFESTS, tmp_path / "manifests")
     (tmp_path / "scripts").mkdir()
     script = shutil.copy(ROOT / "scripts" / "render-manifests", tmp_path / "scripts")
@@ -63,10 +66,8 @@ def test_generated_files_are_current(kubectl: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_kubectl_applies_every_overlay_and_then_finds_nothing_to_change(
-    folder: str, kubectl: str, render: Render, tmp_path: Path
-) -> None:
-    """The API server then holds what was rendered; a dry run stores nothing, a second apply sends nothing."""
+def test_second_apply_of_an_overlay_changes_nothing(folder: str, kubectl: str, render: Render, tmp_path: Path) -> None:
+    """The API server then stores the rendered objects. A dry run stores nothing, a second apply sends nothing."""
     objects = render(folder)
     with FakeApplyServer() as server:
         apply = (kubectl, f"--server={server.url}", f"--cache-dir={tmp_path}", "apply", "--validate=false")
@@ -86,7 +87,7 @@ def test_kubectl_applies_every_overlay_and_then_finds_nothing_to_change(
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_no_overlay_asks_for_more_rights_of_the_api(folder: str, render: Render) -> None:
+def test_no_overlay_needs_more_api_permissions(folder: str, render: Render) -> None:
     """Each has the base's one Role, in its own namespace, and mounts nothing of the host."""
     objects = render(folder)
     assert of_kind(objects, "Role")["rules"] == of_kind(render("base"), "Role")["rules"]
@@ -97,8 +98,8 @@ def test_no_overlay_asks_for_more_rights_of_the_api(folder: str, render: Render)
     assert [sorted(volume) for volume in pod_of(objects)["volumes"]] == [["emptyDir", "name"]]
 
 
-def test_privileged_is_root_without_a_seccomp_profile(render: Render) -> None:
-    """And differs from the base in the agent's security settings alone."""
+def test_overlay_privileged_is_root_without_a_seccomp_profile(render: Render) -> None:
+    """Only the agent's security settings differ from the base."""
     objects, base = render("overlays/privileged"), render("base")
     assert agent_of(objects)["securityContext"]["privileged"] is True
     assert pod_of(objects)["securityContext"] == {
@@ -113,8 +114,8 @@ def test_privileged_is_root_without_a_seccomp_profile(render: Render) -> None:
     assert objects == base
 
 
-def test_localhost_seccomp_names_the_profile_of_this_project(render: Render) -> None:
-    """Its file is the one under manifests/seccomp; nothing else differs from the base."""
+def test_overlay_localhost_seccomp_names_our_profile(render: Render) -> None:
+    """The file is in manifests/seccomp. Nothing else differs from the base."""
     objects, base = render("overlays/localhost-seccomp"), render("base")
     profile = pod_of(objects)["securityContext"].pop("seccompProfile")
     pod_of(base)["securityContext"].pop("seccompProfile")
@@ -123,8 +124,8 @@ def test_localhost_seccomp_names_the_profile_of_this_project(render: Render) -> 
     assert objects == base
 
 
-def test_pod_network_stands_beside_the_base(render: Render) -> None:
-    """No object of one has the name of the other's, no selector of one matches the other's pods."""
+def test_overlay_pod_network_can_be_deployed_beside_the_base(render: Render) -> None:
+    """No object has the same name, and no selector matches the other's pods."""
     objects, base = render("overlays/pod-network"), render("base")
 
     def names(side: list[Object]) -> set[tuple[str, str, str]]:
@@ -138,8 +139,8 @@ def test_pod_network_stands_beside_the_base(render: Render) -> None:
     assert not of_kind(objects, "Service")["spec"]["selector"].items() <= labels.items()
 
 
-def test_the_operators_monitor_finds_the_agents_of_both_networks(render: Render) -> None:
-    """By labels and port that the pods have; annotations that would scrape them twice are gone."""
+def test_pod_monitor_finds_the_agents_of_both_networks(render: Render) -> None:
+    """It uses labels and a port that the pods have. Annotations that would cause a second scrape are removed."""
     objects = render("overlays/prometheus-operator")
     monitor = of_kind(objects, "PodMonitor")["spec"]
     both = {"base": "monlat", "overlays/pod-network": "monlat-pod-network"}
@@ -152,21 +153,21 @@ def test_the_operators_monitor_finds_the_agents_of_both_networks(render: Render)
     assert "annotations" not in of_kind(objects, "DaemonSet")["spec"]["template"]["metadata"]
 
 
-def test_the_operators_rules_are_the_plain_ones(render: Render) -> None:
-    """PrometheusRule carries the groups of manifests/prometheus/rules.yml."""
+def test_rules_of_the_operator_equal_the_plain_rules(render: Render) -> None:
+    """PrometheusRule contains the groups of manifests/prometheus/rules.yml."""
     rule = of_kind(render("overlays/prometheus-operator"), "PrometheusRule")
     assert rule["spec"] == yaml.safe_load((MANIFESTS / "prometheus" / "rules.yml").read_text())
 
 
 def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
-    """Each alert is shown a series that raises it and one that does not: manifests/prometheus/rules-test.yml."""
+    """rules-test.yml has a series that raises each alert, and one that does not."""
     folder = MANIFESTS / "prometheus"
     assert "SUCCESS: 10 rules found" in output_of("promtool", "check", "rules", folder / "rules.yml")
     output_of("promtool", "test", "rules", folder / "rules-test.yml")
 
 
 def test_every_alert_has_a_test() -> None:
-    """No alert is named in the rules that its tests do not expect somewhere to fire."""
+    """For each alert, some test expects it to fire."""
     groups = yaml.safe_load((MANIFESTS / "prometheus" / "rules.yml").read_text())["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     cases = yaml.safe_load((MANIFESTS / "prometheus" / "rules-test.yml").read_text())["tests"]
@@ -175,7 +176,7 @@ def test_every_alert_has_a_test() -> None:
 
 
 def test_prometheus_accepts_the_scrape_configuration(tmp_path: Path) -> None:
-    """All but the discovery itself, which Debian's Prometheus is built without: a fixed target takes its place."""
+    """Debian's Prometheus is built without Kubernetes discovery, so a fixed target replaces it."""
     config = yaml.safe_load((MANIFESTS / "prometheus" / "scrape.yml").read_text())
     (job,) = config["scrape_configs"]
     assert job.pop("kubernetes_sd_configs") == [

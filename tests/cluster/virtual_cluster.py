@@ -1,4 +1,4 @@
-"""A cluster of containers on this machine: nodes are namespaces on a bridge, with an API server beside them."""
+"""A cluster of containers on this machine: nodes are namespaces on a bridge, and an API server is on the bridge too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Cluster
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
+from testkit.links import Links
 from tests.cluster.containers import Container, NodeSide
 from tests.cluster.image import Image
 from tests.manifest_files import MANIFESTS, Object
@@ -22,10 +22,10 @@ _NEW_CA: Final = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime2
 
 
 class VirtualCluster:
-    """Nodes node1, node2, … of which some run agents, and the API server that lists them.
+    """Nodes node1, node2, … and the API server that lists them. Some nodes run agents.
 
-    `members` are the nodes that the server lists, with their addresses; `list_members` tells of a change. A node
-    without an agent is measured all the same: its kernel answers.
+    `members` are the nodes that the server lists, with their addresses. Call `list_members` after changing it. A node
+    without an agent is measured too, because its kernel answers.
     """
 
     def __init__(self, nodes: int, image: Image, folder: Path) -> None:
@@ -59,44 +59,44 @@ class VirtualCluster:
         self._stack.close()
 
     def _service_account(self) -> Path:
-        """Write what the kubelet mounts into a pod: token, namespace, and the CA, here the server's own certificate."""
+        """Write the files that the kubelet mounts into a pod: token, namespace, and the server's certificate as CA."""
         account = self._folder / "serviceaccount"
         account.mkdir()
         (account / "namespace").write_text("monlat")
         (account / "token").write_text("token")
         for file in account.iterdir():
-            file.chmod(0o644)  # the kubelet lets a user that is not root read it
+            file.chmod(0o644)  # readable without root, as the kubelet makes it
         names = ["-addext", f"subjectAltName=IP:{API_ADDRESS}"]
         files = ["-keyout", str(self._folder / "key"), "-out", str(account / "ca.crt")]
         subprocess.run([*_NEW_CA.split(), *names, *files], check=True, capture_output=True)
         return account
 
     def add_member(self, name: str) -> None:
-        """Have the server list a node, by its own addresses."""
+        """Add a node and its addresses to the members."""
         node = self.network[name]
         self.members[name] = (node.ipv4, node.ipv6)
 
     def list_members(self) -> None:
-        """Tell the agents: a slice of each family, as a dual-stack Service has."""
+        """Send the members to the agents: a slice per family, as a dual-stack Service has."""
         for family, kind in enumerate(("IPv4", "IPv6")):
             endpoints = [endpoint(name, addresses[family]) for name, addresses in self.members.items()]
             self.api.put(endpoint_slice(f"monlat-agents-{kind.lower()}", *endpoints, kind=kind))
 
     def agent(self, name: str, pod: Object) -> Container:
-        """Start the pod's container on a node; it ends with the cluster."""
+        """Start the pod's container on a node. It ends with the cluster."""
         side = replace(self._node, name=name, network=self.network[name].namespace.path)
         container = Container(self._image, pod, side, self._folder)
         return self._stack.enter_context(container)
 
     def get(self, name: str, path: str) -> str:
-        """Return a page of the agent on a node, asked from there. Raises OSError when none answers."""
+        """Return a page of the agent on a node, requested on that node. Raises OSError without an answer."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with self.network[name].namespace.entered(), opener.open(f"http://127.0.0.1:10045{path}", timeout=5) as answer:
             body: bytes = answer.read()
             return body.decode()
 
     def pairs(self, name: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return what the agent on a node knows of its peers, by peer and family; empty while it does not answer."""
+        """Return the agent's pairs on a node, by peer and family; empty while it does not answer."""
         try:
             state = json.loads(self.get(name, "/api/v1/peers"))
         except OSError:

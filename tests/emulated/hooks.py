@@ -9,7 +9,6 @@ from pathlib import Path
 
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.sources.tracepoint.loader import Loaded
-from monlat_ebpf.sources.tracepoint.program import HOOKS
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from tests.kernel.kernel_objects import LIBBPF, details
 
@@ -35,10 +34,10 @@ def napi_alone(size: TableSize) -> TracepointSource:
     return source
 
 
-def _links(source: TracepointSource) -> dict[str, int]:
+def _links(source: TracepointSource) -> Mapping[str, int]:
     loaded = source._loaded
     assert isinstance(loaded, Loaded)
-    return dict(zip(HOOKS, loaded.hooks, strict=True))
+    return loaded.hooks
 
 
 def _runs(program: int) -> int:

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from monlat_ebpf.model import Peer
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.links import Links
 
 
 @dataclass(frozen=True, slots=True)

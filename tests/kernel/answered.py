@@ -97,7 +97,7 @@ class Bed:
         whole, at = packets.packed(address), {4: 16, 6: 24}[self.version]
         return [each for each in self.wire if each[at : at + len(whole)] == whole]
 
-    def refused(self) -> dict[str, int]:
+    def rejected(self) -> dict[str, int]:
         return {reason: count for reason, count in self.sessions.rejected_feedback().items() if count}
 
     def network_rtts(self) -> list[int]:

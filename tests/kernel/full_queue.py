@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
 
 BITS_PER_SECOND = 10_000_000
 BURST_BYTES = 3_000

@@ -1,4 +1,4 @@
-"""Runs bpf/histogram.h in the kernel: a process of its own, for LLVM must not live in pytest's.
+"""Runs bpf/histogram.h in the kernel. It is a process of its own, to keep LLVM out of the process of pytest.
 
 Standard input: times as 64-bit little-endian numbers. Standard output: the bucket of each, one byte.
 """
@@ -54,7 +54,7 @@ def main() -> None:
         argument.value = value
         status = run(function.fd, reference)
         if status:
-            sys.exit(f"the kernel does not run it: {os.strerror(-status)}")
+            sys.exit(f"the kernel cannot run the function: {os.strerror(-status)}")
         buckets.append(options.retval)
     sys.stdout.buffer.write(buckets)
 

@@ -14,14 +14,14 @@ LIBBPF = ctypes.CDLL("libbpf.so.1")
 
 
 class Objects(NamedTuple):
-    """Numbers of what one loaded program consists of."""
+    """The numbers of the maps, programs and links of one loaded program."""
 
     maps: tuple[int, ...]
     programs: tuple[int, ...]
     links: tuple[int, ...]
 
     def alive(self) -> list[str]:
-        """Return which of them the kernel still has."""
+        """Return those that the kernel still has."""
         numbers = [("map", number) for number in self.maps]
         numbers += [("prog", number) for number in self.programs]
         numbers += [("link", number) for number in self.links]
@@ -40,9 +40,9 @@ def details(descriptor: int) -> dict[str, str]:
 
 def objects_of(loaded: Loaded) -> Objects:
     """Return the numbers behind the descriptors of `loaded`."""
-    hooks = [details(descriptor) for descriptor in loaded.hooks]
+    hooks = [details(descriptor) for descriptor in loaded.hooks.values()]
     return Objects(
-        tuple(int(details(descriptor)["map_id"]) for descriptor in loaded.maps),
+        tuple(int(details(descriptor)["map_id"]) for descriptor in loaded.maps.values()),
         tuple(int(hook["prog_id"]) for hook in hooks),
         tuple(int(hook["link_id"]) for hook in hooks),
     )
@@ -51,7 +51,7 @@ def objects_of(loaded: Loaded) -> Objects:
 def _exists(kind: str, number: int) -> bool:
     descriptor = getattr(LIBBPF, f"bpf_{kind}_get_fd_by_id")(ctypes.c_uint32(number))
     if descriptor < 0:
-        assert descriptor == -2, os.strerror(-descriptor)  # ENOENT is the only answer that says it is gone
+        assert descriptor == -2, os.strerror(-descriptor)  # only ENOENT means that it is gone
         return False
     os.close(descriptor)
     return True

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from monlat_ebpf.model import Peer
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.links import Links
 
 RULES = """
 table inet loss {{

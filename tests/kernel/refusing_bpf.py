@@ -1,4 +1,4 @@
-"""Runs a command under a seccomp filter that answers EPERM to bpf(2), as podman's default profile does.
+"""Runs a command under a seccomp filter that makes bpf(2) fail with EPERM, like podman's default profile.
 
 python -m tests.kernel.refusing_bpf COMMAND...
 """
@@ -33,7 +33,7 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_, 0, 0) == 0, os.strerror(ctypes.get_errno())
-    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # no shell is the point
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # the command must run without a shell
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 from tests.kernel.leftovers import objects_of_process
 

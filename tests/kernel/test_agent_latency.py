@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from monlat_ebpf.exposition.api import PairDocument
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.network import Cluster, Node
+from testkit.links import Links
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
 LATENCY = "latency_between_nodes"

@@ -13,7 +13,7 @@ import pytest
 from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Family
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
 from tests.kernel.leftovers import maps_of_size, objects_of_process, processes_with

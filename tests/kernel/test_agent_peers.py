@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.network import DEVICE, Pair
+from monlat_ebpf.testbed.network import DEVICE
+from testkit.links import Links
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
 STEADY = entry("steady", "10.77.0.2", "fd77::2", zone="a")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 
 

@@ -1,4 +1,4 @@
-"""Offsets of kernel structs, against bpftool's reading of the same types."""
+"""Offsets in kernel structs, compared with what bpftool prints of the same types."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.btf import VMLINUX, KernelTypes
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
@@ -18,7 +19,7 @@ MEMBER = re.compile(r"\t'(.+?)' type_id=(\d+) bits_offset=(\d+)")
 
 @pytest.fixture(scope="module")
 def dumped() -> dict[str, list[tuple[str, str, int]]]:
-    """Struct and union by number, and by name where it has one, to members: name, number of type, offset in bits."""
+    """Members (name, number of type, offset in bits) of each struct and union, by number, and by name if it has one."""
     dump = subprocess.run(["bpftool", "btf", "dump", "file", str(VMLINUX)], capture_output=True, text=True, check=True)
     types: dict[str, list[tuple[str, str, int]]] = {}
     members: list[tuple[str, str, int]] = []
@@ -34,7 +35,7 @@ def dumped() -> dict[str, list[tuple[str, str, int]]]:
 
 
 def flattened(types: dict[str, list[tuple[str, str, int]]], name: str, base: int = 0) -> dict[str, int]:
-    """Return the byte offset of each member of a struct, those of its unnamed parts among them."""
+    """Return the byte offset of each member of a struct, including those of unnamed parts."""
     offsets: dict[str, int] = {}
     for member, kind, bits in types.get(name, []):
         if member == "(anon)":
@@ -46,16 +47,16 @@ def flattened(types: dict[str, list[tuple[str, str, int]]], name: str, base: int
 
 @pytest.mark.parametrize("struct", ["sk_buff", "net_device", "net", "ns_common"])
 def test_offsets_are_those_of_bpftool(struct: str, dumped: dict[str, list[tuple[str, str, int]]]) -> None:
-    """Every member of every struct that the program looks into, bit-fields and unnamed unions included."""
+    """Every member of every struct that the program reads, including bit-fields and unnamed unions."""
     expected = flattened(dumped, struct)
     types = KernelTypes()
     assert len(expected) >= 3
     assert {member: types.offset(struct, member) for member in expected} == expected
 
 
-def test_one_read_covers_what_decides(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
-    """The window of sk_buff is whole words, and every field that is looked at lies within it, at its own place."""
-    values = defines(KernelTypes(), 32)
+def test_window_covers_the_fields_that_are_read(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
+    """The window of sk_buff has whole words, and every field that is read lies within it, at its own offset."""
+    values = defines(KernelTypes(), TableSize(2))
     offsets = flattened(dumped, "sk_buff")
     assert values["SKB_WINDOW"] % 8 == values["SKB_WINDOW_BYTES"] % 8 == 0
     for member, size in {
@@ -68,14 +69,14 @@ def test_one_read_covers_what_decides(dumped: dict[str, list[tuple[str, str, int
 
 
 @pytest.mark.parametrize(("struct", "member"), [("sk_buff", "no_such_member"), ("no_such_struct", "len")])
-def test_a_kernel_without_it(struct: str, member: str) -> None:
-    """What this kernel does not have is named."""
+def test_missing_struct_or_member_is_named(struct: str, member: str) -> None:
+    """The error names the struct and the member that this kernel does not have."""
     with pytest.raises(SourceError, match=f"struct {struct} has no {member}"):
         KernelTypes().offset(struct, member)
 
 
-def test_a_kernel_without_btf() -> None:
-    """Where /sys/kernel/btf is empty, the error names the kernel option and the other source."""
+def test_missing_btf_names_the_kernel_option() -> None:
+    """If /sys/kernel/btf is empty, the error names the kernel option and the other source."""
     hidden = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {VMLINUX.parent} && exec "$@"', "sh")
     with pytest.raises(SourceError, match="CONFIG_DEBUG_INFO_BTF=y, or --source socket"):
-        load(32, child=(*hidden, *CHILD))
+        load(TableSize(2), child=(*hidden, *CHILD))

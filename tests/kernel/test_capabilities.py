@@ -1,4 +1,4 @@
-"""Giving up capabilities, in a process of its own."""
+"""Dropping capabilities, in a separate process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ except PermissionError:
 """
 
 
-def test_kept_capability_works_and_all_others_are_gone() -> None:
-    """With NET_RAW kept, a raw socket opens, a hostname cannot be set, and threads and programs hold no more."""
+def test_only_the_kept_capability_remains() -> None:
+    """NET_RAW is kept: a raw socket opens, sethostname is refused, and new threads and programs have no more."""
     run = subprocess.run([sys.executable, "-c", DROPPING], capture_output=True, text=True, timeout=60, check=True)
     lines = run.stdout.splitlines()
     assert lines[:2] == ["CAP_NET_RAW", "CAP_NET_RAW"]

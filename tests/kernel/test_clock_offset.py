@@ -7,8 +7,8 @@ import pytest
 from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.model import PairSnapshot, Result
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
 from testkit.emulated_peer import EmulatedPeer
+from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from testkit.waiting import wait_until

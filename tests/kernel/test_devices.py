@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from monlat_ebpf.model import Peer, Result
-from monlat_ebpf.testbed.links import Links, why_no_link_kind
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.links import Links, why_no_link_kind
 from tests.kernel.measuring import Measurement
 
 PROBES = 53

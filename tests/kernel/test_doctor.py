@@ -1,4 +1,4 @@
-"""`monlat doctor` for real: on machines that lack something, made of namespaces, capabilities and a filter."""
+"""`monlat doctor` end to end, on machines with defects made of namespaces, capabilities and a seccomp filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ECHO = "net.ipv4.icmp_echo_ignore_all"
 
 
 def doctor(namespace: Namespace, before: Sequence[str] = ()) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Return the exit status, and the checks by name; `before` is a command that runs the doctor."""
+    """Return the exit status and the checks by name. `before` is a command that the doctor is started with."""
     done = namespace.run([*before, *DOCTOR, "--json"])
     assert done.stderr == ""
     document = json.loads(done.stdout)
@@ -28,22 +28,22 @@ def doctor(namespace: Namespace, before: Sequence[str] = ()) -> tuple[int, dict[
     return done.returncode, {check["name"]: check for check in document["checks"]}
 
 
-def amiss(checks: dict[str, dict[str, Any]]) -> dict[str, str]:
+def not_ok(checks: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {name: check["status"] for name, check in checks.items() if check["status"] != "ok"}
 
 
-def test_nothing_is_amiss_here() -> None:
-    """This machine, in a namespace of its own: all well, and both sources measured both families."""
+def test_every_check_is_ok_on_this_machine() -> None:
+    """In a new namespace, both sources measure both families."""
     with Namespace("fit") as namespace:
         status, checks = doctor(namespace)
-    assert (status, amiss(checks)) == (0, {})
+    assert (status, not_ok(checks)) == (0, {})
     for source in ("tracepoint source", "socket source"):
         assert "127.0.0.1 in " in checks[source]["found"]
         assert "::1 in " in checks[source]["found"]
 
 
-def test_in_a_pipe_it_is_plain_text() -> None:
-    """A line a check, no colours, the diagnosis last."""
+def test_output_to_a_pipe_is_plain_text() -> None:
+    """One line per check, no colours, the conclusion last."""
     with Namespace("fit") as namespace:
         done = namespace.run(DOCTOR)
     assert (done.returncode, done.stderr) == (0, "")
@@ -62,8 +62,8 @@ def test_in_a_pipe_it_is_plain_text() -> None:
         ("-all,+bpf,+perfmon", ["CAP_NET_RAW"]),
     ],
 )
-def test_a_missing_capability_is_named(kept: str, missing: list[str]) -> None:
-    """Exit status 1; the tracepoint source fails for want of it, and says so as well."""
+def test_missing_capability_is_named(kept: str, missing: list[str]) -> None:
+    """The exit status is 1. The tracepoint source fails because of it, and names it too."""
     with Namespace("weak") as namespace:
         status, checks = doctor(namespace, ("setpriv", "--bounding-set", kept))
     assert status == 1
@@ -72,27 +72,27 @@ def test_a_missing_capability_is_named(kept: str, missing: list[str]) -> None:
     assert all(name in checks["tracepoint source"]["found"] for name in missing)
 
 
-def test_the_agents_three_capabilities_suffice() -> None:
-    """BPF, PERFMON and NET_RAW, as the DaemonSet has them: it measures at driver level, and nothing is amiss."""
+def test_three_capabilities_are_enough() -> None:
+    """BPF, PERFMON and NET_RAW, as the DaemonSet has them, allow measuring at driver level."""
     with Namespace("pod") as namespace:
         status, checks = doctor(namespace, ("setpriv", "--bounding-set", "-all,+net_raw,+bpf,+perfmon"))
-    assert (status, amiss(checks)) == (0, {})
+    assert (status, not_ok(checks)) == (0, {})
     assert checks["capabilities"]["found"] == "CAP_BPF, CAP_PERFMON, CAP_NET_RAW"
 
 
-def test_seccomp_is_told_apart_from_a_missing_capability() -> None:
-    """All capabilities, but a filter answers EPERM to bpf: the profile is what the doctor and the loader name."""
+def test_seccomp_is_distinguished_from_a_missing_capability() -> None:
+    """With all capabilities, a filter answers EPERM to bpf. Both checks name the seccomp profile."""
     with Namespace("container") as namespace:
         status, checks = doctor(namespace, (sys.executable, refusing_bpf.__file__))
     assert status == 1
-    assert amiss(checks) == {"bpf call": "fail", "tracepoint source": "fail"}
+    assert not_ok(checks) == {"bpf call": "fail", "tracepoint source": "fail"}
     assert "seccomp" in checks["bpf call"]["found"]
     assert "seccompProfile" in checks["bpf call"]["remedy"]
     assert "seccomp" in checks["tracepoint source"]["found"]
 
 
-def test_a_user_namespace_is_told_apart_too() -> None:
-    """Root in a user namespace of its own has every capability, and none that counts for bpf."""
+def test_user_namespace_is_distinguished_from_a_missing_capability() -> None:
+    """Root in a new user namespace has every capability, but none that counts for bpf."""
     with Namespace("rootless") as namespace:
         status, checks = doctor(namespace, ("unshare", "--user", "--net", "--map-root-user"))
     assert status == 1
@@ -101,29 +101,29 @@ def test_a_user_namespace_is_told_apart_too() -> None:
     assert "user namespace" in checks["tracepoint source"]["found"]
 
 
-def test_a_node_that_answers_no_echo_is_warned_of() -> None:
-    """IPv4 echo is ignored: this node measures, and the peers cannot measure it; exit status 0."""
+def test_node_that_ignores_ipv4_echo_gets_a_warning() -> None:
+    """It can measure, but its peers cannot measure it. The exit status is 0."""
     with Namespace("mute") as namespace:
         namespace.sysctl(ECHO, 1)
         status, checks = doctor(namespace)
-    assert (status, amiss(checks)) == (0, {"echo": "warn"})
+    assert (status, not_ok(checks)) == (0, {"echo": "warn"})
     assert f"{ECHO}=1" in checks["echo"]["found"]
     assert f"sysctl -w {ECHO}=0" in checks["echo"]["remedy"]
     assert "127.0.0.1 lost_network, ::1 in " in checks["tracepoint source"]["found"]
 
 
-def test_a_node_that_answers_nothing_can_still_measure_others() -> None:
-    """Echo of both families is ignored: the hooks saw the requests go, so the sources are warned of and no more."""
+def test_node_that_ignores_all_echo_can_still_measure_others() -> None:
+    """The hooks see the requests leave, so the sources get warnings only."""
     with Namespace("mute") as namespace:
         namespace.sysctl(ECHO, 1)
         namespace.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
         status, checks = doctor(namespace)
     assert status == 0
-    assert amiss(checks) == {"echo": "warn", "tracepoint source": "warn", "socket source": "warn"}
+    assert not_ok(checks) == {"echo": "warn", "tracepoint source": "warn", "socket source": "warn"}
 
 
-def test_a_firewall_that_drops_echo_is_named() -> None:
-    """nft drops what comes in of ICMP echo: the chain of the rule, and that this host does not answer itself."""
+def test_firewall_rule_that_drops_echo_is_named() -> None:
+    """nft drops incoming ICMP echo. The chain is named, and this host does not answer itself."""
     with Namespace("walled") as namespace:
         for command in (
             "add table inet guard",
@@ -134,23 +134,23 @@ def test_a_firewall_that_drops_echo_is_named() -> None:
             assert namespace.run(["nft", command]).returncode == 0
         status, checks = doctor(namespace)
     assert status == 0
-    assert amiss(checks) == {"firewall": "warn", "tracepoint source": "warn", "socket source": "warn"}
+    assert not_ok(checks) == {"firewall": "warn", "tracepoint source": "warn", "socket source": "warn"}
     assert checks["firewall"]["found"].count("nft: a rule of chain inet guard in (handle ") == 2
 
 
-def test_a_port_that_something_else_has_is_warned_of() -> None:
-    """A listener that is no agent has 10045, on IPv4 alone."""
+def test_port_used_by_another_program_gets_a_warning() -> None:
+    """A listener that is not an agent uses 10045, on IPv4 only."""
     with Namespace("busy") as namespace:
         with namespace.entered():
             listener = socket.create_server(("0.0.0.0", 10045))
         with listener:
             status, checks = doctor(namespace)
-    assert (status, amiss(checks)) == (0, {"port": "warn"})
+    assert (status, not_ok(checks)) == (0, {"port": "warn"})
 
 
-def test_an_agent_at_the_port_is_as_it_should_be(tmp_path: Path) -> None:
-    """Beside a running agent the doctor sees that it is one."""
+def test_port_used_by_an_agent_is_ok(tmp_path: Path) -> None:
+    """A running agent answers there."""
     with Namespace("node") as namespace, RunningAgent(namespace, tmp_path):
         status, checks = doctor(namespace)
-    assert (status, amiss(checks)) == (0, {})
-    assert checks["port"]["found"] == "an agent answers at TCP port 10045"
+    assert (status, not_ok(checks)) == (0, {})
+    assert checks["port"]["found"] == "TCP port 10045 is used by an agent"

@@ -12,8 +12,9 @@ from statistics import median
 import pytest
 
 from monlat_ebpf.model import Peer, Result
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.network import Node, Pair
+from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
+from testkit.pair import Pair
 from testkit.waiting import wait_until
 from tests.kernel.full_queue import write_neighbours_down
 from tests.kernel.measuring import Measurement

@@ -1,4 +1,4 @@
-"""The dwell on a node whose wire is a port of a bridge: one sample a request, up to the last device's transmit."""
+"""The dwell on a node whose wire is a port of a bridge: one sample per request, up to the last transmit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from monlat_ebpf.abi.histogram import quantile
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Peer
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
 from tests.kernel.full_queue import full_queue
 from tests.kernel.measuring import Measurement
 
@@ -19,11 +19,11 @@ NEAR, FAR = ("10.78.0.1", "fd78::1"), ("10.78.0.2", "fd78::2")
 LENGTHS = ("24", "64")
 
 
-def test_answer_through_a_bridge_makes_one_dwell_up_to_the_wire() -> None:
-    """47 requests of each family: 47 dwells each. The port's queue, behind the bridge's transmit, is part of it.
+def test_dwell_through_a_bridge_ends_at_the_wire() -> None:
+    """47 requests of each family make 47 dwells each, which include the queue of the port.
 
-    The requests come by the port and by the bridge, the answers leave by both: the first receive and the last transmit
-    count, so the median dwell is over 30 ms, and would be some 30 us up to the bridge.
+    Requests and replies pass the hooks of both port and bridge. The first receive and the last transmit count, so the
+    median dwell is over 30 ms; until the transmit of the bridge it would be about 30 us.
     """
     with Namespace("near") as near, Namespace("far") as far, Links(near) as near_links, Links(far) as far_links:
         near_links.add_veth("wire0", far, "wire0")
@@ -39,8 +39,8 @@ def test_answer_through_a_bridge_makes_one_dwell_up_to_the_wire() -> None:
         with far.entered():
             responder = TracepointSource(TableSize(2))
         try:
-            neighbours = {mapped(ip_address(address)): target for target, address in enumerate(NEAR)}
-            assert responder.sessions.set_peer_index(neighbours) == 0
+            peers = {mapped(ip_address(address)): target for target, address in enumerate(NEAR)}
+            assert responder.sessions.set_peer_index(peers) == 0
             peer = Peer("far", tuple(ip_address(address) for address in FAR))
             queue = full_queue(Node("far", far, *FAR, device="wire0"), Node("near", near, *NEAR, device="wire0"))
             with queue:

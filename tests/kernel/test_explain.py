@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node
+from testkit.links import Links
 from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
 from tests.kernel.full_queue import full_queue

@@ -1,4 +1,4 @@
-"""The histogram function of the kernel program, run in the kernel, beside the one in Python."""
+"""The histogram function of the kernel program, run in the kernel, compared with the one in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monlat_ebpf.abi.histogram import EDGES_NS, bucket_of
 
 
 def buckets_in_c(values: list[int]) -> list[int]:
-    """Return what bpf/histogram.h makes of `values`, as the verifier lets it run and the JIT compiles it."""
+    """Return the buckets that bpf/histogram.h gives for `values`, run by the kernel as the JIT compiles it."""
     command = [sys.executable, "-m", "tests.kernel.histogram_in_c"]
     ran = subprocess.run(
         command, input=struct.pack(f"<{len(values)}Q", *values), capture_output=True, timeout=60, check=False
@@ -21,7 +21,7 @@ def buckets_in_c(values: list[int]) -> list[int]:
 
 
 def test_c_and_python_agree() -> None:
-    """On all 185 edges and both their neighbours, the ends of 64 bits, and 200,003 random times, bucket by bucket."""
+    """All 185 edges and the times 1 ns beside them, the ends of 64 bits, and 200,003 random times."""
     random = Random(20261122)
     values = [edge + step for edge in EDGES_NS for step in (-1, 0, 1)]
     values += [0, 1, 2**32 - 1, 2**32, 2**33, 2**40, 2**63 - 1, 2**63, 2**64 - 1]

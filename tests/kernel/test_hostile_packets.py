@@ -1,4 +1,4 @@
-"""Packets made by others: counted by reason, never recorded, and they disturb nothing."""
+"""Packets made by others: they are counted by reason, never recorded, and disturb no probe."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def with_flipped_last_byte(whole: bytes) -> bytes:
 
 
 def forged(version: int) -> dict[str, bytes]:
-    """One packet for each reason, that a stranger could send."""
+    """Return one packet for each reason that a stranger could cause."""
     peer, right = PEER[version], echo.payload(ARMED_SLOT, 1, NONCE)
     quoted = packets.echo_request(OURS[version], peer, 77, 1, echo.payload(ARMED_SLOT, 1, NONCE + 1))
     error = packets.icmp(
         packets.packed(STRANGER[version]), packets.packed(OURS[version]), 3 if version == 4 else 1, 1, 0, quoted
     )
-    short_error = error[: len(error) - 56 + 12]  # the quote ends within the payload, behind magic and version
+    short_error = error[: len(error) - 56 + 12]  # the quote ends in the payload, after magic and version
     short_error = short_error[:2] + b"\0\0" + short_error[4:]
     return {
         "slot_out_of_range": reply(version, peer, echo.payload(SIZE.slots, 1, NONCE)),
@@ -70,7 +70,7 @@ def fragment(version: int, payload: bytes) -> bytes:
 
 @pytest.fixture
 def armed() -> Iterator[tuple[TracepointSource, RawDevice]]:
-    """A loaded program with one probe in flight, and the wire that strangers write to."""
+    """A loaded program, and the wire that strangers write to."""
     with Namespace("agent") as namespace, RawDevice(namespace, ADDRESSES) as device:
         with namespace.entered():
             source = TracepointSource(SIZE)
@@ -90,7 +90,7 @@ def arm(source: TracepointSource, version: int) -> None:
 def test_forged_packets_are_counted_by_reason_and_not_recorded(
     armed: tuple[TracepointSource, RawDevice], version: int
 ) -> None:
-    """Of each forgery, the first 2 and then more by one: each counts under its own reason alone, none is recorded."""
+    """2 of the first forgery, 3 of the next, and so on: each counts only under its own reason, none is recorded."""
     source, device = armed
     arm(source, version)
     expected = dict.fromkeys(layout.UNMATCHED_REASONS, 0)
@@ -109,7 +109,7 @@ def test_forged_packets_are_counted_by_reason_and_not_recorded(
 def test_reply_to_a_probe_that_was_never_transmitted_has_no_rtt(
     armed: tuple[TracepointSource, RawDevice], version: int
 ) -> None:
-    """Even the right nonce from the right address makes no sample when no driver ever had the request."""
+    """Even the right nonce from the right address makes no sample if no driver ever had the request."""
     source, device = armed
     arm(source, version)
     device.inject([reply(version, PEER[version], echo.payload(ARMED_SLOT, 1, NONCE))])
@@ -119,8 +119,8 @@ def test_reply_to_a_probe_that_was_never_transmitted_has_no_rtt(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_other_peoples_echoes_are_not_counted(armed: tuple[TracepointSource, RawDevice], version: int) -> None:
-    """A ping's reply, another version of our payload, a request with our magic, and noise leave no trace."""
+def test_echoes_of_other_programs_are_not_counted(armed: tuple[TracepointSource, RawDevice], version: int) -> None:
+    """A reply to a ping, another version of our payload, a request with our magic, and noise are ignored."""
     source, device = armed
     arm(source, version)
     of_ping = reply(version, PEER[version], bytes(range(56)))
@@ -133,9 +133,9 @@ def test_other_peoples_echoes_are_not_counted(armed: tuple[TracepointSource, Raw
     assert source.table.completion(ARMED_SLOT).received_ns == 0
 
 
-def test_another_namespace_is_none_of_our_business() -> None:
-    """Forged packets that arrive next door are not even counted."""
-    with Namespace("agent") as namespace, Namespace("next door") as other, RawDevice(other, ADDRESSES) as device:
+def test_packets_of_another_namespace_are_ignored() -> None:
+    """Forged packets that arrive in another namespace are not counted."""
+    with Namespace("agent") as namespace, Namespace("other") as other, RawDevice(other, ADDRESSES) as device:
         with namespace.entered():
             source = TracepointSource(SIZE)
         try:
@@ -147,7 +147,7 @@ def test_another_namespace_is_none_of_our_business() -> None:
 
 
 def test_flood_of_forged_packets_disturbs_no_probe() -> None:
-    """While 100,003 forged packets arrive, 97 probes are answered, and every one of the flood is counted."""
+    """While 100,003 forged packets arrive, 97 probes are answered, and every forged packet is counted."""
     flood_count = 100_003
     with (
         Namespace("agent") as namespace,

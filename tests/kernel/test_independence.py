@@ -10,7 +10,7 @@ import pytest
 from bench.loads import SharedLimit, saturation
 from bench.probing_process import ProbingProcess
 from bench.report import quantile
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 
 BLOCKS = (53, 53, 53)  # idle and loaded in turn, so that other work on this machine meets both alike
 PROBES = sum(BLOCKS)

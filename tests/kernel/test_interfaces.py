@@ -1,4 +1,4 @@
-"""Interfaces that go down and routes that vanish: whose the losses are, and that all is measured again afterwards."""
+"""Links that go down and routes that vanish: where the losses are attributed, and that measuring resumes."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from collections.abc import Callable
 from pathlib import Path
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.testbed.links import Links
-from monlat_ebpf.testbed.network import DEVICE, Cluster, Network, Node, Pair
+from monlat_ebpf.testbed.network import DEVICE, Cluster, Network, Node
+from testkit.links import Links
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
 ENDED = "monlat_probe_results_total"
 ERRORS = "monlat_probe_errors_total"
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
-SETTLING = 13
-"""At 50 ms each: until the kernel has noticed what happened, and probes sent before it are past their 300 ms."""
-IN_ERROR = 23
+TRANSITION = 13
+"""Probes of 50 ms each: until the kernel has noticed the change, and older probes have passed their 300 ms."""
+DURING_FAULT = 23
 AFTERWARDS = 11
 
-Errors = Callable[[bool], None]
-"""Begins (True) and ends (False)."""
+Fault = Callable[[bool], None]
+"""Begins with True, ends with False."""
 
 
-def measured_in(trouble: Errors, network: Network, directory: Path, peer: str = NODE2) -> tuple[Scrape, Scrape]:
-    """Return scrapes between which 23 probes or more of each family ended that were sent in the trouble.
+def measured_in(fault: Fault, network: Network, directory: Path, peer: str = NODE2) -> tuple[Scrape, Scrape]:
+    """Return two scrapes during the fault, between which at least 23 probes of each family ended.
 
-    Before it every probe is answered, and after it again.
+    Check that every probe is answered before and after the fault.
     """
     with RunningAgent(network["node1"].namespace, directory, [peer]) as agent:
         assert set(agent.wait_for_replies(3).results()) == {"reply"}
-        trouble(True)
-        begun = _after_results(agent, SETTLING)
-        ended = _after_results(agent, IN_ERROR)
-        trouble(False)
-        agent.wait_for_replies(3)  # a neighbour that was given up is asked for once in a second
-        back = _after_results(agent, SETTLING)
+        fault(True)
+        begun = _after_results(agent, TRANSITION)
+        ended = _after_results(agent, DURING_FAULT)
+        fault(False)
+        agent.wait_for_replies(3)  # the kernel repeats a failed ARP or NDP request once a second
+        back = _after_results(agent, TRANSITION)
         again = agent.wait_for_replies(AFTERWARDS)
         assert set(losses(back, again)) == {"reply"}
         assert again.has("latency_between_nodes")
         assert "Traceback" not in agent.log()
-        assert agent.log().count("cannot be probed") <= 2 * len(Family)  # an errno of an address is logged once
+        assert agent.log().count("cannot be probed") <= 2 * len(Family)  # each errno is logged once per address
     return begun, ended
 
 
 def _after_results(agent: RunningAgent, more: int) -> Scrape:
-    """Return a scrape when `more` probes of each family ended since now."""
+    """Wait until `more` further probes of each family have ended, and return a scrape."""
     start = agent.scrape()
 
     def have_ended(scrape: Scrape) -> bool:
@@ -54,23 +55,23 @@ def _after_results(agent: RunningAgent, more: int) -> Scrape:
 
 
 def losses(begun: Scrape, ended: Scrape, **labels: str) -> dict[str, int]:
-    """Results between two scrapes, those left out that did not come."""
+    """Return the number of results by name between two scrapes, without zeros."""
     before = begun.results(**labels)
     grown = {result: count - before.get(result, 0) for result, count in ended.results(**labels).items()}
     return {result: count for result, count in grown.items() if count}
 
 
-def device_down(node: Node) -> Errors:
+def device_down(node: Node) -> Fault:
     def set_down(begins: bool) -> None:
         with Links(node.namespace) as links:
             links.set_up(DEVICE, not begins)
 
-    node.namespace.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)  # IPv6 addresses stay, as IPv4's do
+    node.namespace.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)  # keep IPv6 addresses, as IPv4 does
     return set_down
 
 
 def test_own_interface_down_is_a_send_error(tmp_path: Path) -> None:
-    """Each of 23 probes or more of each family is refused by the kernel, counted by errno; then all is as before."""
+    """The kernel refuses every probe, which is counted by errno; afterwards all are answered again."""
     with Pair() as pair:
         begun, ended = measured_in(device_down(pair["node1"]), pair, tmp_path)
     for family in Family:
@@ -79,8 +80,8 @@ def test_own_interface_down_is_a_send_error(tmp_path: Path) -> None:
     assert ended.one(ERRORS, kind="ENETUNREACH") - begun.one(ERRORS, kind="ENETUNREACH") == refused
 
 
-def test_vanished_route_is_a_send_error(tmp_path: Path) -> None:
-    """The route deleted: refused by the kernel, counted by errno; with the route back, all is as before."""
+def test_deleted_route_is_a_send_error(tmp_path: Path) -> None:
+    """The kernel refuses every probe, which is counted by errno; with the route back, all are answered again."""
 
     def without_route(begins: bool) -> None:
         with Links(pair["node1"].namespace) as links:
@@ -100,8 +101,8 @@ def test_vanished_route_is_a_send_error(tmp_path: Path) -> None:
     assert ended.one(ERRORS, kind="ENETUNREACH") - begun.one(ERRORS, kind="ENETUNREACH") == refused
 
 
-def test_wire_without_carrier_is_a_loss_of_this_host(tmp_path: Path) -> None:
-    """The other end of the wire down: no driver takes the probes, so none of them is blamed on the network."""
+def test_link_without_carrier_is_a_loss_of_this_host(tmp_path: Path) -> None:
+    """The other end of the wire is down. No driver takes the probes, so none is lost in the network."""
 
     def cut(begins: bool) -> None:
         set_down(begins)
@@ -117,7 +118,7 @@ def test_wire_without_carrier_is_a_loss_of_this_host(tmp_path: Path) -> None:
 
 
 def test_peers_interface_down_behind_a_switch_is_a_loss_of_the_network(tmp_path: Path) -> None:
-    """Our driver sends, nobody answers: lost_network, for that is all that this node can know."""
+    """Our driver sends and nobody answers. This node cannot know more."""
     with Cluster(3) as cluster:
         begun, ended = measured_in(device_down(cluster["node2"]), cluster, tmp_path)
     for family in Family:
@@ -125,7 +126,7 @@ def test_peers_interface_down_behind_a_switch_is_a_loss_of_the_network(tmp_path:
 
 
 def test_own_firewall_is_a_loss_of_this_host(tmp_path: Path) -> None:
-    """A rule that drops what this host sends: none of it is blamed on the network."""
+    """A rule drops what this host sends, so nothing is lost in the network."""
 
     def drop_output(begins: bool) -> None:
         rules = "table inet test { chain c { type filter hook output priority 0; icmp type echo-request drop;"

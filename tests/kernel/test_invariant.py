@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from monlat_ebpf.exposition.api import PeersDocument
-from monlat_ebpf.testbed.network import Pair
 from testkit.actions import Answer, CorruptByte, Double, Drop, FlipNonce, IcmpError, Reorder
+from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.agents import RunningAgent, Scrape, entry

@@ -1,4 +1,4 @@
-"""Loading through a child process, and every way in which that child can fail."""
+"""Loading through a child process, and the ways in which that child can fail."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
+import monlat_ebpf
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
+from monlat_ebpf.sources.tracepoint.program import HOOKS
 from tests.kernel.kernel_objects import details, objects_of
 
 HAND_OVER = """
 import os, signal, socket, sys
 handover = socket.socket(fileno=int(sys.argv[1]))
-socket.send_fds(handover, [b"loaded"], [os.open("/dev/null", os.O_RDONLY) for _ in range({count})])
+names = {names}
+socket.send_fds(handover, [" ".join(names).encode()], [os.open("/dev/null", os.O_RDONLY) for _ in names])
 {then}
 """
 
@@ -38,7 +42,7 @@ def children() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """Neither a descriptor nor a process, not even a dead one, stays behind."""
+    """No descriptor and no process, not even a dead one, remains."""
     before = set(Path("/proc/self/fd").iterdir()), children()
     yield
     assert (set(Path("/proc/self/fd").iterdir()), children()) == before
@@ -47,7 +51,7 @@ def _nothing_is_left() -> Iterator[None]:
 def failure(*child: str, timeout_seconds: float = 60) -> str:
     """Load by the command `child` and return what the error says."""
     with pytest.raises(SourceError) as caught:
-        load(32, child=child, timeout_seconds=timeout_seconds)
+        load(TableSize(2), child=child, timeout_seconds=timeout_seconds)
     return str(caught.value)
 
 
@@ -56,38 +60,35 @@ def python(script: str) -> tuple[str, ...]:
 
 
 def hand_over(count: int, then: str = "") -> tuple[str, ...]:
-    return python(HAND_OVER.format(count=count, then=then))
+    return python(HAND_OVER.format(names=[*layout.MAPS, *HOOKS][:count], then=then))
 
 
-def test_what_is_loaded() -> None:
-    """Eight maps of the sizes that the header has and four attached hooks, kept from programs that we start."""
-    loaded = load(32)
+def test_maps_and_hooks_are_loaded() -> None:
+    """Eight maps with the sizes of the header and four attached hooks; programs that we start do not inherit them."""
+    loaded = load(TableSize(2))
     try:
-        maps = [details(descriptor) for descriptor in loaded.maps]
-        assert [(each["value_size"], each["max_entries"]) for each in maps] == [
-            ("64", "32"),
-            ("1520", "2"),
-            ("80", "1"),
-            ("56", "32"),
-            ("3072", "2"),
-            ("24", "8"),
-            ("8", "1"),
-            ("32", "1"),
-        ]
-        assert [details(descriptor)["tp_name"] for descriptor in loaded.hooks] == [
-            "net_dev_start_xmit",
-            "napi_gro_receive_entry",
-            "netif_rx",
-            "netif_receive_skb",
-        ]
-        assert not any(os.get_inheritable(descriptor) for descriptor in (*loaded.maps, *loaded.hooks))
+        maps = {name: details(descriptor) for name, descriptor in loaded.maps.items()}
+        assert {name: (each["value_size"], each["max_entries"]) for name, each in maps.items()} == {
+            "probes": ("64", "32"),
+            "targets": ("1520", "2"),
+            "unmatched": ("80", "1"),
+            "exchanges": ("56", "32"),
+            "sessions": ("3072", "2"),
+            "peer_index": ("24", "8"),
+            "settings": ("8", "1"),
+            "rejected_feedback": ("32", "1"),
+        }
+        hooks = ["net_dev_start_xmit", "napi_gro_receive_entry", "netif_rx", "netif_receive_skb"]
+        assert list(loaded.hooks) == hooks
+        assert [details(descriptor)["tp_name"] for descriptor in loaded.hooks.values()] == hooks
+        assert not any(map(os.get_inheritable, (*loaded.maps.values(), *loaded.hooks.values())))
     finally:
         loaded.close()
 
 
-def test_closing_frees_all() -> None:
-    """Four programs, four links and eight maps are there while loaded, and none of them after close."""
-    loaded = load(32)
+def test_close_frees_everything() -> None:
+    """Four programs, four links and eight maps exist while loaded, and none of them after close."""
+    loaded = load(TableSize(2))
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
@@ -95,45 +96,45 @@ def test_closing_frees_all() -> None:
     objects.wait_until_gone()
 
 
-def test_a_child_that_dies_at_once() -> None:
-    """Its status and its last words are the error."""
+def test_failing_child_is_an_error() -> None:
+    """The error has its status and the last line that it wrote."""
     assert failure("sh", "-c", "echo cannot go on >&2; exit 3") == "the loader failed with status 3: cannot go on"
 
 
-def test_a_child_that_says_nothing() -> None:
-    """Dying without a word is said so; and so is ending well without having done anything."""
+def test_silent_child_is_an_error() -> None:
+    """A child that writes nothing and fails, and one that ends well but hands nothing over."""
     assert failure("false") == "the loader failed with status 1 and said nothing"
     assert failure("true") == "the loader handed over 0 descriptors instead of 12 and said nothing"
 
 
-def test_a_child_that_hangs() -> None:
-    """It is killed when its time is up, and what it had said by then is in the error."""
+def test_hanging_child_is_killed() -> None:
+    """It is killed after the timeout; the error has what it wrote before."""
     said = failure("sh", "-c", "echo compiling; exec sleep 1000", timeout_seconds=2)
     assert said == "the loader did not finish within 2 s: compiling"
 
 
-def test_a_child_that_hands_over_and_hangs() -> None:
-    """What it handed over is closed again."""
+def test_descriptors_of_a_hanging_child_are_closed() -> None:
+    """It hands over all descriptors and hangs: all are closed again."""
     assert "did not finish within 3 s" in failure(*hand_over(12, "signal.pause()"), timeout_seconds=3)
 
 
-def test_a_child_that_is_killed() -> None:
-    """The signal is named: 9 is what the kernel sends where memory is short."""
+def test_killed_child_names_the_signal() -> None:
+    """The kernel sends signal 9 if memory is short."""
     assert failure("sh", "-c", "kill -9 $$") == "the loader was killed by signal 9 and said nothing"
 
 
-def test_a_child_that_hands_over_too_little() -> None:
-    """Three descriptors of twelve: all three are closed again."""
+def test_missing_descriptors_are_an_error() -> None:
+    """Of twelve descriptors only three are handed over: all three are closed again."""
     assert failure(*hand_over(3)) == "the loader handed over 3 descriptors instead of 12 and said nothing"
 
 
-def test_a_child_that_hands_over_and_fails() -> None:
-    """All seven descriptors and then an error: the error counts."""
+def test_child_that_hands_over_and_fails_is_an_error() -> None:
+    """All twelve descriptors and then an error: the error counts."""
     assert failure(*hand_over(12, "sys.exit('on second thoughts')")).endswith("status 1: on second thoughts")
 
 
-def test_a_child_that_talks_much() -> None:
-    """Of 100,003 lines, on both streams and not all of them text, the last twelve are in the error."""
+def test_long_output_is_cut_to_its_end() -> None:
+    """Of 100,003 lines, on both streams and not all valid text, the error has the last twelve."""
     script = r"""
 import sys
 for number in range(100_002):
@@ -156,7 +157,7 @@ sys.exit(1)
     ],
 )
 def test_missing_capabilities_are_named(held: str, lacking: str) -> None:
-    """Without the right to load, the error says which capability to grant."""
+    """Without the right to load, the error names the missing capability."""
     said = failure("setpriv", f"--bounding-set=-all,{held}", f"--inh-caps=-all,{held}", *CHILD)
     assert f"this process lacks {lacking}, without which" in said
 
@@ -164,11 +165,11 @@ def test_missing_capabilities_are_named(held: str, lacking: str) -> None:
 def test_two_capabilities_suffice() -> None:
     """BPF and PERFMON alone load and attach."""
     held = "-all,+bpf,+perfmon"
-    load(32, child=("setpriv", f"--bounding-set={held}", f"--inh-caps={held}", *CHILD)).close()
+    load(TableSize(2), child=("setpriv", f"--bounding-set={held}", f"--inh-caps={held}", *CHILD)).close()
 
 
-def test_the_wrong_bcc_is_named(tmp_path: Path) -> None:
-    """Where another module has BCC's name, as the unrelated package of PyPI, the error says which to install."""
+def test_wrong_bcc_module_is_named(tmp_path: Path) -> None:
+    """If another module is named bcc, like the unrelated package of PyPI, the error says which one to install."""
     (tmp_path / "bcc.py").touch()
     said = failure("env", f"PYTHONPATH={tmp_path}", *CHILD)
     assert "cannot import name 'BPF'" in said
@@ -178,7 +179,7 @@ def test_the_wrong_bcc_is_named(tmp_path: Path) -> None:
 def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str, ...]:
     """Return the command that loads an installed package, copied to `directory`, with one line of C changed."""
     package = directory / "monlat_ebpf"
-    shutil.copytree(Path(layout.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(monlat_ebpf.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(layout.program_directory(), package / "bpf", dirs_exist_ok=True)
     text = (package / "bpf" / name).read_text(encoding="ascii")
     assert text.count(old) == 1
@@ -186,13 +187,13 @@ def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str,
     return ("env", f"--chdir={directory}", *CHILD)
 
 
-def test_the_unbroken_copy_loads(tmp_path: Path) -> None:
-    """The copy that the next tests break works as it is, with the kernel program inside the package."""
-    load(32, child=broken_program(tmp_path, "core.h", "u64 rtt, bucket;", "u64 rtt, bucket;")).close()
+def test_unbroken_copy_loads(tmp_path: Path) -> None:
+    """Without a change the copy of the next tests loads, with the kernel program inside the package."""
+    load(TableSize(2), child=broken_program(tmp_path, "core.h", "u32 inode = 0;", "u32 inode = 0;")).close()
 
 
-def test_a_syntax_error_is_the_compilers_own(tmp_path: Path) -> None:
-    """File, line and first complaint of the compiler, of many that follow, are in the error; then what that means."""
+def test_syntax_error_is_reported_as_the_compiler_wrote_it(tmp_path: Path) -> None:
+    """The error has file, line and text of the compiler's first error, of many, and then a summary."""
     said = failure(*broken_program(tmp_path, "histogram.h", "u32 octave, bucket;", "u32 octave bucket;"))
     number = 1 + (layout.program_directory() / "histogram.h").read_text().splitlines().index("\tu32 octave, bucket;")
     first, *_, last = said.splitlines()
@@ -201,7 +202,7 @@ def test_a_syntax_error_is_the_compilers_own(tmp_path: Path) -> None:
     assert len(said) < 500
 
 
-def test_what_the_verifier_refuses_is_said_by_it(tmp_path: Path) -> None:
-    """An index without its bound is refused by the kernel, whose words are in the error."""
+def test_verifier_error_is_reported_as_the_verifier_wrote_it(tmp_path: Path) -> None:
+    """The kernel refuses an index without a bound; the error has its text."""
     said = failure(*broken_program(tmp_path, "histogram.h", "bucket > BUCKETS - 1 ? BUCKETS - 1 : bucket", "bucket"))
     assert "unbounded memory access" in said or "outside of the allowed memory range" in said or "out of bounds" in said

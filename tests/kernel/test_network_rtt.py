@@ -15,7 +15,7 @@ from testkit.reflector import Reflector
 from testkit.waiting import wait_until
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
-from tests.kernel.words import fed_probes, refused
+from tests.kernel.reported_probes import rejected, reported_probes
 
 PROBES = 997
 MICROSECOND, MILLISECOND = 1_000, 1_000_000
@@ -38,13 +38,13 @@ def test_network_rtt_is_the_delay_of_the_network(delay_us: int) -> None:
     with Namespace("agent") as namespace, Reflector(namespace, plan) as reflector:
         with Measurement(namespace, reflected_peers(PROBES), interval_seconds=INTERVAL_SECONDS) as measurement:
             measurement.wait()
-            wait_until(lambda: len(list(fed_probes(measurement.source, PROBES))) == PROBES)
+            wait_until(lambda: len(list(reported_probes(measurement.source, PROBES))) == PROBES)
             pairs = measurement.pairs()
         records = {record.nonce: record for record in reflector.stop()}
 
     assert measurement.results() == {Result.REPLY: PROBES}
-    fed = list(fed_probes(measurement.source, PROBES))
-    assert refused(measurement.source) == {}
+    fed = list(reported_probes(measurement.source, PROBES))
+    assert rejected(measurement.source) == {}
     assert all(probe.dwell_ns == emulated_peer.dwell_ns(records[probe.nonce].turnaround_ns) for probe in fed)
 
     samples = [probe.rtt_ns - probe.dwell_ns for probe in fed]

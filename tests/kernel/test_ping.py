@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
 from testkit.actions import Action, Answer, Double, Drop, IcmpError
+from testkit.pair import Pair
 from testkit.plan import Plan, Rule
 from testkit.reflector import Reflector
 

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import pytest
 
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster
+from testkit.links import Links
 from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
 

@@ -16,13 +16,13 @@ from typing import Literal
 import pytest
 
 from monlat_ebpf.errors import TestbedError
-from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.actions import (
     Answer,
     Drop,
 )
 from testkit.device import RawDevice
+from testkit.links import Links
 from testkit.packets import echo_reply
 from testkit.plan import Plan, Rule
 from testkit.reflector import Reflector

@@ -1,4 +1,4 @@
-"""scripts/setup and scripts/demo on machines that do not fit, and beside another run."""
+"""scripts/setup and scripts/demo on machines that cannot run monlat, and beside another run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AS_NOBODY = ["unshare", "--user"]  # without a mapping, root sees itself as 6553
 
 
 def changed_machine(change: str, command: list[str | Path]) -> list[str | Path]:
-    """The command, run where `change` (mounts, in sh) was made for it alone."""
+    """Return a command that runs `command` in a mount namespace where `change` (mounts, in sh) was made."""
     return ["unshare", "--mount", "sh", "-ec", f'{change}; exec "$@"', "-", *command]
 
 
@@ -26,7 +26,7 @@ def other_system(tmp_path: Path, os_release: str) -> str:
 
 
 def refusal(command: list[str | Path]) -> str:
-    """The one line in which the command says why it does not run."""
+    """Run a command that must fail with one line on stderr; return that line."""
     finished = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert finished.returncode == 1
     assert finished.stdout == ""
@@ -36,14 +36,14 @@ def refusal(command: list[str | Path]) -> str:
 
 
 @pytest.mark.parametrize("script", [["setup"], ["setup", "--dev"], ["demo", "--json"], ["test"]])
-def test_missing_root_is_one_sentence(script: list[str]) -> None:
-    """Without root each command says so, and how to fix it."""
+def test_without_root_one_sentence_says_so(script: list[str]) -> None:
+    """Each command says that root is missing, and how to get it."""
     assert "sudo" in refusal([*AS_NOBODY, SCRIPTS / script[0], *script[1:]])
 
 
 @pytest.mark.parametrize("script", ["setup", "demo"])
-def test_a_kernel_without_btf_is_one_sentence(script: str) -> None:
-    """Where the kernel shows no BTF, the option that it lacks is named."""
+def test_on_a_kernel_without_btf_one_sentence_names_the_option(script: str) -> None:
+    """The sentence names the kernel option that is missing."""
     no_btf = changed_machine("mount -t tmpfs tmpfs /sys/kernel/btf", [SCRIPTS / script])
     assert "CONFIG_DEBUG_INFO_BTF" in refusal(no_btf)
 
@@ -57,27 +57,27 @@ def test_a_kernel_without_btf_is_one_sentence(script: str) -> None:
         ("", "an unnamed system"),
     ],
 )
-def test_another_distribution_is_one_sentence(tmp_path: Path, os_release: str, found: str) -> None:
-    """What was found is named, and what to install there by hand."""
-    said = refusal(changed_machine(other_system(tmp_path, os_release), [SCRIPTS / "setup"]))
-    assert found in said
-    assert "BCC" in said
+def test_on_another_distribution_one_sentence_says_what_to_install(tmp_path: Path, os_release: str, found: str) -> None:
+    """The sentence names the distribution, and what to install by hand."""
+    message = refusal(changed_machine(other_system(tmp_path, os_release), [SCRIPTS / "setup"]))
+    assert found in message
+    assert "BCC" in message
 
 
-def test_an_unknown_argument_is_one_sentence() -> None:
+def test_an_unknown_argument_is_an_error() -> None:
     """A mistyped flag installs nothing."""
     assert "--devel" in refusal([SCRIPTS / "setup", "--devel"])
 
 
-def test_a_second_setup_does_and_says_nothing() -> None:
-    """On a machine that is ready the set-up is silent."""
+def test_a_second_setup_prints_nothing() -> None:
+    """On a machine that is ready, the set-up changes nothing."""
     subprocess.run([SCRIPTS / "setup", "--dev"], check=True, capture_output=True)
     finished = subprocess.run([SCRIPTS / "setup"], check=True, capture_output=True)
     assert (finished.stdout, finished.stderr) == (b"", b"")
 
 
 def test_a_setup_waits_for_another() -> None:
-    """While another run holds the lock, a set-up says that it waits; then it goes on."""
+    """While another run holds the lock, a set-up prints that it waits; it continues when the lock is free."""
     with SETUP_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with subprocess.Popen([SCRIPTS / "setup"], stderr=subprocess.PIPE, text=True) as waiting:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from monlat_ebpf.abi.histogram import quantile
 from monlat_ebpf.model import Histogram, Result
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.full_queue import full_queue
 from tests.kernel.two_agents import two_agents
 

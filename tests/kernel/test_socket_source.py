@@ -1,4 +1,4 @@
-"""The socket source over the real kernel: the same diagnoses as the tracepoint source, and honest stamps."""
+"""The socket source with a real kernel: the same results as the tracepoint source, and correct stamps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Pair
 from testkit import packets
 from testkit.actions import Drop, IcmpError
+from testkit.pair import Pair
 from testkit.plan import Plan
 from testkit.reflector import Reflector
 from testkit.waiting import wait_until
@@ -37,14 +37,14 @@ REPLY_SECONDS = 10
 
 
 def both_addresses() -> tuple[Address, Address]:
-    """Those of node2 of a Pair."""
+    """Return the addresses of node2 of a Pair."""
     return ip_address("10.77.0.2"), ip_address("fd77::2")
 
 
 def probe(
     source: Source, address: Address, number: int, also: tuple[Source, ...] = (), timeout: int = 2 * SECOND
 ) -> Completion:
-    """Send one probe in place `number` and return it when it is complete; `also` may watch the same packets."""
+    """Send probe `number` and return it when it is complete; the sources `also` watch the same packets."""
     slot, nonce, sent = number % 16, number + 1, time.monotonic_ns()
     for each in (source, *also):
         each.table.arm(slot, nonce=nonce, sent_ns=sent, deadline_ns=sent + timeout, address=mapped(address))
@@ -61,7 +61,7 @@ def counted(source: Source) -> dict[str, int]:
 
 
 def test_every_probe_is_answered_over_both_families() -> None:
-    """101 probes of each family over one wire: 202 replies with an RTT, all sent by eth0, nothing unmatched."""
+    """101 probes of each family over one wire: 202 replies with an RTT, all sent by eth0, no unmatched packet."""
     with Pair() as pair:
         peers = [Peer("node2", both_addresses())]
         with Measurement(
@@ -70,18 +70,18 @@ def test_every_probe_is_answered_over_both_families() -> None:
             outcomes = measurement.wait()
             snapshots = measurement.pairs()
             assert isinstance(measurement.source, SocketSource)
-            trouble = measurement.source.errors()
+            errors = measurement.source.errors()
     assert measurement.results() == {Result.REPLY: 202}
     assert all(0 < (outcome.rtt_ns or 0) < 50 * MILLISECOND for outcome in outcomes.values())
     assert all(0 < (outcome.send_delay_ns or 0) < 50 * MILLISECOND for outcome in outcomes.values())
     assert {snapshot.device for snapshot in snapshots} == {"eth0"}
     assert all(snapshot.rtt.count == snapshot.results[Result.REPLY] for snapshot in snapshots)
     assert measurement.unmatched() == {}
-    assert trouble == {}
+    assert errors == {}
 
 
-def test_both_sources_stamp_the_same_packets_alike() -> None:
-    """Of 101 probes that both watch, both have all 101; the medians of t1 and of t4 lie within 20 us of each other."""
+def test_both_sources_give_the_same_packets_the_same_stamps() -> None:
+    """Both watch 101 probes and have all 101; the medians of t1 and of t4 differ by less than 20 us."""
     with Pair() as pair:
         with pair["node1"].namespace.entered():
             ours, theirs = SocketSource(TableSize(1)), TracepointSource(TableSize(1))
@@ -102,7 +102,7 @@ def test_both_sources_stamp_the_same_packets_alike() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "fragment"], ids=lambda case: case.name)
 def test_fault_is_counted_as_the_tracepoint_source_counts_it(case: Case) -> None:
-    """47 probes of both families meet the fault: the results and counters that the tracepoint source must have."""
+    """47 probes of both families meet the fault: results and counters are those of the tracepoint source."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([case.action])):
         with Measurement(
             namespace,
@@ -125,7 +125,7 @@ def test_fault_is_counted_as_the_tracepoint_source_counts_it(case: Case) -> None
 def test_icmp_error_ends_the_probe_as_unreachable(
     version: int, kind: int, code: int, quote_bytes: int | None, name: str
 ) -> None:
-    """23 probes meet an ICMP error from a router: 23 unreachable, counted by type, none in the histogram."""
+    """23 probes meet an ICMP error of a router: 23 unreachable, counted by type, none in the histogram."""
     action = IcmpError(kind, code, quote_bytes, source="10.99.0.99" if version == 4 else "fd99::99")
     peers = [peer for peer in reflected_peers(46) if peer.addresses[0].version == version]
     assert len(peers) == 23
@@ -142,10 +142,10 @@ def test_icmp_error_ends_the_probe_as_unreachable(
 
 
 def test_no_rtt_is_shorter_than_the_truth() -> None:
-    """Each of 199 probes is a reply, none shorter than the reflector's own 1 ms, the best within 30 us of it.
+    """199 probes are answered; no RTT is shorter than the reflector's turnaround, and the best is within 30 us of it.
 
-    The same packets have the same stamps in both sources (above), so how far the median may lie is asked of
-    one source alone, in test_truth: on a busy machine it tells of the reflector's waiting for a processor.
+    Both sources give the same packets the same stamps (see above), so only test_truth checks the median, with one
+    source: on a busy machine the median shows how long the reflector waits for a processor.
     """
     with Namespace("agent") as namespace, Reflector(namespace, Plan(delay_ns=MILLISECOND)) as reflector:
         with Measurement(
@@ -162,7 +162,7 @@ def test_no_rtt_is_shorter_than_the_truth() -> None:
 
 
 def test_stamps_of_many_lost_probes_are_all_read() -> None:
-    """997 probes that nobody answers, more than an error queue holds: each has its transmit stamp."""
+    """997 unanswered probes, more than an error queue holds: each has its transmit stamp."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Drop()])):
         with Measurement(
             namespace, reflected_peers(997), interval_seconds=1.2, timeout_seconds=0.4, open_source=SocketSource
@@ -172,7 +172,7 @@ def test_stamps_of_many_lost_probes_are_all_read() -> None:
 
 
 def test_reply_in_fragments_is_one_reply() -> None:
-    """The kernel puts the two halves of a reply together before a raw socket has it: 13 replies, complete."""
+    """The kernel joins the two halves of a reply before a raw socket receives it: 13 complete replies."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Drop()])) as reflector:
         with namespace.entered():
             source = SocketSource(TableSize(1))
@@ -194,7 +194,7 @@ def test_reply_in_fragments_is_one_reply() -> None:
 
 
 def test_flood_is_counted_and_probing_goes_on() -> None:
-    """10007 forged replies at full speed: read, or dropped by the full buffer, all are counted; 13 probes go on."""
+    """All of 10007 forged replies are counted, read or dropped by the full buffer; 13 probes are answered."""
     forged = packets.echo_reply("10.99.1.1", "10.99.0.1", 7, 0, echo.payload(0, 0, 0xDEAD))
     with Namespace("agent") as namespace, Reflector(namespace) as reflector:
         with namespace.entered():
@@ -213,8 +213,8 @@ def test_flood_is_counted_and_probing_goes_on() -> None:
             source.close()
 
 
-def test_other_programs_pings_cost_nothing() -> None:
-    """59 answers to another program's ping arrive beside one probe: nothing is counted, nothing dropped."""
+def test_pings_of_other_programs_are_ignored() -> None:
+    """59 replies to a ping of another program arrive beside one probe: nothing is counted, nothing dropped."""
     with Pair() as pair:
         namespace = pair["node1"].namespace
         with namespace.entered():
@@ -231,20 +231,20 @@ def test_other_programs_pings_cost_nothing() -> None:
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_rtt_survives_a_step_of_the_wall_clock(step: int) -> None:
-    """The source is opened with the clock an hour off what it is in flight: 13 probes, all with a true RTT."""
-    believed = 0
+    """The clock steps by an hour after the source is opened: 13 probes, all with a correct RTT."""
+    wall_step = 0
 
     def read() -> Reading:
         reading = read_clocks()
-        return reading._replace(wall=reading.wall + believed)
+        return reading._replace(wall=reading.wall + wall_step)
 
     with Pair() as pair:
-        believed = step
+        wall_step = step
         clock = WallClock(read)
         with pair["node1"].namespace.entered():
             source = SocketSource(TableSize(1), clock)
         try:
-            believed = 0
+            wall_step = 0
             completions = [probe(source, both_addresses()[number % 2], number) for number in range(13)]
         finally:
             source.close()
@@ -254,7 +254,7 @@ def test_rtt_survives_a_step_of_the_wall_clock(step: int) -> None:
 
 
 def test_first_probe_after_opening_has_its_stamps() -> None:
-    """The source is opened 13 times: each time the first probe, sent at once, has an RTT."""
+    """The source is opened 13 times: each time the first probe, sent at once, has both stamps."""
     with Pair() as pair:
         for number in range(13):
             with pair["node1"].namespace.entered():
@@ -268,7 +268,7 @@ def test_first_probe_after_opening_has_its_stamps() -> None:
 
 
 def test_close_ends_the_thread_within_half_a_second() -> None:
-    """Neither the thread nor a descriptor is left, and closing twice is harmless."""
+    """The thread has ended, and closing twice does no harm."""
     with Namespace("agent") as namespace:
         with namespace.entered():
             source = SocketSource(TableSize(1))
@@ -280,7 +280,7 @@ def test_close_ends_the_thread_within_half_a_second() -> None:
 
 
 def test_missing_capability_is_named() -> None:
-    """Without CAP_NET_RAW the error says which capability is missing."""
+    """Without CAP_NET_RAW the error names the missing capability."""
     opens = (
         "from monlat_ebpf.sources.socket.source import SocketSource\n"
         "from monlat_ebpf.abi.probes import TableSize\n"

@@ -1,4 +1,4 @@
-"""The virtual networks: what they carry, and that nothing of them stays."""
+"""Virtual networks: what they carry, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from monlat_ebpf.errors import TestbedError
-from monlat_ebpf.testbed.links import Links, why_no_link_kind
 from monlat_ebpf.testbed.namespace import Namespace
-from monlat_ebpf.testbed.network import Cluster, Node, Pair
+from monlat_ebpf.testbed.network import Cluster, Node
+from testkit.links import Links, why_no_link_kind
+from testkit.pair import Pair
 from testkit.waiting import DEADLINE_SECONDS, wait_until
 
 
@@ -35,7 +36,7 @@ def own_namespace() -> str:
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_all_pairs_of_a_cluster_answer_the_first_ping(family: str) -> None:
-    """Each of 5 fresh nodes reaches each other one across the bridge with its very first packet."""
+    """Each of 5 new nodes reaches every other one across the bridge with its first packet."""
     with Cluster(5) as cluster:
         answered = [
             (source.name, target.name)
@@ -45,8 +46,8 @@ def test_all_pairs_of_a_cluster_answer_the_first_ping(family: str) -> None:
     assert len(answered) == 20
 
 
-def test_a_pair_is_usable_at_once() -> None:
-    """The first ping over a fresh wire is answered, in both families and both directions, 7 times of 7."""
+def test_pair_is_usable_at_once() -> None:
+    """The first ping over a new wire is answered, in both families and both directions, 7 times of 7."""
     statuses = []
     for _ in range(7):
         with Pair() as pair:
@@ -57,15 +58,15 @@ def test_a_pair_is_usable_at_once() -> None:
 
 
 def test_three_nodes_are_up_in_under_a_second() -> None:
-    """Building and tearing down a cluster of 3 takes less than a second, so tests can each have their own."""
+    """Creating and removing a cluster of 3 takes less than a second, so every test can have its own."""
     start = time.monotonic()
     with Cluster(3):
         pass
     assert time.monotonic() - start < 1
 
 
-def test_a_socket_made_inside_stays_inside() -> None:
-    """A socket made in `entered` keeps the namespace's addresses after the block; the thread does not."""
+def test_socket_created_inside_stays_inside() -> None:
+    """A socket created in `entered` keeps the addresses of the namespace after the block; the thread leaves it."""
     with Pair() as pair:
         node = pair["node1"]
         before = own_namespace()
@@ -79,8 +80,8 @@ def test_a_socket_made_inside_stays_inside() -> None:
                 outside.bind((node.ipv4, 0))
 
 
-def test_an_error_inside_brings_the_thread_back() -> None:
-    """The thread is back in its own namespace when the block raised."""
+def test_thread_leaves_the_namespace_after_an_error() -> None:
+    """An exception in the block does not leave the thread in the namespace."""
     before = own_namespace()
     with Namespace() as namespace:
         with pytest.raises(ZeroDivisionError), namespace.entered():
@@ -89,22 +90,21 @@ def test_an_error_inside_brings_the_thread_back() -> None:
 
 
 def test_another_process_enters_by_the_path() -> None:
-    """`nsenter --net=PATH` from outside lands in the namespace."""
+    """`nsenter --net=PATH` in another process enters the namespace."""
     with Namespace() as namespace:
         command = ["nsenter", f"--net={namespace.path}", "readlink", "/proc/self/ns/net"]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         assert result.stdout.strip() == f"net:[{namespace.inode}]"
 
 
-def test_a_killed_owner_leaves_no_namespace_and_no_process() -> None:
-    """After SIGKILL of the process that made a namespace, the kernel frees it and the process inside is gone.
+def test_killed_owner_leaves_no_namespace_and_no_process() -> None:
+    """After SIGKILL of the process that created a namespace, the kernel frees it, and the process inside has ended.
 
-    The proof of the first is a wire between the owner's namespace and ours: the kernel deletes our end
-    when it takes the other namespace apart.
+    A veth pair between that namespace and ours shows the first: the kernel deletes our end with the namespace.
     """
     owner_text = """
 import sys
-from monlat_ebpf.testbed.links import Links
+from testkit.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 doomed = Namespace("doomed")
 with Links(Namespace.current()) as links:
@@ -127,8 +127,8 @@ sys.stdin.read()
         wait_until(lambda: "wire" not in links.names())
 
 
-def test_children_outlive_the_thread_that_asked_for_them() -> None:
-    """A process started by a thread that has ended still runs, though the kernel's death signal goes by thread."""
+def test_process_outlives_the_thread_that_started_it() -> None:
+    """It still runs after its starter thread has ended, although the kernel's death signal depends on the thread."""
     from threading import Thread
 
     started: list[subprocess.Popen[bytes]] = []
@@ -141,8 +141,8 @@ def test_children_outlive_the_thread_that_asked_for_them() -> None:
     assert (output, child.returncode) == (b"alive", 0)
 
 
-def test_a_network_that_cannot_be_built_leaves_nothing_open() -> None:
-    """An MTU too small for IPv6 fails half way with the kernel's reason; all that was made so far is let go."""
+def test_network_that_cannot_be_built_leaves_nothing_open() -> None:
+    """An MTU too small for IPv6 fails halfway with the kernel's reason, and everything created before is closed."""
     Namespace().close()  # the spawner and the libraries have what they keep open
     before = open_descriptors()
     with pytest.raises(TestbedError, match=r"cannot add address fd77::1/64 on eth0 in namespace node1: Inv"):
@@ -150,8 +150,8 @@ def test_a_network_that_cannot_be_built_leaves_nothing_open() -> None:
     assert open_descriptors() == before
 
 
-def test_closing_lets_go_of_every_descriptor() -> None:
-    """A cluster of 7 takes no descriptor with it; using a closed namespace is an error that says so."""
+def test_closing_closes_every_descriptor() -> None:
+    """A cluster of 7 leaves no descriptor open. Using a closed namespace is an error that says so."""
     before = open_descriptors()
     with Cluster(7) as cluster:
         pass
@@ -160,25 +160,25 @@ def test_closing_lets_go_of_every_descriptor() -> None:
         cluster["node1"].namespace.run(["true"])
 
 
-def test_without_rights_the_error_says_what_to_do() -> None:
+def test_error_without_rights_names_the_remedy() -> None:
     """A process without capabilities is told to run as root."""
     text = "from monlat_ebpf.testbed.namespace import Namespace; Namespace()"
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", text]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.stderr.splitlines()[-1].endswith(
-        "cannot make a network namespace ([Errno 1] unshare: Operation not permitted): "
+        "cannot create a network namespace ([Errno 1] unshare: Operation not permitted): "
         "run as root, or with CAP_SYS_ADMIN"
     )
 
 
-def test_a_missing_program_is_named() -> None:
-    """Starting what does not exist names the program and the namespace."""
+def test_missing_program_is_named() -> None:
+    """The error names the program and the namespace."""
     with Namespace("here") as namespace, pytest.raises(TestbedError, match="cannot start no-such in namespace here"):
         namespace.popen(["no-such"])
 
 
-def test_a_link_goes_down_and_up_again() -> None:
-    """While a node's link is down nothing answers; it does again when the link is back."""
+def test_link_goes_down_and_up_again() -> None:
+    """Nothing answers while a node's link is down; it answers again when the link is up."""
     with Pair() as pair, Links(pair["node2"].namespace) as links:
         first, second = pair
         links.set_up("eth0", up=False)
@@ -190,15 +190,15 @@ def test_a_link_goes_down_and_up_again() -> None:
         assert ping(first, second.ipv4).returncode == 0
 
 
-def test_the_mtu_limits_a_packet() -> None:
-    """At an MTU of 1400 a ping of 1372 bytes (28 of headers) passes unfragmented, and one of 1373 does not."""
+def test_mtu_limits_a_packet() -> None:
+    """At an MTU of 1400, a ping of 1372 bytes (plus 28 of headers) passes unfragmented, and one of 1373 does not."""
     with Pair(mtu=1400) as pair:
         first, second = pair
         assert ping(first, second.ipv4, "-M", "do", "-s", "1372").returncode == 0
         assert ping(first, second.ipv4, "-M", "do", "-s", "1373").returncode == 1
 
 
-def test_a_route_is_added_and_deleted() -> None:
+def test_route_is_added_and_deleted() -> None:
     """An address behind node2 answers while node1 has a route to it."""
     with Pair() as pair, Links(pair["node1"].namespace) as near, Links(pair["node2"].namespace) as far:
         far.add_address("lo", "10.88.0.1/32")
@@ -212,8 +212,8 @@ def test_a_route_is_added_and_deleted() -> None:
         assert [ping(pair["node1"], address).returncode for address in ("10.88.0.1", "fd88::1")] == [2, 2]
 
 
-def test_a_token_bucket_holds_packets_back() -> None:
-    """Behind 50 datagrams of 1000 bytes at 1 Mbit/s, 400 ms of queue, a ping takes over 200 ms; then not."""
+def test_token_bucket_delays_packets() -> None:
+    """Behind 50 datagrams of 1000 bytes at 1 Mbit/s, a queue of 400 ms, a ping takes over 200 ms."""
     with Pair() as pair, Links(pair["node1"].namespace) as links:
         first, second = pair
         ping(first, second.ipv4)
@@ -231,8 +231,8 @@ def round_trip_ms(output: str) -> float:
     return float(output.split(" time=")[1].split()[0])
 
 
-def test_a_setting_is_the_namespace_s_own() -> None:
-    """A sysctl set in one namespace leaves ours alone; one that does not exist is an error."""
+def test_sysctl_affects_only_its_namespace() -> None:
+    """A sysctl that does not exist is an error."""
     own = Path("/proc/sys/net/ipv4/ip_default_ttl")
     before = own.read_text()
     with Namespace("here") as namespace:
@@ -243,8 +243,8 @@ def test_a_setting_is_the_namespace_s_own() -> None:
             namespace.sysctl("net.ipv4.no_such", 1)
 
 
-def test_vlans_work_or_say_why_not() -> None:
-    """Where the kernel has VLANs, two ends of VLAN 7 reach each other; where not, asking gives its reason."""
+def test_vlans_work_or_give_the_kernels_reason() -> None:
+    """If the kernel supports VLANs, two ends of VLAN 7 reach each other. If not, the error gives its reason."""
     with Pair() as pair:
         reason = why_no_link_kind("vlan")
         for number, node in enumerate(pair, start=1):
@@ -260,8 +260,8 @@ def test_vlans_work_or_say_why_not() -> None:
         assert ping(pair["node1"], "10.77.0.2" if reason else "10.66.0.2").returncode == 0
 
 
-def test_bonds_work_or_say_why_not() -> None:
-    """Where the kernel has bonds, one of two wires carries a ping; where not, asking gives its reason."""
+def test_bonds_work_or_give_the_kernels_reason() -> None:
+    """If the kernel supports bonds, one of two wires carries a ping. If not, the error gives its reason."""
     with Namespace("near") as near, Namespace("far") as far, Links(near) as links, Links(far) as far_links:
         for wire in ("wire0", "wire1"):
             links.add_veth(wire, far, wire)

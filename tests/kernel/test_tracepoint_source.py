@@ -1,4 +1,4 @@
-"""The tracepoint source as a whole: what it stamps, where, and that nothing of it stays."""
+"""The tracepoint source as a whole: what it stamps, and that nothing of it remains after its end."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from monlat_ebpf.abi.echo import echo_request
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from testkit.waiting import wait_until
 from tests.kernel.kernel_objects import Objects, objects_of
 
 SECOND = 1_000_000_000
 
 
-def test_another_namespace_is_not_stamped() -> None:
-    """13 probes of node1 pass node2's hooks too; with the same nonces armed there, node2's table stays blank."""
+def test_packets_of_another_namespace_are_not_stamped() -> None:
+    """13 probes of node1 pass the hooks of node2 too; node2's table has the same nonces and gets no stamps."""
     with Pair() as pair:
         here, there = pair["node1"], pair["node2"]
         with here.namespace.entered():
@@ -49,8 +49,8 @@ def test_another_namespace_is_not_stamped() -> None:
             theirs.close()
 
 
-def test_nothing_is_left_after_close() -> None:
-    """Hooks and programs go with close; the maps with the last use of the table."""
+def test_close_frees_everything() -> None:
+    """Close frees hooks and programs; the last use of the table frees the maps."""
     source = TracepointSource(TableSize(3))
     loaded = source._loaded
     assert loaded is not None
@@ -75,8 +75,8 @@ sys.stdin.read()
 """
 
 
-def test_nothing_is_left_after_kill() -> None:
-    """A process that holds a source is killed with signal 9: the kernel frees programs, links and maps."""
+def test_kill_frees_everything() -> None:
+    """A process with a source is killed with signal 9: the kernel frees programs, links and maps."""
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None

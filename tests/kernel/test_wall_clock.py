@@ -1,7 +1,7 @@
-"""The wall clock steps by an hour, forward and back, while the agent measures.
+"""The wall clock is stepped by an hour, forward and back, while the agent measures.
 
-Debian's faketime steps it for the agent's process alone (the machine's clock is everybody's). The kernel program
-has its own clock, CLOCK_MONOTONIC, which no step touches.
+Debian's faketime steps it for the agent's process only, because other processes use the machine's clock. The kernel
+program uses CLOCK_MONOTONIC, which is never stepped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.testbed.network import Pair
+from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 
 HOUR = 3600
@@ -20,13 +20,13 @@ INTERVAL_SECONDS = 0.1
 PROBES = 29
 SLEEP_BY_SELECT = """
 import select, time
-# libfaketime 0.9.10 breaks clock_nanosleep of CLOCK_MONOTONIC (its issue 426), which is how Python sleeps
+# libfaketime 0.9.10 breaks clock_nanosleep on CLOCK_MONOTONIC (its issue 426), which time.sleep uses
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 """
 
 
 class FakeTime:
-    """The environment of a process whose wall clock is off by what `set` says."""
+    """The environment of a process whose wall clock is shifted by the seconds given to `set`."""
 
     def __init__(self, directory: Path) -> None:
         self._offset = directory / "offset"
@@ -52,8 +52,8 @@ class FakeTime:
         new.replace(self._offset)
 
 
-def check_stretch(agent: RunningAgent) -> None:
-    """Of 29 probes and more none is lost, none comes early or in a burst, and the RTTs are those of a veth."""
+def check_29_probes(agent: RunningAgent) -> None:
+    """Check 29 probes or more: none is lost, the interval is kept, and the RTTs are typical of a veth pair."""
     before, start = agent.scrape(), time.monotonic()
     after, seconds = agent.wait_for_replies(PROBES), time.monotonic() - start
     assert set(after.results()) == {"reply"}
@@ -69,14 +69,14 @@ def check_stretch(agent: RunningAgent) -> None:
 
 
 def clock_offset(agent: RunningAgent, zone: str) -> float:
-    """How far the agent's clock is off, by the time that it gives for a change of its list, in seconds."""
+    """Return the shift of the agent's clock in seconds, as its timestamp of a new peer list shows it."""
     agent.write_peers([entry("node2", "10.77.0.2", zone=zone)])
     scrape = agent.wait_for_scrape(lambda scrape: scrape.has("monlat_peer_info", to_zone=zone))
     return scrape.one("monlat_discovery_last_change_timestamp_seconds") - time.time()
 
 
-def test_step_of_the_wall_clock_changes_no_number(tmp_path: Path) -> None:
-    """An hour forward and then back: before, between and after it the same schedule, no loss, RTTs under 50 ms."""
+def test_step_of_the_wall_clock_changes_no_measurement(tmp_path: Path) -> None:
+    """Before, between and after the two steps: the same schedule, no loss, RTTs under 50 ms."""
     clock, peers = FakeTime(tmp_path), [entry("node2", "10.77.0.2")]
     with (
         Pair() as pair,
@@ -84,14 +84,14 @@ def test_step_of_the_wall_clock_changes_no_number(tmp_path: Path) -> None:
             pair["node1"].namespace, tmp_path, peers, interval="100ms", environment=clock.environment
         ) as agent,
     ):
-        check_stretch(agent)
+        check_29_probes(agent)
         assert clock_offset(agent, "before") == pytest.approx(0, abs=60)
         clock.set(HOUR)
-        check_stretch(agent)
+        check_29_probes(agent)
         assert clock_offset(agent, "forward") == pytest.approx(HOUR, abs=60)
         clock.set(0)
-        check_stretch(agent)
+        check_29_probes(agent)
         assert clock_offset(agent, "back") == pytest.approx(0, abs=60)
-        check_stretch(agent)
+        check_29_probes(agent)
         assert agent.get("/healthz")[0] == 200
         assert "Traceback" not in agent.log()

@@ -40,9 +40,9 @@ class FakeSource:
 
     def __init__(self, targets: int, behaviour: Behaviour | None = None) -> None:
         size = TableSize(targets)
-        self._probes = bytearray(size.probe_bytes)
-        self._targets = bytearray(size.target_bytes)
-        self.table = ProbeTable(size, self._probes, self._targets, bytearray(size.unmatched_bytes))
+        memories = {name: bytearray(length) for name, length in size.map_bytes().items()}
+        self._probes, self._targets = memories["probes"], memories["targets"]
+        self.table = ProbeTable(size, memories)
         self.sent: list[Sent] = []
         self.unmatched = 0
         self.behaviour: Behaviour = behaviour or self.answer
@@ -110,14 +110,14 @@ class FakeSource:
         at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
         transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
         if received_ns:
-            self._add(at + 24, 1)  # duplicates
+            self._add(at + 16 + 8 * 186 + 8, 1)  # duplicates
             return
         if at_ns > probe.deadline_ns:
-            self._add(at + 16, 1)  # late
+            self._add(at + 16 + 8 * 186, 1)  # late
         else:
             self._add(at, 1)
             self._add(at + 8, at_ns - transmitted_ns)
-            self._add(at + 32 + 8 * bucket_of(at_ns - transmitted_ns), 1)
+            self._add(at + 16 + 8 * bucket_of(at_ns - transmitted_ns), 1)
         struct.pack_into("<Q", self._probes, probe.slot * PROBE_BYTES + 48, at_ns)
 
     def _is_there(self, probe: Sent) -> bool:

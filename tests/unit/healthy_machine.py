@@ -1,4 +1,4 @@
-"""A machine on which an agent lacks nothing."""
+"""Facts of a machine that has everything an agent needs."""
 
 from __future__ import annotations
 

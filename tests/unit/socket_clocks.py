@@ -1,4 +1,4 @@
-"""Clocks that a test sets: they imitate a machine whose wall clock can be stepped."""
+"""Clocks that a test sets: they imitate a machine whose wall clock can step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MILLISECOND = 1_000_000
 class Machine:
     """A monotonic clock, and a wall clock `offset` ahead of it.
 
-    Reading takes `bracket` ns, with the wall clock read after `wall_after` of them; nothing else takes time.
+    Reading takes `bracket` ns, and the wall clock is read after `wall_after` ns; nothing else takes time.
     """
 
     now: int = 1_000_000_000_000
@@ -27,5 +27,5 @@ class Machine:
         return Reading(before, before + self.wall_after + self.offset, self.now)
 
     def stamp(self) -> int:
-        """What the kernel would stamp a packet with now."""
+        """Return the stamp that the kernel would give a packet now."""
         return self.now + self.offset

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.config import AgentConfig, DiscoveryKind, SourceChoice
+from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, parse_listen
 from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.sources import SourceChoice
 
 
 def config(**changes: Any) -> AgentConfig:

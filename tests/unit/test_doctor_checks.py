@@ -1,4 +1,4 @@
-"""Every check of the doctor's, from facts alone: any machine can be had here."""
+"""Every check of the doctor, with facts that describe any machine."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import replace
 import pytest
 
 from monlat_ebpf.doctor.check import Check, Status
-from monlat_ebpf.doctor.examine import document, examine, is_ok
+from monlat_ebpf.doctor.checks import document, is_ok, run_checks
 from monlat_ebpf.doctor.facts import Facts, Firewall, Measured, Port, Trial
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.permission import Rights
 from tests.unit.healthy_machine import BPF, HEALTHY, MEASURED, NET_RAW, PERFMON, SYS_ADMIN, SYS_RESOURCE
 
 RIGHTS = HEALTHY.rights
-UNANSWERED = Trial(measured=(Measured("127.0.0.1", Result.LOST_NETWORK), Measured("::1", Result.LOST_NETWORK)))
+NO_REPLY = Trial(measured=(Measured("127.0.0.1", Result.LOST_NETWORK), Measured("::1", Result.LOST_NETWORK)))
 NO_LOOPBACK = Trial(measured=(Measured("127.0.0.1", Result.SEND_ERROR, error="ENETUNREACH"),))
-UNSEEN = Trial(measured=(Measured("127.0.0.1", Result.LOST_HOST), Measured("::1", Result.REPLY)))
-IPV4_ALONE = Trial(measured=(MEASURED.measured[0], Measured("::1", Result.SEND_ERROR, error="EADDRNOTAVAIL")))
+SILENT_HOOKS = Trial(measured=(Measured("127.0.0.1", Result.LOST_HOST), Measured("::1", Result.REPLY)))
+ONLY_IPV4 = Trial(measured=(MEASURED.measured[0], Measured("::1", Result.SEND_ERROR, error="EADDRNOTAVAIL")))
 
 
-def amiss(facts: Facts) -> list[Check]:
-    return [check for check in examine(facts) if check.status is not Status.OK]
+def not_ok(facts: Facts) -> list[Check]:
+    return [check for check in run_checks(facts) if check.status is not Status.OK]
 
 
-def test_a_healthy_machine_has_nothing_to_mend() -> None:
-    """Thirteen checks, all well, each saying why it is made and none how to fix what is not broken."""
-    checks = examine(HEALTHY)
+def test_every_check_is_ok_on_a_healthy_machine() -> None:
+    """Thirteen checks. Each says why it matters, and none has a remedy."""
+    checks = run_checks(HEALTHY)
     assert [check.status for check in checks] == [Status.OK] * 13
     assert len({check.name for check in checks}) == 13
     assert all(check.found and check.why and not check.remedy for check in checks)
@@ -48,11 +48,11 @@ BREAKAGES = [
     ("bpf call", "fail", "locked down", replace(HEALTHY, rights=replace(RIGHTS, lockdown="confidentiality"))),
     ("locked memory", "warn", "65536", replace(HEALTHY, rights=replace(RIGHTS, kernel=(5, 10), locked_memory=65536))),
     ("tracepoint source", "fail", "the verifier", replace(HEALTHY, tracepoint=Trial(error="the verifier says no"))),
-    ("tracepoint source", "fail", "do not fire", replace(HEALTHY, tracepoint=UNSEEN)),
-    ("tracepoint source", "warn", "127.0.0.1 lost_network", replace(HEALTHY, tracepoint=UNANSWERED)),
+    ("tracepoint source", "fail", "do not fire", replace(HEALTHY, tracepoint=SILENT_HOOKS)),
+    ("tracepoint source", "warn", "127.0.0.1 lost_network", replace(HEALTHY, tracepoint=NO_REPLY)),
     ("tracepoint source", "warn", "ENETUNREACH", replace(HEALTHY, tracepoint=NO_LOOPBACK)),
     ("socket source", "warn", "no raw socket", replace(HEALTHY, socket=Trial(error="no raw socket"))),
-    ("socket source", "warn", "measured nothing", replace(HEALTHY, socket=UNANSWERED)),
+    ("socket source", "warn", "measured nothing", replace(HEALTHY, socket=NO_REPLY)),
     ("firewall", "warn", "a drop", replace(HEALTHY, firewall=Firewall(stopping=("a drop",)))),
     ("port", "warn", "10045", replace(HEALTHY, port_state=Port.TAKEN)),
     (
@@ -77,16 +77,14 @@ BREAKAGES = [
 
 
 @pytest.mark.parametrize(("name", "status", "found", "facts"), BREAKAGES)
-def test_one_thing_amiss_is_one_check_that_says_how_to_mend_it(
-    name: str, status: str, found: str, facts: Facts
-) -> None:
-    """Its own check and no other, with what was found; only a `fail` makes the machine unfit."""
-    (check,) = amiss(facts)
+def test_one_defect_fails_one_check_which_names_the_remedy(name: str, status: str, found: str, facts: Facts) -> None:
+    """Only a `fail` makes the machine unfit; a `warn` does not."""
+    (check,) = not_ok(facts)
     assert (check.name, check.status) == (name, status)
     assert found in check.found
     assert check.why
     assert check.remedy
-    assert is_ok(examine(facts)) == (status == "warn")
+    assert is_ok(run_checks(facts)) == (status == "warn")
 
 
 @pytest.mark.parametrize(
@@ -97,27 +95,28 @@ def test_one_thing_amiss_is_one_check_that_says_how_to_mend_it(
         replace(HEALTHY, rights=replace(RIGHTS, kernel=(5, 11), locked_memory=65536)),
         replace(HEALTHY, rights=Rights(BPF | PERFMON | NET_RAW | SYS_RESOURCE, kernel=(5, 10), locked_memory=65536)),
         replace(HEALTHY, rights=replace(RIGHTS, seccomp=2, lockdown="integrity")),
-        replace(HEALTHY, tracepoint=IPV4_ALONE, socket=IPV4_ALONE),
+        replace(HEALTHY, tracepoint=ONLY_IPV4, socket=ONLY_IPV4),
         replace(HEALTHY, port_state=Port.AGENT),
         replace(HEALTHY, firewall=Firewall(unknown="nft is not installed")),
         replace(HEALTHY, sysctls={}),
         replace(HEALTHY, sysctls={**HEALTHY.sysctls, "net.ipv4.icmp_ratelimit": "0", "net.ipv4.icmp_ratemask": "6169"}),
     ],
 )
-def test_what_is_unusual_but_no_trouble_is_not_reported(facts: Facts) -> None:
-    """SYS_ADMIN instead of BPF, no IPv6, a filter that admits, an agent at the port, a limit of 0, which is none."""
-    assert amiss(facts) == []
+def test_unusual_but_harmless_facts_are_ok(facts: Facts) -> None:
+    """Such as SYS_ADMIN instead of BPF, no IPv6, a seccomp filter that allows bpf, a rate limit of 0 (none)."""
+    assert not_ok(facts) == []
 
 
-def test_the_document() -> None:
-    """The form that --json prints: ok, and five strings a check."""
-    printed = document(examine(replace(HEALTHY, port_state=Port.TAKEN)))
+def test_json_document() -> None:
+    """`ok`, and five strings per check."""
+    printed = document(run_checks(replace(HEALTHY, port_state=Port.TAKEN)))
     assert printed["ok"] is True
     assert printed["checks"][-1] == {
         "name": "port",
         "status": "warn",
-        "found": "TCP port 10045 is taken, and not by an agent",
-        "why": "the agent serves its measurements there",
-        "remedy": "end what listens there (ss -ltnp 'sport = :10045'), or give the agent another port with --listen",
+        "found": "TCP port 10045 is used by another program",
+        "why": "the agent serves its measurements on it",
+        "remedy": "stop the program that listens there (ss -ltnp 'sport = :10045'), "
+        "or choose another port with --listen",
     }
-    assert document(examine(replace(HEALTHY, bcc_error="none")))["ok"] is False
+    assert document(run_checks(replace(HEALTHY, bcc_error="none")))["ok"] is False

@@ -1,4 +1,4 @@
-"""Rulesets as nft 1.0.6 and iptables-save print them, and what in them stops ICMP echo."""
+"""What stops ICMP echo in rulesets as nft 1.0.6 and iptables-save print them."""
 
 from __future__ import annotations
 
@@ -51,10 +51,12 @@ def ruleset(*items: dict[str, Any]) -> str:
         ([meta("iifname", "eth0"), field("icmp", "type", "echo-reply"), DROP], "drop"),
     ],
 )
-def test_a_rule_that_stops_echo_is_named_by_its_place(expressions: list[dict[str, Any]], verdict: str) -> None:
-    """By type, by protocol, in sets, over a rate, in iptables' words: chain and handle find it again."""
+def test_rule_that_stops_echo_is_reported_with_chain_and_handle(
+    expressions: list[dict[str, Any]], verdict: str
+) -> None:
+    """Matched by type, by protocol, in a set, above a rate, and as iptables-nft writes it."""
     assert nft_stops(ruleset(chain(), rule(*expressions))) == (
-        f"nft: a rule of chain inet filter in (handle 7) is a {verdict}",
+        f"nft: a rule of chain inet filter in (handle 7) says {verdict}",
     )
 
 
@@ -70,29 +72,29 @@ def test_a_rule_that_stops_echo_is_named_by_its_place(expressions: list[dict[str
         [field("icmp", "type", "echo-request"), COUNTER],
     ],
 )
-def test_a_rule_that_stops_something_else_is_not(expressions: list[dict[str, Any]]) -> None:
+def test_rule_that_does_not_stop_echo_is_not_reported(expressions: list[dict[str, Any]]) -> None:
     """Other types, other protocols, other verdicts."""
     assert nft_stops(ruleset(chain(), rule(*expressions))) == ()
 
 
 @pytest.mark.parametrize("hook", ["input", "output"])
-def test_a_policy_of_drop_counts_where_nothing_accepts_echo(hook: str) -> None:
-    """Without a rule for ICMP, and with one for SSH alone; a forward chain is no affair of this node's echoes."""
-    found = ("nft: chain inet filter in drops all that no rule accepts, and none does",)
+def test_policy_drop_is_reported_if_no_rule_accepts_echo(hook: str) -> None:
+    """Without a rule for ICMP, and with a rule for SSH only. A forward chain does not affect echoes of this node."""
+    found = ("nft: chain inet filter in has the policy drop, and no rule accepts ICMP echo",)
     assert nft_stops(ruleset(chain("drop", hook))) == found
     assert nft_stops(ruleset(chain("drop", hook), rule(field("tcp", "dport", 22), ACCEPT))) == found
     assert nft_stops(ruleset(chain("drop", "forward"))) == ()
 
 
 @pytest.mark.parametrize("expressions", [[meta("l4proto", "icmp"), ACCEPT], [ACCEPT], [COUNTER, ACCEPT]])
-def test_a_policy_of_drop_does_not_where_something_does(expressions: list[dict[str, Any]]) -> None:
-    """A rule for ICMP, or one for everything."""
+def test_policy_drop_is_not_reported_if_a_rule_accepts_echo(expressions: list[dict[str, Any]]) -> None:
+    """The rule accepts ICMP, or everything."""
     assert nft_stops(ruleset(chain("drop"), rule(*expressions))) == ()
 
 
 @pytest.mark.parametrize("text", ["", "Operation not permitted", "[]", "{}", "3"])
-def test_what_is_no_ruleset_is_said_to_be_none(text: str) -> None:
-    """An old nft, or one without rights."""
+def test_text_that_is_not_a_ruleset_is_an_error(text: str) -> None:
+    """From an old nft, or one without rights."""
     with pytest.raises(ValueError, match=r".*"):
         nft_stops(text)
 
@@ -113,15 +115,15 @@ COMMIT
         "-A OUTPUT -p ipv6-icmp -m icmp6 --icmpv6-type 129 -j DROP",
     ],
 )
-def test_a_rule_of_iptables_is_shown_as_it_is(rule_: str) -> None:
-    """By number of type, as iptables-save writes them, or without any."""
+def test_rule_of_iptables_is_reported_unchanged(rule_: str) -> None:
+    """With the number of the type, as iptables-save prints it, or without a type."""
     saved = SAVED.format(policy="ACCEPT", rules=f"-A INPUT -p tcp -j DROP\n{rule_}\n-A INPUT -p icmp -j ACCEPT")
     assert iptables_stops(saved, "iptables-legacy-save") == (f"iptables-legacy-save: {rule_}",)
 
 
-def test_the_policy_of_iptables_counts_where_nothing_accepts_echo() -> None:
-    """A rule for another type does not help, one for ICMP or for everything does."""
+def test_policy_of_iptables_is_reported_if_no_rule_accepts_echo() -> None:
+    """A rule for another type does not count as accepting; one for ICMP or for everything does."""
     other = SAVED.format(policy="DROP", rules="-A INPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT")
-    assert iptables_stops(other, "x") == ("x: the policy of INPUT is DROP, and no rule accepts ICMP echo",)
+    assert iptables_stops(other, "x") == ("x: INPUT has the policy DROP, and no rule accepts ICMP echo",)
     for helps in ("-A INPUT -p icmp -j ACCEPT", "-A INPUT -j ACCEPT"):
         assert iptables_stops(SAVED.format(policy="DROP", rules=helps), "x") == ()

@@ -1,4 +1,4 @@
-"""The doctor's lines."""
+"""The text output of the doctor."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CHECKS = (
 )
 
 
-def test_a_line_a_check_and_what_to_do_under_it() -> None:
-    """Plain lines of any length for a pipe, without line breaks or colours out of what was found."""
+def test_one_line_per_check_with_the_remedy_below() -> None:
+    """In a pipe, lines have any length. Line breaks and control characters in findings are removed."""
     assert [line.text for line in lines(CHECKS, None)] == [
         "ok    BTF           readable",
         "warn  firewall      a rule of chain \\x1b[31mx",
@@ -27,8 +27,8 @@ def test_a_line_a_check_and_what_to_do_under_it() -> None:
     assert [line.status for line in lines(CHECKS, None)][:2] == [Status.OK, Status.WARN]
 
 
-def test_lines_are_broken_to_the_terminal() -> None:
-    """44 columns: what does not fit goes on below what was found."""
+def test_long_lines_are_wrapped_at_the_width() -> None:
+    """At 44 columns, the rest continues below the finding."""
     assert [line.text for line in lines(CHECKS[1:2], 44)] == [
         "warn  firewall  a rule of chain \\x1b[31mx",
         "                why it matters: it stops",

@@ -1,11 +1,12 @@
-"""The bytes of a probe, against DESIGN section 4 and RFC 1071."""
+"""The bytes of a probe, against the wire format and RFC 1071; and the names of ICMP errors (RFC 792, RFC 4443)."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.abi.echo import echo_request
+from monlat_ebpf.abi.echo import echo_request, error_name
 from monlat_ebpf.model import Family
 
 PAYLOAD = bytes.fromhex(
@@ -28,7 +29,7 @@ def internet_checksum(message: bytes) -> int:
 
 
 def test_ipv4_request() -> None:
-    """Type 8, code 0, a right checksum, identifier, the sequence's lower half; then the payload, little-endian."""
+    """Type 8, code 0, a right checksum, identifier, the lower half of the sequence; then the payload, little-endian."""
     packet = echo_request(Family.IPV4, 0xABCD, 0x01020304, 0x05060708, 0x1112131415161718)
     assert packet[:2] == b"\x08\x00"
     assert packet[4:8] == bytes.fromhex("abcd 0708")
@@ -38,7 +39,7 @@ def test_ipv4_request() -> None:
 
 
 def test_ipv6_request() -> None:
-    """Type 128, and no checksum: the kernel fills it in, with the addresses that it covers."""
+    """Type 128 and no checksum: the kernel fills it in, because it covers the addresses."""
     packet = echo_request(Family.IPV6, 0xABCD, 0x01020304, 0x05060708, 0x1112131415161718)
     assert packet == bytes.fromhex("80 00 0000 abcd 0708") + PAYLOAD
 
@@ -50,10 +51,31 @@ def test_ipv6_request() -> None:
     nonce=st.integers(0, 2**64 - 1),
 )
 def test_checksum_of_any_request(identifier: int, slot: int, sequence: int, nonce: int) -> None:
-    """Whatever the fields hold, all words with the checksum among them add up to ones (RFC 1071)."""
+    """Whatever the fields hold, all words including the checksum add up to ones (RFC 1071)."""
     assert internet_checksum(echo_request(Family.IPV4, identifier, slot, sequence, nonce)) == 0xFFFF
 
 
 def test_checksum_that_carries_twice() -> None:
-    """A message of ones, whose sum overflows again as its carry is added, is summed right."""
+    """The sum of a message of ones overflows again when its carry is added."""
     assert internet_checksum(echo_request(Family.IPV4, 0xFFFF, 2**32 - 1, 2**32 - 1, 2**64 - 1)) == 0xFFFF
+
+
+@pytest.mark.parametrize(
+    ("family", "icmp_type", "code", "name"),
+    [
+        (Family.IPV4, 3, 1, "icmp_destination_unreachable"),
+        (Family.IPV4, 3, 4, "icmp_packet_too_big"),
+        (Family.IPV4, 4, 0, "icmp_source_quench"),
+        (Family.IPV4, 11, 0, "icmp_time_exceeded"),
+        (Family.IPV4, 12, 4, "icmp_parameter_problem"),
+        (Family.IPV4, 42, 0, "icmp_type_42"),
+        (Family.IPV6, 1, 4, "icmp_destination_unreachable"),
+        (Family.IPV6, 2, 0, "icmp_packet_too_big"),
+        (Family.IPV6, 3, 4, "icmp_time_exceeded"),
+        (Family.IPV6, 4, 1, "icmp_parameter_problem"),
+        (Family.IPV6, 127, 0, "icmp_type_127"),
+    ],
+)
+def test_name_of_an_error(family: Family, icmp_type: int, code: int, name: str) -> None:
+    """The same error has the same name in both families; a type without a name shows its number."""
+    assert error_name(family, icmp_type, code) == name

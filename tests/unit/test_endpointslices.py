@@ -1,4 +1,4 @@
-"""From EndpointSlices to peers: every shape that the API allows, and some that it does not."""
+"""EndpointSlices to peers: every form that the API allows, and some that it does not."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def leaving(*, serving: bool) -> Json:
 
 
 def read(*entries: Any, kind: str = "IPv4") -> Slice:
-    """The endpoints of a slice all of which can be read."""
-    endpoints, trouble = endpoints_of({"addressType": kind, "endpoints": list(entries)})
-    assert trouble == []
+    """Return the endpoints of a valid slice."""
+    endpoints, errors = endpoints_of({"addressType": kind, "endpoints": list(entries)})
+    assert errors == []
     return endpoints
 
 
@@ -39,39 +39,39 @@ def peer(name: str, *addresses: str, zone: str = "a") -> Peer:
 
 
 def test_both_families_of_a_node_are_one_peer_ipv4_first() -> None:
-    """Slices come by family; whichever comes first, the node is one peer with its IPv4 address first."""
+    """Each family has its own slices. In either order, the node is one peer, with its IPv4 address first."""
     four = read(entry("n1", "10.0.0.1"))
     six = read(entry("n1", "fd00::1"), kind="IPv6")
     assert peers(six, four) == (peer("n1", "10.0.0.1", "fd00::1"),)
 
 
-def test_a_node_with_ipv6_alone_is_a_peer() -> None:
-    """A cluster of one family needs no other."""
+def test_node_with_only_ipv6_is_a_peer() -> None:
+    """A cluster may have only one family."""
     assert peers(read(entry("n1", "fd00::1"), kind="IPv6")) == (peer("n1", "fd00::1"),)
 
 
-def test_peers_are_sorted_by_name_whatever_the_order_of_slices() -> None:
-    """The same nodes make the same list."""
+def test_peers_are_sorted_by_name() -> None:
+    """The order of slices does not matter."""
     one, two = read(entry("n3", "10.0.0.3"), entry("n1", "10.0.0.1")), read(entry("n2", "10.0.0.2"))
     assert [each.name for each in peers(one, two)] == ["n1", "n2", "n3"]
     assert peers(one, two) == peers(two, one)
 
 
-def test_this_node_is_no_peer_but_tells_its_zone() -> None:
-    """Nobody probes itself; from_zone is known all the same."""
+def test_this_node_is_not_a_peer_but_gives_its_zone() -> None:
+    """Its own endpoint is used for from_zone only."""
     found = membership_of([read(entry("me", "10.0.0.1", zone="b"), entry("n1", "10.0.0.2"))], "me")
     assert found.peers == (peer("n1", "10.0.0.2"),)
     assert found.own_zone == "b"
 
 
-def test_a_node_that_is_not_ready_is_measured() -> None:
-    """An agent that is not ready is still on a node to measure."""
+def test_node_whose_agent_is_not_ready_is_a_peer() -> None:
+    """The node can be measured although its agent is not ready."""
     conditions = {"ready": True, "serving": False, "terminating": False}
     assert peers(read(entry("n1", "10.0.0.1", conditions=conditions))) == (peer("n1", "10.0.0.1"),)
 
 
-def test_a_terminating_node_stays_as_long_as_it_serves() -> None:
-    """A rolling update of the agents loses no node; one that is gone is lost."""
+def test_terminating_endpoint_is_a_peer_while_it_serves() -> None:
+    """A rolling update of the agents loses no node. An endpoint that no longer serves is gone."""
     assert peers(read(entry("n1", "10.0.0.1", conditions=leaving(serving=True)))) == (peer("n1", "10.0.0.1"),)
     assert peers(read(entry("n1", "10.0.0.1", conditions=leaving(serving=False)))) == ()
 
@@ -80,13 +80,13 @@ def test_a_terminating_node_stays_as_long_as_it_serves() -> None:
     "conditions",
     [None, {}, {"ready": None}, {"ready": True}, {"ready": False}, {"serving": None, "terminating": None}],
 )
-def test_conditions_that_are_missing_mean_a_node_to_measure(conditions: Json | None) -> None:
-    """The API says that what is unknown is ready, serving and not terminating."""
+def test_missing_conditions_mean_serving(conditions: Json | None) -> None:
+    """The API defines the defaults: ready, serving, not terminating."""
     assert peers(read(entry("n1", "10.0.0.1", conditions=conditions))) == (peer("n1", "10.0.0.1"),)
 
 
-def test_the_endpoint_that_serves_wins_over_the_one_that_leaves() -> None:
-    """While a node's agent is replaced, or the node itself under the same name, the new address counts at once."""
+def test_serving_endpoint_is_preferred_to_a_leaving_one() -> None:
+    """While an agent is replaced, or a node under the same name, the new address is used at once."""
     old = entry("n1", "10.0.0.1", conditions=leaving(serving=True))
     unready = entry("n1", "10.0.0.2", conditions={"serving": False})
     new = entry("n1", "10.0.0.3", conditions={"serving": True})
@@ -94,32 +94,32 @@ def test_the_endpoint_that_serves_wins_over_the_one_that_leaves() -> None:
     assert peers(read(old, unready)) == (peer("n1", "10.0.0.2"),)
 
 
-def test_an_endpoint_in_two_slices_counts_once() -> None:
-    """Endpoints move between slices, and are in both for a moment."""
+def test_endpoint_in_two_slices_counts_once() -> None:
+    """An endpoint that moves to another slice is in both for a moment."""
     assert peers(read(entry("n1", "10.0.0.1")), read(entry("n1", "10.0.0.1"))) == (peer("n1", "10.0.0.1"),)
 
 
-def test_of_equal_endpoints_the_lowest_address_is_taken() -> None:
-    """Whatever the order: 10.0.0.9 is lower than 10.0.0.10, as a number."""
+def test_lowest_address_is_used_among_equal_endpoints() -> None:
+    """Compared as a number, 10.0.0.9 is lower than 10.0.0.10. The order of slices does not matter."""
     low, high = read(entry("n1", "10.0.0.9")), read(entry("n1", "10.0.0.10"))
     assert peers(low, high) == peers(high, low) == (peer("n1", "10.0.0.9"),)
 
 
-def test_an_address_belongs_to_one_node() -> None:
-    """A new node that took over an address has it, although the old node's endpoint lingers."""
+def test_address_belongs_to_one_node() -> None:
+    """A new node gets the address although the endpoint of the old node still exists."""
     gone = entry("a-old", "10.0.0.1", conditions={"serving": False})
     assert peers(read(gone, entry("z-new", "10.0.0.1"))) == (peer("z-new", "10.0.0.1"),)
     assert peers(read(entry("n1", "10.0.0.1"), entry("n2", "10.0.0.1"))) == (peer("n1", "10.0.0.1"),)
 
 
-def test_this_nodes_own_address_is_nobody_elses() -> None:
-    """Under a name that this node had before, its address would be probed through loopback."""
+def test_this_nodes_own_address_is_never_a_peers() -> None:
+    """An endpoint under this node's former name would be probed through loopback."""
     former = read(entry("a-former-name", "10.0.0.1"), entry("me", "10.0.0.1", conditions={"serving": False}))
     assert peers(former) == ()
 
 
-def test_an_unused_address_is_free_for_another_node() -> None:
-    """A claim that loses within its own node holds no address back."""
+def test_unused_address_of_a_node_is_free_for_another_node() -> None:
+    """n1 uses its first address, so its second one can belong to n2."""
     assert peers(read(entry("n1", "10.0.0.1"), entry("n1", "10.0.0.2"), entry("n2", "10.0.0.2"))) == (
         peer("n1", "10.0.0.1"),
         peer("n2", "10.0.0.2"),
@@ -127,24 +127,24 @@ def test_an_unused_address_is_free_for_another_node() -> None:
 
 
 @pytest.mark.parametrize("addresses", [None, [], [""], [None]])
-def test_an_address_that_is_not_there_yet_is_waited_for(addresses: Any) -> None:
-    """A pod has no address before its network is up: no peer, and nothing wrong."""
+def test_endpoint_without_an_address_is_skipped(addresses: Any) -> None:
+    """A pod has no address before its network is up. That is not an error."""
     assert read({"nodeName": "n1", "addresses": addresses}) == ()
 
 
 def test_only_the_first_address_counts() -> None:
-    """The API gives no meaning to any further one."""
+    """The API gives no meaning to further addresses."""
     assert peers(read({"nodeName": "n1", "addresses": ["10.0.0.2", "10.0.0.1"]})) == (peer("n1", "10.0.0.2", zone=""),)
 
 
 @pytest.mark.parametrize("raw", [{"addressType": "IPv4"}, {"addressType": "IPv4", "endpoints": None}])
-def test_a_slice_without_endpoints_has_none(raw: Json) -> None:
+def test_slice_without_endpoints_is_empty(raw: Json) -> None:
     """Go writes an empty list as null."""
     assert endpoints_of(raw) == ((), [])
 
 
-def test_slices_of_host_names_are_left_out() -> None:
-    """There is no address in them to probe."""
+def test_slices_of_host_names_are_skipped() -> None:
+    """They contain no address to probe."""
     assert read(entry("n1", "node.example.org"), kind="FQDN") == ()
 
 
@@ -157,37 +157,37 @@ def test_slices_of_host_names_are_left_out() -> None:
         (entry("x" * 254, "10.0.0.2"), "254 bytes"),
         (entry("n\n2", "10.0.0.2"), "does not print"),
         (entry("n2", "10.0.0.256"), "'10.0.0.256' is not an address"),
-        (entry("n2", "fd00::2"), "not of the slice's family"),
-        (entry("n2", "0.0.0.0"), "no node's address"),
-        (entry("n2", "127.0.0.1"), "no node's address"),
-        (entry("n2", "169.254.0.1"), "no node's address"),
-        (entry("n2", "224.0.0.1"), "no node's address"),
+        (entry("n2", "fd00::2"), "is not an IPv4 address"),
+        (entry("n2", "0.0.0.0"), "cannot be a node's address"),
+        (entry("n2", "127.0.0.1"), "cannot be a node's address"),
+        (entry("n2", "169.254.0.1"), "cannot be a node's address"),
+        (entry("n2", "224.0.0.1"), "cannot be a node's address"),
         (entry("n2", "10.0.0.2", zone=7), "zone 7"),
         (entry("n2", "10.0.0.2", conditions=[]), "conditions"),
         ({"nodeName": "n2", "addresses": "10.0.0.2"}, "addresses is not a list"),
         ({"nodeName": "n2", "addresses": [10]}, "10 is not an address"),
     ],
 )
-def test_what_cannot_be_read_is_told_and_the_rest_counts(wrong: Any, why: str) -> None:
-    """One wrong entry costs no other node."""
+def test_unreadable_entry_is_reported_and_the_others_count(wrong: Any, why: str) -> None:
+    """One wrong entry affects no other node."""
     raw = {"addressType": "IPv4", "endpoints": [entry("n1", "10.0.0.1"), wrong, entry("n3", "10.0.0.3")]}
-    endpoints, trouble = endpoints_of(raw)
+    endpoints, errors = endpoints_of(raw)
     assert [each.node for each in endpoints] == ["n1", "n3"]
-    assert len(trouble) == 1
-    assert str(trouble[0]).startswith("endpoints[1]: ")
-    assert why in str(trouble[0])
+    assert len(errors) == 1
+    assert str(errors[0]).startswith("endpoints[1]: ")
+    assert why in str(errors[0])
 
 
 @pytest.mark.parametrize("raw", [{}, {"addressType": 4}, {"addressType": "IPv4", "endpoints": {}}])
-def test_a_slice_of_the_wrong_shape_is_told(raw: Json) -> None:
-    """A slice that is none has no endpoints."""
-    endpoints, trouble = endpoints_of(raw)
+def test_slice_of_the_wrong_form_is_reported(raw: Json) -> None:
+    """It gives no endpoints and one error."""
+    endpoints, errors = endpoints_of(raw)
     assert endpoints == ()
-    assert len(trouble) == 1
+    assert len(errors) == 1
 
 
 def test_a_thousand_nodes_in_both_families() -> None:
-    """1009 nodes in slices of a hundred, as the controller writes them."""
+    """1,009 nodes in slices of a hundred, as the controller writes them."""
     fours = [entry(f"n{number:04}", f"10.1.{number // 250}.{number % 250 + 1}") for number in range(1009)]
     sixes = [entry(f"n{number:04}", f"fd00::{number + 1:x}") for number in range(1009)]
     slices = [read(*fours[start : start + 100]) for start in range(0, 1009, 100)]
@@ -211,8 +211,8 @@ anything = st.recursive(
 
 
 @given(kind=st.sampled_from(["IPv4", "IPv6", "FQDN", 7]), endpoints=anything | st.lists(anything, max_size=4))
-def test_no_json_whatever_ends_discovery(kind: Any, endpoints: Any) -> None:
-    """What is read has a name and an address of its slice's family; all the rest is told or left out."""
+def test_arbitrary_json_raises_nothing(kind: Any, endpoints: Any) -> None:
+    """Every peer has a name and an address of the family of its slice. All other input is skipped."""
     found, _ = endpoints_of({"addressType": kind, "endpoints": endpoints})
     for each in membership_of([found], "me").peers:
         assert each.name

@@ -1,10 +1,10 @@
-"""Which format an Accept header gets."""
+"""Which format and encoding the Accept headers choose."""
 
 from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.exposition.negotiation import Format, choose
+from monlat_ebpf.exposition.negotiation import Format, accepts_gzip, choose
 
 TEXT = Format("text/plain; version=0.0.4; charset=utf-8", lambda snapshot: iter(()))
 PROTOBUF = Format(
@@ -41,10 +41,28 @@ PROMETHEUS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.
     ],
 )
 def test_accept_header_chooses_the_format(accept: str, chosen: Format) -> None:
-    """The heaviest range that a format fits wins; a header that names none of them gets text."""
+    """The range of the greatest weight that covers a format wins; a header that covers none gets text."""
     assert choose(accept, [TEXT, PROTOBUF]) is chosen
 
 
-def test_protobuf_alone_asked_for_and_not_served_gets_text() -> None:
-    """A scraper that prefers what is not served gets the default, not an error."""
+def test_format_that_is_not_served_gets_text() -> None:
+    """A scraper that prefers a format which is not served gets the default, not an error."""
     assert choose(PROMETHEUS_WITH_NATIVE_HISTOGRAMS, [TEXT]) is TEXT
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "accepted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0, *", False),
+        ("*", True),
+        ("*;q=0", False),
+        ("identity", False),
+        ("x-gzipped", False),
+    ],
+)
+def test_gzip_is_accepted_by_name_or_asterisk(accept_encoding: str, accepted: bool) -> None:
+    """gzip is accepted when its own weight, or else that of *, is over 0."""
+    assert accepts_gzip(accept_encoding) is accepted

@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
 
 
 class SmallAgent:
-    """Stands in for the agent: three callables, whose answers a test may change, and a count of snapshots taken."""
+    """Imitates the agent: callables whose answers a test may change, and a count of snapshots."""
 
     def __init__(self) -> None:
         self.unhealthy: str | None = None
@@ -39,9 +39,10 @@ class SmallAgent:
         )
         return {Family.IPV4: [probe]} if peer == "node2" else {}
 
-    def routes_with(self, own: SelfMetrics) -> MetricsServer:
-        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, own, self.recent)
-        return MetricsServer("127.0.0.1", 0, routes, count_error=own.count_http_error)
+    def server(self) -> MetricsServer:
+        metrics = SelfMetrics()
+        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, metrics, self.recent)
+        return MetricsServer("127.0.0.1", 0, routes, count_error=metrics.count_http_error)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def agent() -> SmallAgent:
 @pytest.fixture
 def connection(agent: SmallAgent) -> Iterator[HTTPConnection]:
     with (
-        agent.routes_with(SelfMetrics()) as server,
+        agent.server() as server,
         closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
     ):
         yield connection
@@ -64,8 +65,8 @@ def get(connection: HTTPConnection, path: str, accept: str = "") -> tuple[int, b
         return answer.status, answer.read(), answer.headers
 
 
-def test_metrics_are_one_snapshot_and_the_agents_own(agent: SmallAgent, connection: HTTPConnection) -> None:
-    """/metrics is the text of a single snapshot, followed by the agent's own metrics."""
+def test_metrics_show_one_snapshot_and_the_agent_itself(agent: SmallAgent, connection: HTTPConnection) -> None:
+    """/metrics is the text of a single snapshot, followed by the agent's metrics about itself."""
     status, body, headers = get(connection, "/metrics")
     text = body.decode()
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
@@ -76,7 +77,7 @@ def test_metrics_are_one_snapshot_and_the_agents_own(agent: SmallAgent, connecti
 
 
 def test_metrics_are_text_for_a_scraper_that_prefers_protobuf(connection: HTTPConnection) -> None:
-    """A format that is not served yet is answered with text that says so in its type."""
+    """A scraper that prefers a format which is not served gets text, with the Content-Type of text."""
     accept = "application/vnd.google.protobuf;encoding=delimited,text/plain;version=0.0.4;q=0.5"
     assert get(connection, "/metrics", accept)[2]["Content-Type"].startswith("text/plain; version=0.0.4")
 
@@ -88,8 +89,8 @@ def test_peers_are_json(connection: HTTPConnection) -> None:
     assert [pair["to"] for pair in json.loads(body)["pairs"]][:3] == ["node2", "node2", "node3"]
 
 
-def test_one_peer_is_told_with_its_last_probes(connection: HTTPConnection) -> None:
-    """?peer=NAME, encoded: the pairs to it alone, each with the probes of its family."""
+def test_one_peer_is_shown_with_its_last_probes(connection: HTTPConnection) -> None:
+    """?peer=NAME returns the pairs to that peer, each with the probes of its family; the name is decoded."""
     status, body, headers = get(connection, "/api/v1/peers?peer=node2")
     assert (status, headers["Content-Type"]) == (200, "application/json")
     document = json.loads(body)
@@ -113,14 +114,14 @@ def test_one_peer_is_told_with_its_last_probes(connection: HTTPConnection) -> No
     assert [pair["to"] for pair in odd["pairs"]] == [snapshots.ODD_NAME]
 
 
-def test_a_stranger_has_no_pairs(connection: HTTPConnection) -> None:
-    """The filter finds nobody, which is no error."""
+def test_unknown_peer_has_no_pairs(connection: HTTPConnection) -> None:
+    """?peer= with an unknown name returns an empty list and status 200."""
     status, body, _ = get(connection, "/api/v1/peers?peer=nobody")
     assert (status, json.loads(body)["pairs"]) == (200, [])
 
 
-def test_health_and_readiness_are_told_apart(agent: SmallAgent, connection: HTTPConnection) -> None:
-    """Each check is 200 when its callable has nothing to say, and 503 with what it says otherwise."""
+def test_health_and_readiness_are_separate(agent: SmallAgent, connection: HTTPConnection) -> None:
+    """Each check is 200 when its callable returns None, and 503 with the reason otherwise."""
     agent.unready = "no peers known yet"
     assert get(connection, "/healthz")[:2] == (200, b"ok\n")
     assert get(connection, "/readyz")[:2] == (503, b"no peers known yet\n")
@@ -130,7 +131,7 @@ def test_health_and_readiness_are_told_apart(agent: SmallAgent, connection: HTTP
 
 
 def test_index_links_every_path(connection: HTTPConnection) -> None:
-    """Whoever opens the port in a browser finds the way."""
+    """The page at / links to all other paths."""
     status, body, headers = get(connection, "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     for path in ("/metrics", "/api/v1/peers", "/healthz", "/readyz"):
@@ -138,9 +139,9 @@ def test_index_links_every_path(connection: HTTPConnection) -> None:
 
 
 def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
-    """When no snapshot can be had a scrape gets 500, and the next good one shows the count."""
+    """When `snapshot` raises, the scrape gets 500, and the next successful one shows the count."""
 
-    class Moody(SmallAgent):
+    class FailsOnce(SmallAgent):
         def snapshot(self) -> AgentSnapshot:
             if self.taken == 0:
                 self.taken = 1
@@ -148,7 +149,7 @@ def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
             return super().snapshot()
 
     with (
-        Moody().routes_with(SelfMetrics()) as server,
+        FailsOnce().server() as server,
         closing(HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection,
     ):
         assert get(connection, "/metrics")[0] == 500

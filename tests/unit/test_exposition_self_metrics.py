@@ -11,24 +11,24 @@ from prometheus_client.parser import text_string_to_metric_families
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 
 
-def samples_of(own: SelfMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def samples_of(metrics: SelfMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(own.render().decode())
+        for family in text_string_to_metric_families(metrics.render().decode())
         for sample in family.samples
     }
 
 
-def edges_of(own: SelfMetrics, name: str) -> list[float]:
-    return sorted(float(dict(labels)["le"]) for found, labels in samples_of(own) if found == f"{name}_bucket")
+def edges_of(metrics: SelfMetrics, name: str) -> list[float]:
+    return sorted(float(dict(labels)["le"]) for found, labels in samples_of(metrics) if found == f"{name}_bucket")
 
 
 def test_delays_are_counted_by_octave() -> None:
-    """A send delay of 70 us is counted from the bucket of 122 us on, a lag of 3 ms from that of 3.9 ms on."""
-    own = SelfMetrics()
-    own.send_delay.observe(70e-6)
-    own.schedule_lag.observe(3e-3)
-    samples = samples_of(own)
+    """A send delay of 70 us is in the bucket of 122 us, a lag of 3 ms in the bucket of 3.9 ms, and in all above."""
+    metrics = SelfMetrics()
+    metrics.send_delay.observe(70e-6)
+    metrics.schedule_lag.observe(3e-3)
+    samples = samples_of(metrics)
     assert samples["monlat_send_delay_seconds_bucket", frozenset({("le", "6.103515625e-05")})] == 0
     assert samples["monlat_send_delay_seconds_bucket", frozenset({("le", "0.0001220703125")})] == 1
     assert samples["monlat_send_delay_seconds_sum", frozenset()] == 70e-6
@@ -38,21 +38,24 @@ def test_delays_are_counted_by_octave() -> None:
 
 def test_buckets_reach_from_microseconds_to_eight_seconds() -> None:
     """Send delay begins at 2^-20 s, schedule lag at 2^-17 s; both end at 8 s and +Inf, an octave at a time."""
-    own = SelfMetrics()
-    assert edges_of(own, "monlat_send_delay_seconds") == [*(2.0**octave for octave in range(-20, 4)), float("inf")]
-    assert edges_of(own, "monlat_schedule_lag_seconds") == [*(2.0**octave for octave in range(-17, 4)), float("inf")]
+    metrics = SelfMetrics()
+    assert edges_of(metrics, "monlat_send_delay_seconds") == [*(2.0**octave for octave in range(-20, 4)), float("inf")]
+    assert edges_of(metrics, "monlat_schedule_lag_seconds") == [
+        *(2.0**octave for octave in range(-17, 4)),
+        float("inf"),
+    ]
 
 
 def test_build_info_names_version_python_and_kernel() -> None:
-    """monlat_build_info says what runs, and on what."""
+    """monlat_build_info has the versions of monlat, Python and the kernel."""
     labels = [dict(labels) for name, labels in samples_of(SelfMetrics()) if name == "monlat_build_info"]
     assert [sorted(one) for one in labels] == [["kernel", "python", "version"]]
     assert labels[0]["python"] == platform.python_version()
     assert labels[0]["kernel"] == os.uname().release
 
 
-def test_process_and_python_are_told() -> None:
-    """The usual process_* and python_* are there, and no _created series beside them."""
+def test_process_and_python_metrics_are_present() -> None:
+    """The usual process_* and python_* are there, without _created series."""
     names = {name for name, _ in samples_of(SelfMetrics())}
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"} <= names
     assert {"python_info", "python_gc_collections_total"} <= names
@@ -60,7 +63,7 @@ def test_process_and_python_are_told() -> None:
 
 
 def test_two_agents_in_one_process_share_nothing() -> None:
-    """Each object has a registry of its own, in which others may register theirs."""
+    """Each object has its own registry, in which other modules may register metrics."""
     first, second = SelfMetrics(), SelfMetrics()
     Gauge("monlat_discovery_peers", "Peers found.", registry=first.registry).set(3)
     first.count_http_error("ValueError")

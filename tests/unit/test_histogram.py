@@ -37,7 +37,7 @@ def exact_edge_ns(bucket: int) -> int:
 
 
 def test_edges_are_exact() -> None:
-    """All 185 edges are the exact powers of 2, rounded down to nanoseconds: the longest time within."""
+    """All 185 edges are the exact powers of 2, rounded down to nanoseconds."""
     assert [exact_edge_ns(bucket) for bucket in range(LAST)] == list(EDGES_NS)
 
 
@@ -50,7 +50,7 @@ def test_octaves_are_exact() -> None:
     assert [Fraction(edge) for edge in OCTAVE_EDGES] == [Fraction(2) ** octave for octave in range(-20, 4)]
 
 
-def test_a_bucket_holds_its_upper_edge_not_its_lower() -> None:
+def test_bucket_holds_its_upper_edge_and_not_its_lower() -> None:
     """One nanosecond past an edge begins the next bucket."""
     for bucket in range(LAST):
         assert bucket_of(exact_edge_ns(bucket)) == bucket
@@ -61,8 +61,8 @@ def test_a_bucket_holds_its_upper_edge_not_its_lower() -> None:
     ("nanoseconds", "bucket"),
     [(0, 0), (1, 0), (953, 0), (954, 1), (8_000_000_000, 184), (8_000_000_001, LAST), (2**63, LAST)],
 )
-def test_both_ends(nanoseconds: int, bucket: int) -> None:
-    """Bucket 0 takes all that is short, the last one all that is longer than 8 s."""
+def test_first_and_last_bucket(nanoseconds: int, bucket: int) -> None:
+    """Bucket 0 holds all short times, the last one all times over 8 s."""
     assert bucket_of(nanoseconds) == bucket
 
 
@@ -75,7 +75,7 @@ def test_edge_in_seconds() -> None:
 
 
 def test_classic_buckets_are_exact_sums() -> None:
-    """Cumulative counts at the 24 octaves, then the total: each sample counted from its octave on."""
+    """Cumulative counts at the 24 octaves, then the total: each sample counts from its octave on."""
     samples = [500, 954, 1907, 1908, 1_000_000_000, 1_000_000_001, 7_999_999_999, 8_000_000_001, 60_000_000_000]
     cumulative = classic_buckets(of_samples(samples))
     assert len(cumulative) == 25
@@ -85,7 +85,7 @@ def test_classic_buckets_are_exact_sums() -> None:
 
 
 def test_random_samples_sum_up() -> None:
-    """Of 10,007 random samples every classic bucket holds what counting them says."""
+    """10,007 random samples: every classic bucket has the count that comparing each sample gives."""
     random = Random(1)
     samples = [int(2 ** random.uniform(0, 35)) for _ in range(10_007)]
     histogram = of_samples(samples)
@@ -98,7 +98,7 @@ def test_random_samples_sum_up() -> None:
 @pytest.mark.parametrize("q", [0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1.0])
 @pytest.mark.parametrize("spread", [0.01, 0.5, 2.0])
 def test_quantile_is_within_a_bucket_of_the_exact_one(q: float, spread: float) -> None:
-    """Of log-normal samples around 100 us the quantile is off by less than a bucket's width, 9 %."""
+    """Log-normal samples around 100 us: the quantile is wrong by less than the width of a bucket, 9 %."""
     random = Random(2)
     samples = sorted(int(100_000 * random.lognormvariate(0, spread)) for _ in range(5003))
     samples = [min(max(sample, 954), 8_000_000_000) for sample in samples]
@@ -109,20 +109,20 @@ def test_quantile_is_within_a_bucket_of_the_exact_one(q: float, spread: float) -
 
 
 def test_quantile_within_a_bucket_is_exponential() -> None:
-    """Four samples in the bucket up to 1 s: the median is half an eighth of an octave below its edge."""
+    """Four samples in the bucket up to 1 s: the median is a sixteenth of an octave below the edge."""
     assert quantile(of_samples([1_000_000_000] * 4), 0.5) == pytest.approx(2 ** (-1 / 16), rel=1e-12)
     assert quantile(of_samples([1_000_000_000] * 4), 1) == 1
 
 
 def test_quantile_at_the_ends() -> None:
-    """Nothing of an empty histogram; evenly from zero in the first bucket; the last one's lower edge, 8 s."""
+    """None if empty; evenly from zero in the first bucket; the lower edge of the last bucket, 8 s."""
     assert quantile(EMPTY, 0.5) is None
     assert quantile(of_samples([1, 2]), 0.5) == 2**-21
     assert quantile(of_samples([9_000_000_000]), 0.5) == 8
 
 
 def test_quantile_skips_empty_buckets() -> None:
-    """With 1 sample at 1 us and 99 at 1 s, the lowest percentile is short and all above are long."""
+    """1 sample at 1 us and 99 at 1 s: the first percentile is short, the second is long."""
     histogram = of_samples([1_000] + [1_000_000_000] * 99)
     low, high = quantile(histogram, 0.01), quantile(histogram, 0.02)
     assert low is not None

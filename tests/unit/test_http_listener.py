@@ -34,6 +34,6 @@ with listen("::", 0) as listener:
 
 
 def test_any_address_falls_back_to_ipv4() -> None:
-    """Where the kernel knows no IPv6, [::] means every IPv4 address."""
+    """On a kernel without IPv6, [::] listens on every IPv4 address."""
     child = subprocess.run([sys.executable, "-c", WITHOUT_IPV6], capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.split(), child.stderr) == (0, ["0.0.0.0", "connected"], "")

@@ -1,4 +1,4 @@
-"""A test run that leaves something out does not count as passed."""
+"""With MONLAT_NO_SKIPS=1, a test run that skips a test fails."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_pytest(directory: Path, test_file: str, no_skips: str) -> subprocess.Com
         ("pytest.skip('no veth', allow_module_level=True)\n", "1 error"),
     ],
 )
-def test_whatever_is_left_out_fails_and_says_why(tmp_path: Path, test_file: str, closing: str) -> None:
+def test_skips_and_expected_failures_fail_with_their_reason(tmp_path: Path, test_file: str, closing: str) -> None:
     """Skips by mark, call, fixture and module, and expected failures, fail with the reason in the summary."""
     finished = run_pytest(tmp_path, test_file, no_skips="1")
     assert finished.returncode != 0
@@ -55,7 +55,7 @@ def test_whatever_is_left_out_fails_and_says_why(tmp_path: Path, test_file: str,
     assert "no veth" in finished.stdout
 
 
-def test_a_skip_is_a_skip_without_the_variable(tmp_path: Path) -> None:
+def test_a_skip_is_allowed_without_the_variable(tmp_path: Path) -> None:
     """A developer's own run may skip."""
     finished = run_pytest(tmp_path, "def test_a(): pytest.skip('no veth')\n", no_skips="0")
     assert finished.returncode == 0
@@ -63,7 +63,7 @@ def test_a_skip_is_a_skip_without_the_variable(tmp_path: Path) -> None:
 
 
 def test_a_passing_test_passes(tmp_path: Path) -> None:
-    """The rule touches nothing else."""
+    """The variable changes nothing for a test that runs."""
     finished = run_pytest(tmp_path, "def test_a(): pass\n", no_skips="1")
     assert finished.returncode == 0
     assert "1 passed" in finished.stdout.splitlines()[-1]

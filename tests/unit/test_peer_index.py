@@ -1,4 +1,4 @@
-"""The hash table of neighbours, against a search of all entries by brute force."""
+"""The hash table of peers, against a search of all entries by brute force."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ENTRY = struct.Struct("<16sII")
 STEPS = 12
 
 
-def find(table: bytes, places: int, address: bytes) -> int | None:
-    """Search as bpf/responder.h does: from the hash on, at most STEPS places, to the first empty one."""
+def find(table: bytes, size: int, address: bytes) -> int | None:
+    """Search as bpf/responder.h does: from the hash on, at most STEPS entries, to the first empty one."""
     for step in range(STEPS):
-        found, target, used = ENTRY.unpack_from(table, (address_hash(address) + step) % places * ENTRY.size)
+        found, target, used = ENTRY.unpack_from(table, (address_hash(address) + step) % size * ENTRY.size)
         if not used:
             return None
         if found == address:
@@ -28,20 +28,20 @@ def find(table: bytes, places: int, address: bytes) -> int | None:
 
 
 def entries(table: bytes) -> dict[bytes, int]:
-    """All that stands in the table, wherever it stands."""
+    """All entries in use, wherever they are."""
     return {address: target for address, target, used in ENTRY.iter_unpack(table) if used}
 
 
 @given(st.sets(st.binary(min_size=16, max_size=16), max_size=64), st.sampled_from([1, 2, 4, 16, 64, 256]))
-def test_what_is_found_is_what_stands_there(addresses: set[bytes], places: int) -> None:
-    """Any set in a table of any size: each is found or unplaced, never both, and strangers are never found."""
+def test_every_placed_address_is_found(addresses: set[bytes], size: int) -> None:
+    """Any set in a table of any size: each address is found or unplaced, never both; a stranger is never found."""
     targets = {address: number for number, address in enumerate(sorted(addresses))}
-    table, unplaced = build(targets, places)
-    assert len(table) == places * ENTRY.size
-    housed = {address: target for address, target in targets.items() if address not in unplaced}
-    assert entries(table) == housed
-    assert {address: find(table, places, address) for address in targets} == targets | dict.fromkeys(unplaced)
-    assert find(table, places, b"a stranger's one") is None or b"a stranger's one" in targets
+    table, unplaced = build(targets, size)
+    assert len(table) == size * ENTRY.size
+    placed = {address: target for address, target in targets.items() if address not in unplaced}
+    assert entries(table) == placed
+    assert {address: find(table, size, address) for address in targets} == targets | dict.fromkeys(unplaced)
+    assert find(table, size, b"a stranger's one") is None or b"a stranger's one" in targets
 
 
 CLUSTERS = {
@@ -55,25 +55,25 @@ CLUSTERS = {
 
 
 @pytest.mark.parametrize("addresses", CLUSTERS.values(), ids=CLUSTERS.keys())
-def test_large_clusters_find_room_for_all(addresses: list[str]) -> None:
-    """Some 5,000 addresses as clusters number them: none is unplaced, each is found as itself."""
+def test_no_address_of_a_large_cluster_is_unplaced(addresses: list[str]) -> None:
+    """About 5,000 addresses as clusters number them: each is found with its own target."""
     targets = {mapped(ip_address(address)): number for number, address in enumerate(addresses)}
     assert len(targets) == len(addresses)
-    places = entries_for(len(targets))
-    table, unplaced = build(targets, places)
+    size = entries_for(len(targets))
+    table, unplaced = build(targets, size)
     assert unplaced == ()
-    assert all(find(table, places, address) == target for address, target in targets.items())
+    assert all(find(table, size, address) == target for address, target in targets.items())
 
 
 def test_more_than_fit_are_unplaced() -> None:
-    """Of 13 addresses in a table of 4 places 9 have none: every search would pass the places of all."""
+    """Of 13 addresses in a table of 4 entries, 9 are unplaced."""
     targets = {bytes([number] * 16): number for number in range(13)}
     table, unplaced = build(targets, 4)
     assert len(unplaced) == 9
     assert len(entries(table)) == 4
 
 
-def test_places_are_a_power_of_two_and_four_times_the_targets() -> None:
-    """So that a mask picks the place, and three of four places or more are empty."""
-    for targets, places in ((1, 4), (2, 8), (3, 16), (1_000, 4_096), (1_024, 4_096), (1_025, 8_192)):
-        assert entries_for(targets) == places
+def test_entries_are_a_power_of_two_and_four_times_the_targets() -> None:
+    """So a mask selects the entry, and at least three of four entries are empty."""
+    for targets, count in ((1, 4), (2, 8), (3, 16), (1_000, 4_096), (1_024, 4_096), (1_025, 8_192)):
+        assert entries_for(targets) == count

@@ -1,4 +1,4 @@
-"""Five reasons for one EPERM, told apart from facts alone."""
+"""Five reasons for one EPERM, told apart by what the process knows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ EPERM_TEXT = "Failed to load BPF program b'monlat_transmit': Operation not permi
 
 
 @pytest.mark.parametrize("held", [ENOUGH, SYS_ADMIN])
-def test_nothing_refuses_a_process_with_its_rights(held: int) -> None:
-    """BPF and PERFMON, or SYS_ADMIN: no reason is made up, seccomp being on or not."""
+def test_process_with_all_rights_is_not_refused(held: int) -> None:
+    """BPF and PERFMON, or SYS_ADMIN: there is no reason, with and without seccomp."""
     assert why_refused(Rights(held)) is None
     assert why_refused(Rights(held, seccomp=2, lockdown="integrity", bpf_errno=None)) is None
 
 
-def test_a_missing_capability_is_named_before_all_else() -> None:
-    """Without PERFMON, whatever else is wrong as well: it has to be given in any case."""
+def test_missing_capability_is_named_first() -> None:
+    """PERFMON is missing and other things are wrong as well: it is needed in any case."""
     refusal = why_refused(
         Rights(BPF, bpf_errno=errno.EPERM, seccomp=2, initial_user_namespace=False, lockdown="confidentiality")
     )
@@ -37,8 +37,8 @@ def test_a_missing_capability_is_named_before_all_else() -> None:
     assert "securityContext.capabilities.add" in refusal.remedy
 
 
-def test_a_user_namespace_makes_capabilities_worthless() -> None:
-    """All capabilities, but inside a user namespace: the kernel asks for those of the initial one."""
+def test_capabilities_in_a_user_namespace_do_not_count() -> None:
+    """All capabilities, but in a user namespace: the kernel wants them in the initial one."""
     refusal = why_refused(Rights(ENOUGH, initial_user_namespace=False))
     assert refusal is not None
     assert "user namespace" in refusal.why
@@ -46,8 +46,8 @@ def test_a_user_namespace_makes_capabilities_worthless() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
-def test_seccomp_is_what_refuses_the_call_where_a_filter_is_on(number: int) -> None:
-    """Capabilities held, filter on, call refused: the profile, and the manifest that remedies it, are named."""
+def test_refused_call_with_a_filter_names_seccomp(number: int) -> None:
+    """All capabilities, filter on, call refused: the profile and the manifest with the remedy are named."""
     refusal = why_refused(Rights(ENOUGH, bpf_errno=number, seccomp=2))
     assert refusal is not None
     assert "seccomp" in refusal.why
@@ -55,29 +55,29 @@ def test_seccomp_is_what_refuses_the_call_where_a_filter_is_on(number: int) -> N
     assert "securityContext.seccompProfile" in refusal.remedy
 
 
-def test_without_a_filter_a_refused_call_is_a_security_modules() -> None:
-    """Capabilities held, no filter: SELinux and its like are left."""
+def test_refused_call_without_a_filter_names_security_modules() -> None:
+    """All capabilities, no filter: SELinux or a similar module is the only reason left."""
     refusal = why_refused(Rights(ENOUGH, bpf_errno=errno.EPERM, seccomp=0))
     assert refusal is not None
     assert "SELinux" in refusal.why
 
 
-def test_a_kernel_without_the_call_says_so_itself() -> None:
-    """ENOSYS without a filter is a kernel built without it."""
+def test_missing_system_call_names_the_kernel_option() -> None:
+    """ENOSYS without a filter comes from a kernel built without bpf."""
     refusal = why_refused(Rights(ENOUGH, bpf_errno=errno.ENOSYS))
     assert refusal is not None
     assert "CONFIG_BPF_SYSCALL" in refusal.remedy
 
 
 def test_lockdown_for_confidentiality_forbids_reading_kernel_memory() -> None:
-    """Only this mode does; integrity lets programs read."""
+    """Only this mode does; integrity allows reading."""
     refusal = why_refused(Rights(ENOUGH, lockdown="confidentiality"))
     assert refusal is not None
     assert "locked down" in refusal.why
 
 
-def test_locked_memory_is_suspected_on_old_kernels_alone() -> None:
-    """EPERM with every right: on 5.10 the limit on locked memory, on 5.11 a security module."""
+def test_locked_memory_is_suspected_only_on_old_kernels() -> None:
+    """EPERM with all rights: on 5.10 because of the limit on locked memory, on 5.11 of a security module."""
     old = what_may_refuse(Rights(ENOUGH, kernel=(5, 10), locked_memory=65536), EPERM_TEXT)
     new = what_may_refuse(Rights(ENOUGH, kernel=(5, 11), locked_memory=65536), EPERM_TEXT)
     assert old is not None
@@ -88,12 +88,12 @@ def test_locked_memory_is_suspected_on_old_kernels_alone() -> None:
 
 
 def test_no_reason_is_guessed_for_another_error() -> None:
-    """What the verifier or the compiler refuses is no matter of rights."""
+    """Errors of the verifier or the compiler have nothing to do with rights."""
     assert what_may_refuse(Rights(ENOUGH), "Failed to load BPF program: Invalid argument") is None
 
 
-def test_what_the_kernels_files_say() -> None:
-    """Fields of /proc/self/status, /sys/kernel/security/lockdown and uname, by hand."""
+def test_files_of_the_kernel_are_parsed() -> None:
+    """Fields of /proc/self/status, /sys/kernel/security/lockdown and uname."""
     assert seccomp_mode("Name:\tpython3\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n") == 2
     assert seccomp_mode("Name:\tpython3\n") == 0
     assert lockdown_mode("none [integrity] confidentiality\n") == "integrity"

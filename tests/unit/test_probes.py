@@ -1,4 +1,4 @@
-"""The shared memory, byte by byte. Offsets are counted by hand from bpf/monlat.h (see test_abi)."""
+"""The shared memory, byte by byte. Offsets are counted by hand from bpf/monlat.h (see test_layout)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf.abi.probes import Completion, Memory, ProbeTable, TableSize, mapped
+from monlat_ebpf.abi.layout import Memory
+from monlat_ebpf.abi.probes import Completion, ProbeTable, TableSize, mapped
 
 TARGETS = 3
 PROBE, TARGET = 64, 1520
+BUCKETS, LATE = 16, 16 + 8 * 186
 Parts = tuple[Memory, Memory, Memory]
 
 
@@ -29,13 +31,20 @@ def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
 
 @pytest.fixture
 def table(parts: Parts) -> ProbeTable:
-    return ProbeTable(TableSize(TARGETS), *parts)
+    return ProbeTable(TableSize(TARGETS), dict(zip(("probes", "targets", "unmatched"), parts, strict=True)))
 
 
 def test_sizes() -> None:
-    """A target has 16 places of 64 bytes and 1520 bytes of sums; unmatched packets have 10 counters in all."""
+    """7 targets of 16 slots: the bytes of each map by hand; of the first two targets alone the peer index is whole."""
     size = TableSize(7)
-    assert (size.slots, size.probe_bytes, size.target_bytes, size.unmatched_bytes) == (112, 7168, 10_640, 80)
+    whole = {
+        "probes": 112 * 64, "targets": 7 * 1520, "unmatched": 80, "exchanges": 112 * 56, "sessions": 7 * 3040 + 7 * 32,
+        "peer_index": 32 * 24, "settings": 8, "rejected_feedback": 32,
+    }  # fmt: skip
+    assert size.slots == 112
+    assert size.map_bytes() == whole
+    of_two = {"probes": 32 * 64, "targets": 2 * 1520, "exchanges": 32 * 56, "sessions": 2 * 3072}
+    assert size.map_bytes(used_targets=2) == whole | of_two
 
 
 def test_addresses_are_sixteen_bytes() -> None:
@@ -44,8 +53,8 @@ def test_addresses_are_sixteen_bytes() -> None:
     assert mapped(ip_address("fd77::1")) == bytes.fromhex("fd770000000000000000000000000001")
 
 
-def test_arming_writes_its_place_and_no_other(table: ProbeTable, parts: Parts) -> None:
-    """Nonce, times and address are where C reads them; what a former probe left is gone; neighbours keep theirs."""
+def test_arming_writes_only_its_slot(table: ProbeTable, parts: Parts) -> None:
+    """Nonce, times and address are where C reads them, the former probe is gone, other slots keep their bytes."""
     probes = parts[0]
     probes[:] = b"\xaa" * len(probes)
     table.arm(17, nonce=0x1122334455667788, sent_ns=5, deadline_ns=6, address=bytes(range(16)))
@@ -55,23 +64,24 @@ def test_arming_writes_its_place_and_no_other(table: ProbeTable, parts: Parts) -
     assert probes[18 * PROBE :] == b"\xaa" * (len(probes) - 18 * PROBE)
 
 
-def test_an_armed_probe_is_complete_in_nothing(table: ProbeTable) -> None:
-    """All that a source writes reads as not yet."""
+def test_armed_probe_has_no_stamps(table: ProbeTable) -> None:
+    """Everything that a source writes later is zero."""
     table.arm(0, nonce=1, sent_ns=2, deadline_ns=3, address=bytes(16))
     assert table.completion(0) == Completion(0, 0, 0, 0, 0)
 
 
 def test_completion_reads_what_the_source_wrote(table: ProbeTable, parts: Parts) -> None:
-    """t1, t4, device, ICMP type and code, in that order; the counters behind them are not mixed in."""
+    """t1, t4, device, ICMP type and code, in that order; the counters after them are not included."""
     struct.pack_into("<QQIBBBB", parts[0], 47 * PROBE + 40, 2**63 + 1, 2**63 + 2, 77, 3, 13, 200, 1)
     assert table.completion(47) == Completion(2**63 + 1, 2**63 + 2, 77, 3, 13)
 
 
-def test_sums_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
+def test_counts_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
     """Each target's own histogram, sum, late and duplicate replies."""
-    struct.pack_into("<QQQQ", parts[1], 1 * TARGET, 9, 1000, 3, 4)
-    struct.pack_into("<Q", parts[1], 1 * TARGET + 32 + 8 * 185, 5)
-    struct.pack_into("<Q", parts[1], 1 * TARGET + 32, 4)
+    struct.pack_into("<QQ", parts[1], 1 * TARGET, 9, 1000)
+    struct.pack_into("<Q", parts[1], 1 * TARGET + BUCKETS + 8 * 185, 5)
+    struct.pack_into("<Q", parts[1], 1 * TARGET + BUCKETS, 4)
+    struct.pack_into("<QQ", parts[1], 1 * TARGET + LATE, 3, 4)
     histogram = table.histogram(1)
     assert histogram.buckets == (4, *[0] * 184, 5)
     assert histogram.sum_ns == 1000
@@ -82,8 +92,8 @@ def test_sums_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
         assert table.late_and_duplicates(other) == (0, 0)
 
 
-def test_clearing_a_target_leaves_the_others_alone(table: ProbeTable, parts: Parts) -> None:
-    """Its 16 nonces and its sums become zero; the targets before and after keep every byte."""
+def test_clearing_a_target_keeps_the_others(table: ProbeTable, parts: Parts) -> None:
+    """Its 16 nonces and its counts become zero; the targets before and after keep every byte."""
     probes, targets, _ = parts
     probes[:] = b"\xaa" * len(probes)
     targets[:] = b"\xbb" * len(targets)

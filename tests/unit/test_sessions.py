@@ -1,4 +1,4 @@
-"""What agents tell each other, byte by byte. Offsets are counted by hand from bpf/monlat.h."""
+"""What agents report to each other, byte by byte. Offsets are counted by hand from bpf/monlat.h."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import struct
 
 import pytest
 
+from monlat_ebpf.abi.layout import Memory
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
 EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 16 + 48, 16 + 8 * 186, 24
-DWELL_AT, STATE_AT = HISTOGRAM, 2 * HISTOGRAM + 16
+DWELL_AT, SERVED_AT = HISTOGRAM, 2 * HISTOGRAM + 16
 WALL = 1_700_000_000_000_000_000
 
 
@@ -21,24 +22,30 @@ class Bench:
     def __init__(self) -> None:
         self.exchanges = bytearray(TARGETS * 16 * EXCHANGE)
         self.sums = bytearray(TARGETS * SESSION)
-        self.neighbours = bytearray(16 * PEER_ENTRY)
+        self.peer_index = bytearray(16 * PEER_ENTRY)
         self.settings = bytearray(8)
-        self.refused = bytearray(4 * 8)
-        memories = (self.exchanges, self.sums, self.neighbours, self.settings, self.refused)
-        self.sessions = Sessions(TableSize(TARGETS), *memories)
+        self.rejected = bytearray(4 * 8)
+        memories: dict[str, Memory] = {
+            "exchanges": self.exchanges,
+            "sessions": self.sums,
+            "peer_index": self.peer_index,
+            "settings": self.settings,
+            "rejected_feedback": self.rejected,
+        }
+        self.sessions = Sessions(TableSize(TARGETS), memories)
 
-    def seen(self, target: int, nonce: int, sequence: int, received: int, transmitted: int, requests: int = 1) -> None:
+    def received(self, target: int, nonce: int, sequence: int, at_ns: int, transmitted: int, requests: int = 1) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
-        struct.pack_into("<QQQII", self.exchanges, at, nonce, received, transmitted, sequence, requests)
+        struct.pack_into("<QQQII", self.exchanges, at, nonce, at_ns, transmitted, sequence, requests)
 
     def peer_report(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
         struct.pack_into("<QQQ", self.exchanges, at + 32, nonce, peer_received, dwell)
 
     def served(self, target: int, nonce: int, sequence: int, before: int) -> None:
-        struct.pack_into("<QII", self.sums, target * SESSION + STATE_AT, nonce, sequence, before)
+        struct.pack_into("<QII", self.sums, target * SESSION + SERVED_AT, nonce, sequence, before)
 
-    def said(self, target: int = 1) -> tuple[int, ...]:
+    def feedback(self, target: int = 1) -> tuple[int, ...]:
         fields: tuple[int, ...] = struct.unpack("<QQIHH", self.sessions.feedback(target, WALL))
         return fields
 
@@ -48,63 +55,65 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_nothing_served_nothing_said(bench: Bench) -> None:
-    """24 zeros: nothing to tell yet."""
+def test_feedback_is_zero_before_any_request(bench: Bench) -> None:
+    """24 zero bytes."""
     assert bench.sessions.feedback(1, WALL) == bytes(24)
 
 
-def test_the_newest_is_told_of_when_it_was_answered(bench: Bench) -> None:
-    """t2 in wall time, t3 - t2, and the 16 before it."""
-    bench.seen(1, 0x50, 70, 1_000, 31_000)
+def test_answered_newest_request_is_reported(bench: Bench) -> None:
+    """t2 in wall time, t3 - t2, and which of the 16 before it were received."""
+    bench.received(1, 0x50, 70, 1_000, 31_000)
     bench.served(1, 0x50, 70, 0xABCD1234)
-    assert bench.said() == (0x50, WALL + 1_000, 30_000, 0x1234, 0)
+    assert bench.feedback() == (0x50, WALL + 1_000, 30_000, 0x1234, 0)
 
 
-def test_the_newest_is_told_of_when_none_was_answered(bench: Bench) -> None:
-    """Dwell 0 says: seen."""
-    bench.seen(1, 0x50, 70, 1_000, 0)
+def test_newest_request_is_reported_as_received_if_none_was_answered(bench: Bench) -> None:
+    """Dwell 0 means: received."""
+    bench.received(1, 0x50, 70, 1_000, 0)
     bench.served(1, 0x50, 70, 0b1)
-    assert bench.said() == (0x50, WALL + 1_000, 0, 1, 0)
+    assert bench.feedback() == (0x50, WALL + 1_000, 0, 1, 0)
 
 
-def test_an_earlier_one_is_told_of_while_the_newest_waits(bench: Bench) -> None:
-    """70 and 69 wait, 68 was not seen, 67 was answered: it is named, with what is known of those around it."""
+def test_earlier_answered_request_is_reported_while_the_newest_waits(bench: Bench) -> None:
+    """70 and 69 wait, 68 was not received, 67 was answered: 67 is named, with the bits of those around it."""
     for nonce, sequence, transmitted in ((0xA2, 70, 0), (0xB1, 69, 0), (0xDF, 67, 9_000)):
-        bench.seen(1, nonce, sequence, sequence * 100, transmitted)
+        bench.received(1, nonce, sequence, sequence * 100, transmitted)
     bench.served(1, 0xA2, 70, 0b11101)
-    assert bench.said() == (0xDF, WALL + 6_700, 2_300, 0b11, 0b110)
+    assert bench.feedback() == (0xDF, WALL + 6_700, 2_300, 0b11, 0b110)
 
 
 @pytest.mark.parametrize(
     ("why", "sequence", "requests", "before"),
-    [("of a former life", 54, 1, 0b1), ("doubled", 69, 2, 0b1), ("not seen in this life", 69, 1, 0b0)],
+    [("before the peer restarted", 54, 1, 0b1), ("came twice", 69, 2, 0b1), ("not received", 69, 1, 0b0)],
 )
-def test_no_wrong_one_is_told_of_instead(bench: Bench, why: str, sequence: int, requests: int, before: int) -> None:
-    """What stands in the place before the newest's is not the request before it, or it came twice."""
-    bench.seen(1, 0xA2, 70, 7_000, 0)
-    bench.seen(1, 0xB1, sequence, 6_900, 9_000, requests)
+def test_unfit_earlier_request_is_not_reported(
+    bench: Bench, why: str, sequence: int, requests: int, before: int
+) -> None:
+    """The exchange in the slot before is not the request before the newest, or it came twice."""
+    bench.received(1, 0xA2, 70, 7_000, 0)
+    bench.received(1, 0xB1, sequence, 6_900, 9_000, requests)
     bench.served(1, 0xA2, 70, before)
-    assert bench.said() == (0xA2, WALL + 7_000, 0, before, 0), why
+    assert bench.feedback() == (0xA2, WALL + 7_000, 0, before, 0), why
 
 
-def test_a_doubled_request_is_only_seen(bench: Bench) -> None:
-    """Which of two answers reached the peer is not known."""
-    bench.seen(1, 0x50, 70, 1_000, 31_000, requests=2)
+def test_doubled_request_has_no_dwell(bench: Bench) -> None:
+    """It is not known which of the two replies reached the peer."""
+    bench.received(1, 0x50, 70, 1_000, 31_000, requests=2)
     bench.served(1, 0x50, 70, 0)
-    assert bench.said() == (0x50, WALL + 1_000, 0, 0, 0)
+    assert bench.feedback() == (0x50, WALL + 1_000, 0, 0, 0)
 
 
-@pytest.mark.parametrize(("dwell", "told"), [(2**32 - 1, 2**32 - 1), (2**32, 0), (-5, 0)])
-def test_a_dwell_without_room_is_only_seen(bench: Bench, dwell: int, told: int) -> None:
-    """4.29 s and less can be told, and nothing under zero."""
-    bench.seen(1, 0x50, 70, 1_000, 1_000 + dwell)
+@pytest.mark.parametrize(("dwell", "reported"), [(2**32 - 1, 2**32 - 1), (2**32, 0), (-5, 0)])
+def test_dwell_that_does_not_fit_is_not_reported(bench: Bench, dwell: int, reported: int) -> None:
+    """At most 4.29 s fits, and nothing below zero."""
+    bench.received(1, 0x50, 70, 1_000, 1_000 + dwell)
     bench.served(1, 0x50, 70, 0)
-    assert bench.said()[2] == told
+    assert bench.feedback()[2] == reported
 
 
-def test_a_place_taken_by_a_newer_request_is_not_told_of(bench: Bench) -> None:
-    """The kernel program had begun with the newer one: this request tells nothing rather than half of each."""
-    bench.seen(1, 0x150, 86, 2_000, 0)
+def test_half_written_exchange_is_not_reported(bench: Bench) -> None:
+    """The kernel program has begun with a newer request in the slot: no feedback, rather than half of each."""
+    bench.received(1, 0x150, 86, 2_000, 0)
     bench.served(1, 0x50, 70, 0)
     assert bench.sessions.feedback(1, WALL) == bytes(24)
 
@@ -120,26 +129,26 @@ def test_a_place_taken_by_a_newer_request_is_not_told_of(bench: Bench) -> None:
         (0x4000, 15, (0, 0x4000)),
     ],
 )
-def test_what_was_seen_around_an_earlier_one(before: int, back: int, expected: tuple[int, int]) -> None:
-    """Counted anew from the one that is named; the newest itself is the highest bit after it."""
+def test_bits_around_an_earlier_request(before: int, back: int, expected: tuple[int, int]) -> None:
+    """Counted from the named request; the newest is the highest bit of `after`."""
     assert around(before, back) == expected
 
 
-def test_what_the_peer_told_and_what_was_heard(bench: Bench) -> None:
-    """The probe whose dwell was told, by its place; the last word on what was seen; None of targets without."""
-    struct.pack_into("<QQIIQ", bench.sums, SESSION + STATE_AT + 16, 5_000, 0x77, 0b11, 0b1, 0x93)
+def test_reports_of_the_peer_are_read(bench: Bench) -> None:
+    """The dwell of the last reported probe, and which probes were received; None for other targets."""
+    struct.pack_into("<QQIIQ", bench.sums, SESSION + SERVED_AT + 16, 5_000, 0x77, 0b11, 0b1, 0x93)
     bench.peer_report(1, 0x93, WALL, 250)
     assert bench.sessions.peer_report(1) == PeerReport(0x93, WALL, 250)
     assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1)
     for other in (0, 2):
         assert bench.sessions.peer_report(other) is None
         assert bench.sessions.reception_report(other) is None
-    bench.peer_report(1, 0xA3, WALL, 300)  # its place is taken
+    bench.peer_report(1, 0xA3, WALL, 300)  # the slot is reused
     assert bench.sessions.peer_report(1) is None
 
 
 def test_histograms_are_read_by_target(bench: Bench) -> None:
-    """The network RTT first, the dwell behind it."""
+    """The network RTT comes first, then the dwell."""
     struct.pack_into("<QQQ", bench.sums, 2 * SESSION, 7, 700, 7)
     struct.pack_into("<QQ", bench.sums, 2 * SESSION + DWELL_AT, 3, 300)
     struct.pack_into("<Q", bench.sums, 2 * SESSION + DWELL_AT + 16 + 8 * 185, 3)
@@ -149,8 +158,8 @@ def test_histograms_are_read_by_target(bench: Bench) -> None:
     assert bench.sessions.network_rtt(1).count == bench.sessions.dwell(1).count == 0
 
 
-def test_clearing_a_target_leaves_the_others_alone(bench: Bench) -> None:
-    """Its 16 exchanges and its sums are zeros; those before and after keep every byte."""
+def test_clearing_a_target_keeps_the_others(bench: Bench) -> None:
+    """Its 16 exchanges and its session are zeros; those before and after keep every byte."""
     bench.exchanges[:] = b"\xaa" * len(bench.exchanges)
     bench.sums[:] = b"\xbb" * len(bench.sums)
     bench.sessions.clear(1)
@@ -159,11 +168,11 @@ def test_clearing_a_target_leaves_the_others_alone(bench: Bench) -> None:
     assert bench.sums == b"\xbb" * SESSION + bytes(SESSION) + b"\xbb" * SESSION
 
 
-def test_settings_and_refusals(bench: Bench) -> None:
+def test_settings_and_rejected_feedback(bench: Bench) -> None:
     """The wall clock may be behind the monotonic one; reasons are in the order of the header."""
     bench.sessions.set_wall_offset(-2)
     assert bench.settings == b"\xfe" + b"\xff" * 7
-    struct.pack_into("<4Q", bench.refused, 0, 11, 12, 13, 14)
+    struct.pack_into("<4Q", bench.rejected, 0, 11, 12, 13, 14)
     assert bench.sessions.rejected_feedback() == {
         "unknown_peer": 11,
         "nonce_mismatch": 12,
@@ -172,10 +181,10 @@ def test_settings_and_refusals(bench: Bench) -> None:
     }
 
 
-def test_neighbours_that_leave_are_strangers(bench: Bench) -> None:
-    """The table holds whom it was last given, each once, and nobody else."""
+def test_peer_that_leaves_is_removed_from_the_index(bench: Bench) -> None:
+    """The index holds the peers of the last call, each once, and no others."""
     first, second, third = (bytes([number] * 16) for number in (1, 2, 3))
     assert bench.sessions.set_peer_index({first: 0, second: 1}) == 0
     assert bench.sessions.set_peer_index({second: 1, third: 2}) == 0
-    entries = struct.iter_unpack("<16sII", bench.neighbours)
+    entries = struct.iter_unpack("<16sII", bench.peer_index)
     assert sorted(entry for entry in entries if entry[2]) == [(second, 1, 1), (third, 2, 1)]

@@ -1,4 +1,4 @@
-"""Slices as last told: events may come late, twice, or after the end."""
+"""SliceStore: events may come late, twice, or after a deletion."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def nodes(store: SliceStore) -> list[str]:
     return [peer.name for peer in membership_of(store.slices(), "").peers]
 
 
-def test_events_in_any_order_end_in_the_same_state() -> None:
-    """The newest version of each slice counts, in whichever of the 24 orders four changes come."""
+def test_events_in_any_order_give_the_same_state() -> None:
+    """Two versions each of two slices, in all 24 orders: the newest version of each slice is kept."""
     for order in permutations([("one", "11", "1"), ("one", "12", "2"), ("two", "13", "3"), ("two", "14", "4")]):
         store = SliceStore()
         for name, version, node in order:
@@ -29,8 +29,8 @@ def test_events_in_any_order_end_in_the_same_state() -> None:
         assert nodes(store) == ["2", "4"], order
 
 
-def test_an_event_told_twice_changes_nothing() -> None:
-    """The second telling is the same version."""
+def test_duplicate_event_changes_nothing() -> None:
+    """The second event has the same version."""
     store = SliceStore()
     for _ in range(2):
         store.put(slice_of("one", "11", "1"))
@@ -38,15 +38,15 @@ def test_an_event_told_twice_changes_nothing() -> None:
 
 
 def test_versions_compare_as_numbers() -> None:
-    """9 is older than 10, although it sorts after it as text."""
+    """9 is older than 10, although "9" sorts after "10"."""
     store = SliceStore()
     store.put(slice_of("one", "10", "1"))
     store.put(slice_of("one", "9", "2"))
     assert nodes(store) == ["1"]
 
 
-def test_a_late_change_does_not_bring_a_deleted_slice_back() -> None:
-    """The deletion was newer."""
+def test_late_change_does_not_restore_a_deleted_slice() -> None:
+    """The deletion has the newer version."""
     store = SliceStore()
     store.put(slice_of("one", "11", "1"))
     store.delete(slice_of("one", "13"))
@@ -54,8 +54,8 @@ def test_a_late_change_does_not_bring_a_deleted_slice_back() -> None:
     assert nodes(store) == []
 
 
-def test_a_late_deletion_does_not_remove_a_slice_made_anew() -> None:
-    """The slice of the same name is newer than the deletion of the former one."""
+def test_late_deletion_does_not_remove_a_recreated_slice() -> None:
+    """The recreated slice has a newer version than the deletion of the old one."""
     store = SliceStore()
     store.put(slice_of("one", "11", "1"))
     store.put(slice_of("one", "13", "2"))
@@ -63,8 +63,8 @@ def test_a_late_deletion_does_not_remove_a_slice_made_anew() -> None:
     assert nodes(store) == ["2"]
 
 
-def test_a_slice_made_anew_after_its_deletion_counts() -> None:
-    """A name may come back."""
+def test_slice_recreated_after_its_deletion_counts() -> None:
+    """A name may be used again."""
     store = SliceStore()
     store.put(slice_of("one", "11", "1"))
     store.delete(slice_of("one", "12"))
@@ -72,8 +72,8 @@ def test_a_slice_made_anew_after_its_deletion_counts() -> None:
     assert nodes(store) == ["2"]
 
 
-def test_deleting_what_is_not_known_does_nothing() -> None:
-    """A watch may tell of slices that the list did not have."""
+def test_deletion_of_an_unknown_slice_does_nothing() -> None:
+    """A watch may report slices that the list did not contain."""
     store = SliceStore()
     store.put(slice_of("one", "11", "1"))
     store.delete(slice_of("other", "12"))
@@ -82,8 +82,8 @@ def test_deleting_what_is_not_known_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "", "...", "-1", "9" * 40])
-def test_a_version_that_is_no_number_always_counts(version: str | None) -> None:
-    """There is nothing to compare; the order of arrival decides."""
+def test_event_with_a_non_numeric_version_is_always_applied(version: str | None) -> None:
+    """It cannot be compared, so the order of arrival decides."""
     store = SliceStore()
     store.put(slice_of("one", "11", "1"))
     store.put(slice_of("one", version, "2"))
@@ -92,8 +92,8 @@ def test_a_version_that_is_no_number_always_counts(version: str | None) -> None:
     assert nodes(store) == []
 
 
-def test_memory_of_deleted_slices_is_bounded() -> None:
-    """After 1009 deletions the oldest are forgotten, and the slices that live are not."""
+def test_memory_for_deleted_slices_is_bounded() -> None:
+    """After 1,009 deletions the oldest nine are forgotten; existing slices stay."""
     store = SliceStore()
     store.put(slice_of("alive", "1", "1"))
     for number in range(1009):
@@ -106,8 +106,8 @@ def test_memory_of_deleted_slices_is_bounded() -> None:
 @pytest.mark.parametrize(
     "raw", [None, [], {}, {"metadata": None}, {"metadata": {"name": 7}}, {"metadata": {"name": ""}}]
 )
-def test_an_object_without_a_name_is_malformed(raw: Any) -> None:
-    """Within a list it is told and left out; as an event it is refused."""
+def test_object_without_a_name_is_malformed(raw: Any) -> None:
+    """In a list it is skipped and reported; as an event it raises."""
     store = SliceStore()
     assert [str(each) for each in store.put_all([raw, slice_of("one", "1", "1")])] == [
         "an EndpointSlice without a name"

@@ -1,4 +1,4 @@
-"""The kernel's filter, run by the kernel: a Unix socket takes the same programs and needs no rights."""
+"""The filter, run by the kernel: a Unix socket accepts the same programs and needs no rights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.sources.socket.filters import PROGRAMS, attach
+from monlat_ebpf.sources.raw_sockets import attach_filter
+from monlat_ebpf.sources.socket.filters import PROGRAMS
 from monlat_ebpf.sources.socket.messages import parse_ipv4, parse_ipv6
 from tests.unit.test_socket_messages import PAYLOAD, error, reply
 
@@ -18,15 +19,15 @@ ERROR = {4: 3, 6: 1}
 
 
 class Filtered:
-    """A pair of sockets, one of which receives through the filter of an IP version."""
+    """A pair of sockets; one receives through the filter for an IP version."""
 
     def __init__(self, version: int) -> None:
         self._start = 40 if version == 6 else 0
         self._sender, self._receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        attach(self._receiver, PROGRAMS[Family.IPV4 if version == 4 else Family.IPV6])
+        attach_filter(self._receiver, PROGRAMS[Family.IPV4 if version == 4 else Family.IPV6])
 
-    def lets_through(self, packet: bytes) -> bool:
-        """Whether an IP packet passes, in the form in which a raw socket of its family has it."""
+    def passes(self, packet: bytes) -> bool:
+        """Return whether an IP packet passes, in the form that a raw socket of its family receives."""
         self._sender.send(packet[self._start :])
         try:
             self._receiver.recv(4096)
@@ -51,17 +52,17 @@ def filtered(version: int) -> Iterator[Filtered]:
     pair.close()
 
 
-def test_replies_and_errors_of_ours_pass(version: int, filtered: Filtered) -> None:
-    """A reply, a short reply, an error with all of its quote and one that is cut behind the version pass."""
+def test_our_replies_and_errors_pass(version: int, filtered: Filtered) -> None:
+    """A reply, a short reply, an error with a whole quote, and an error whose quote ends after the version."""
     header = 20 if version == 4 else 40
-    assert filtered.lets_through(reply(version))
-    assert filtered.lets_through(reply(version, PAYLOAD[:5]))
-    assert filtered.lets_through(error(version, ERROR[version]))
-    assert filtered.lets_through(error(version, ERROR[version], header + 8 + 5))
+    assert filtered.passes(reply(version))
+    assert filtered.passes(reply(version, PAYLOAD[:5]))
+    assert filtered.passes(error(version, ERROR[version]))
+    assert filtered.passes(error(version, ERROR[version], header + 8 + 5))
 
 
-def test_other_programs_packets_do_not_pass(version: int, filtered: Filtered) -> None:
-    """No magic, another version, no payload, a quote that is no echo request, or cut before the version."""
+def test_packets_of_other_programs_do_not_pass(version: int, filtered: Filtered) -> None:
+    """No magic, another version, no payload, a quote of another packet, or a quote that ends before the version."""
     header = 20 if version == 4 else 40
     quote_at = header + 8
     of_udp = bytearray(error(version, ERROR[version]))
@@ -82,15 +83,15 @@ def test_other_programs_packets_do_not_pass(version: int, filtered: Filtered) ->
         bytes(of_reply),
         bytes(of_another_family),
     ):
-        assert not filtered.lets_through(packet), packet.hex()
+        assert not filtered.passes(packet), packet.hex()
 
 
 def test_packet_longer_than_any_error_does_not_pass(version: int, filtered: Filtered) -> None:
     """576 bytes in all pass, 577 do not."""
     header = 20 if version == 4 else 40
     longest = 576 - header - 8
-    assert filtered.lets_through(reply(version, PAYLOAD + bytes(longest - 56)))
-    assert not filtered.lets_through(reply(version, PAYLOAD + bytes(longest - 55)))
+    assert filtered.passes(reply(version, PAYLOAD + bytes(longest - 56)))
+    assert not filtered.passes(reply(version, PAYLOAD + bytes(longest - 55)))
 
 
 @given(
@@ -100,10 +101,10 @@ def test_packet_longer_than_any_error_does_not_pass(version: int, filtered: Filt
     length=st.integers(1, 200),
 )
 @settings(deadline=None)
-def test_nothing_that_we_would_read_is_held_back(
+def test_filter_passes_everything_that_the_parser_accepts(
     ip_version: int, flips: dict[int, int], is_error: bool, length: int
 ) -> None:
-    """Whatever the parser makes something of has passed the filter before."""
+    """Any change to a packet: if the parser accepts it, so does the filter."""
     packet = bytearray(error(ip_version, ERROR[ip_version]) if is_error else reply(ip_version))
     for at, byte in flips.items():
         packet[at % len(packet)] = byte
@@ -112,6 +113,6 @@ def test_nothing_that_we_would_read_is_held_back(
     message = parse_ipv6(offered[40:], bytes(16), bytes(16)) if ip_version == 6 else parse_ipv4(offered)
     pair = Filtered(ip_version)
     try:
-        assert message is None or pair.lets_through(offered)
+        assert message is None or pair.passes(offered)
     finally:
         pair.close()

@@ -1,4 +1,4 @@
-"""What is read out of the bytes that a raw socket gives."""
+"""Parsing the bytes that a raw socket returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRUNCATED = Unmatched(layout.UNMATCHED_REASONS.index("truncated_quote"))
 
 
 def parse(packet: bytes) -> Message | None:
-    """Hand an IP packet over as a raw socket of its family does."""
+    """Parse an IP packet as a raw socket of its family returns it."""
     if packet[0] >> 4 == 4:
         return parse_ipv4(packet)
     return parse_ipv6(packet[40:], packet[8:24], packet[24:40])
@@ -48,7 +48,7 @@ def error(version: int, kind: int, quoted_bytes: int | None = None, payload: byt
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_reply_is_read(version: int) -> None:
-    """Address, slot and nonce of a reply are found, and its checksum fits."""
+    """Address, slot and nonce of a reply are read, and its checksum is right."""
     message = parse(reply(version))
     assert isinstance(message, Reply)
     assert (message.source, message.slot, message.nonce) == (mapped(ip_address(PEER[version])), SLOT, NONCE)
@@ -58,7 +58,7 @@ def test_reply_is_read(version: int) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("from_the_end", [1, 2, 33, 55])
 def test_flipped_byte_breaks_the_checksum(version: int, from_the_end: int) -> None:
-    """One byte other than sent, anywhere behind the magic: the checksum says so."""
+    """One byte changed anywhere after the magic makes the checksum wrong."""
     packet = bytearray(reply(version))
     packet[-from_the_end] ^= 0x10
     message = parse(bytes(packet))
@@ -78,7 +78,7 @@ def test_checksum_of_icmpv6_covers_the_addresses() -> None:
 
 
 def test_ipv4_options_are_skipped() -> None:
-    """A reply behind four bytes of options is read as any other."""
+    """A reply after four bytes of options is read."""
     plain = reply(4)
     packet = packets.ipv4(plain[12:16], plain[16:20], plain[20:], packets.NO_OPERATION_OPTIONS)
     message = parse(packet)
@@ -89,34 +89,34 @@ def test_ipv4_options_are_skipped() -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("length", [5, 24, 55, 57])
 def test_payload_of_another_length_is_malformed(version: int, length: int) -> None:
-    """With magic and version, but not of 56 bytes, a reply is malformed."""
+    """A reply with magic and version, but not of 56 bytes, is malformed."""
     assert parse(reply(version, (PAYLOAD + bytes(8))[:length])) == MALFORMED
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("payload", [b"", PAYLOAD[:4], b"\x02".join((PAYLOAD[:4], PAYLOAD[5:])), bytes(56)])
-def test_other_programs_replies_are_none_of_ours(version: int, payload: bytes) -> None:
-    """Without magic, without or with another version: an ordinary echo."""
+def test_replies_to_other_programs_are_ignored(version: int, payload: bytes) -> None:
+    """No magic, no version, or another version: an ordinary echo."""
     assert parse(reply(version, payload)) is None
 
 
 @pytest.mark.parametrize(("version", "kinds"), [(4, [3, 4, 11, 12]), (6, [1, 2, 3, 4, 127])])
 def test_icmp_error_is_read_from_its_quote(version: int, kinds: list[int]) -> None:
-    """Type, code and whom the quoted probe asked are found, for every type that is an error."""
+    """Type, code and destination of the quoted probe are read, for every type that is an error."""
     asked = mapped(ip_address(PEER[version]))
     for kind in kinds:
         assert parse(error(version, kind)) == IcmpError(kind, 3, asked, SLOT, NONCE)
 
 
 @pytest.mark.parametrize(("version", "kinds"), [(4, [5, 8, 13]), (6, [0, 128, 134, 255])])
-def test_other_icmp_types_are_no_errors(version: int, kinds: list[int]) -> None:
+def test_other_icmp_types_are_not_errors(version: int, kinds: list[int]) -> None:
     """A redirect, a request or an advertisement is not an error, whatever it quotes."""
     assert [parse(error(version, kind)) for kind in kinds] == [None] * len(kinds)
 
 
 @pytest.mark.parametrize(("version", "kind", "header"), [(4, 3, 20), (6, 1, 40)])
 def test_quote_must_reach_the_end_of_the_nonce(version: int, kind: int, header: int) -> None:
-    """8 bytes of ICMP and 24 of payload are enough; one less is truncated; less than magic and version is nothing."""
+    """8 bytes of ICMP and 24 of payload are enough; with fewer it is truncated; without the version it is ignored."""
     enough = header + 8 + 24
     assert isinstance(parse(error(version, kind, enough)), IcmpError)
     assert parse(error(version, kind, enough - 1)) == TRUNCATED
@@ -125,8 +125,8 @@ def test_quote_must_reach_the_end_of_the_nonce(version: int, kind: int, header: 
     assert parse(error(version, kind, 0)) is None
 
 
-def test_length_that_the_quote_claims_can_only_shorten() -> None:
-    """A quoted IPv4 header that claims 20 + 8 + 23 bytes hides the rest, and one that claims 65535 adds nothing."""
+def test_length_in_a_quote_can_only_shorten() -> None:
+    """A quoted IPv4 header of length 20 + 8 + 23 hides the rest; one of length 65535 adds nothing."""
     packet = bytearray(error(4, 3))
     struct.pack_into("!H", packet, 20 + 8 + 2, 51)
     assert parse(bytes(packet)) == TRUNCATED
@@ -141,7 +141,7 @@ def test_length_that_the_quote_claims_can_only_shorten() -> None:
     is_error=st.booleans(),
 )
 def test_hostile_bytes_never_raise(version: int, cut: int, flips: dict[int, bytes], is_error: bool) -> None:
-    """However a packet is cut and changed, it is read as something or as nothing."""
+    """Any packet, cut and changed, is parsed or ignored."""
     packet = bytearray(error(version, 3) if is_error else reply(version))
     for at, byte in flips.items():
         packet[at % len(packet)] = byte[0]
@@ -153,14 +153,14 @@ def test_hostile_bytes_never_raise(version: int, cut: int, flips: dict[int, byte
 
 @pytest.mark.parametrize("headers", [b"", bytes(14), bytes(18)])
 @pytest.mark.parametrize("version", [4, 6])
-def test_probe_is_found_behind_any_link_header(version: int, headers: bytes) -> None:
-    """Ethernet, a VLAN tag or nothing before it, bytes behind it: slot and nonce are those of the request."""
+def test_probe_is_found_after_any_link_header(version: int, headers: bytes) -> None:
+    """Nothing, Ethernet or a VLAN tag before it, padding after it: slot and nonce are those of the request."""
     packet = headers + packets.echo_request(US[version], PEER[version], 7, SEQUENCE, PAYLOAD)
     assert find_probe_in(packet) == (SLOT, NONCE)
     assert find_probe_in(packet + bytes(4)) == (SLOT, NONCE)
 
 
 @pytest.mark.parametrize("packet", [b"", bytes(98), PAYLOAD[:23], b"mnlt\x01", PAYLOAD[5:]])
-def test_no_probe_is_found_where_there_is_none(packet: bytes) -> None:
-    """Encrypted, cut or empty: there is nothing to find."""
+def test_no_probe_is_found_in_other_packets(packet: bytes) -> None:
+    """Encrypted, cut or empty packets."""
     assert find_probe_in(packet) is None

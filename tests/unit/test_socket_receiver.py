@@ -1,4 +1,4 @@
-"""The thread that reads: it goes on, it tells what went wrong once, it ends when told."""
+"""The thread that reads the sockets: it survives failures, logs each kind once, and ends at close."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECOND = 1_000_000_000
 
 
 class ScriptedSockets:
-    """Imitates an endpoint: `wake` makes the receiver read what stands in `received`, or fail `failures` times."""
+    """Imitates an endpoint: `wake` makes the receiver read `received`, or fail `failures` times."""
 
     def __init__(self) -> None:
         self._waker, self.receiving = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -83,7 +83,7 @@ def answer() -> Received:
 
 
 def test_probe_is_completed_by_the_thread(receiver: Receiver, sockets: ScriptedSockets) -> None:
-    """A stamp and a reply are there: the thread wakes by itself and the table has both."""
+    """A stamp and a reply are there: the thread wakes up and records both."""
     arm(receiver)
     sockets.transmitted.append(Transmitted(SLOT, NONCE, wall(), 5))
     sockets.received.append(answer())
@@ -92,8 +92,8 @@ def test_probe_is_completed_by_the_thread(receiver: Receiver, sockets: ScriptedS
     assert 0 < receiver.table.completion(SLOT).transmitted_ns <= receiver.table.completion(SLOT).received_ns
 
 
-def test_stamp_that_wakes_nobody_is_found_for_a_waiting_reply(receiver: Receiver, sockets: ScriptedSockets) -> None:
-    """The reply is read first; its request's stamp comes without any wake-up, and is read within the time-out."""
+def test_stamp_without_wake_up_is_found_for_a_waiting_reply(receiver: Receiver, sockets: ScriptedSockets) -> None:
+    """The reply is read first. The stamp of its request comes without a wake-up and is read before the deadline."""
     arm(receiver, timeout=30 * SECOND)
     stamp = wall()
     sockets.received.append(answer())
@@ -103,8 +103,8 @@ def test_stamp_that_wakes_nobody_is_found_for_a_waiting_reply(receiver: Receiver
     wait_until(lambda: receiver.table.completion(SLOT).received_ns > 0)
 
 
-def test_reading_a_probe_past_its_deadline_reads_the_sockets_first(sockets: ScriptedSockets) -> None:
-    """No thread runs at all: what waits in the sockets still decides the probe's result."""
+def test_reading_a_probe_after_its_deadline_reads_the_sockets_first(sockets: ScriptedSockets) -> None:
+    """No thread runs: a stamp that waits in the socket still counts."""
     receiver = Receiver(TableSize(1))
     receiver.add(sockets)
     arm(receiver, timeout=1)
@@ -116,7 +116,7 @@ def test_reading_a_probe_past_its_deadline_reads_the_sockets_first(sockets: Scri
 def test_failure_is_counted_logged_once_and_survived(
     receiver: Receiver, sockets: ScriptedSockets, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Reading fails three times: three are counted, one is logged, and the reply behind them is read."""
+    """Reading fails three times: three failures are counted, one is logged, and the reply after them is read."""
     arm(receiver, timeout=30 * SECOND)
     with caplog.at_level(logging.WARNING):
         sockets.failures = 3
@@ -129,11 +129,11 @@ def test_failure_is_counted_logged_once_and_survived(
     assert "Network is down" in caplog.text
 
 
-def test_one_sockets_failure_costs_the_others_nothing(receiver: Receiver, sockets: ScriptedSockets) -> None:
-    """In the very pass in which one socket fails, the reply that another one had is recorded."""
+def test_failure_of_one_socket_does_not_stop_the_others(receiver: Receiver, sockets: ScriptedSockets) -> None:
+    """One socket fails: the reply in another one is recorded in the same pass."""
     broken = ScriptedSockets()
     broken.failures = 1
-    with receiver.table.lock:  # the thread waits until all is in place
+    with receiver.table.lock:  # the thread waits until everything is prepared
         receiver.add(broken)
         arm(receiver, timeout=30 * SECOND)
         sockets.transmitted.append(Transmitted(SLOT, NONCE, wall(), 5))
@@ -146,7 +146,7 @@ def test_one_sockets_failure_costs_the_others_nothing(receiver: Receiver, socket
 def test_missing_stamps_and_overflow_are_counted(
     receiver: Receiver, sockets: ScriptedSockets, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two replies without a stamp, 17 packets dropped by the kernel: counted so, logged once each, not used."""
+    """Two replies without a stamp and 17 packets dropped by the kernel: counted, logged once each, not used."""
     arm(receiver, timeout=30 * SECOND)
     with caplog.at_level(logging.WARNING):
         for sockets.overflow in (11, 17):
@@ -158,8 +158,8 @@ def test_missing_stamps_and_overflow_are_counted(
     assert receiver.table.completion(SLOT).received_ns == 0
 
 
-def test_close_ends_the_thread_at_once(sockets: ScriptedSockets) -> None:
-    """Within half a second of close the thread is gone, and the sockets are closed."""
+def test_close_ends_the_thread(sockets: ScriptedSockets) -> None:
+    """Half a second after close at the latest, the thread has ended and the sockets are closed."""
     receiver = Receiver(TableSize(1))
     receiver.add(sockets)
     receiver.start()

@@ -1,4 +1,4 @@
-"""The diagnoses of `bpf/core.h`, given in Python: what each stamp and message does to the table."""
+"""The rules of `bpf/core.h` in Python: what each stamp and message does to the table."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Bench:
         taken = self.machine.now
         stamp = self.machine.stamp()
         self.recorder.transmitted(slot, nonce, stamp, device, self.clock.poll())
-        self.recorder.settle(self.clock.poll())
+        self.recorder.record_waiting(self.clock.poll())
         return taken
 
     def receive(self, message: Reply | IcmpError | Unmatched) -> int:
         taken = self.machine.now
         stamp = self.machine.stamp()
         self.recorder.received(message, stamp, self.clock.poll())
-        self.recorder.settle(self.clock.poll())
+        self.recorder.record_waiting(self.clock.poll())
         return taken
 
     def reply(self, checked: bytes = RIGHT) -> int:
@@ -69,7 +69,7 @@ class Bench:
 
     @property
     def rtts(self) -> tuple[int, int]:
-        """How many, and their sum in ns."""
+        """Their number, and their sum in ns."""
         histogram = self.table.histogram(TARGET)
         return histogram.count, histogram.sum_ns
 
@@ -80,7 +80,7 @@ def bench() -> Bench:
 
 
 def test_reply_completes_the_probe(bench: Bench) -> None:
-    """t1 and t4 are the stamps' instants, and their difference is in the target's histogram."""
+    """t1 and t4 are the times of the stamps, and their difference is in the histogram of the target."""
     bench.arm()
     bench.later(40_000)
     t1 = bench.transmit()
@@ -92,7 +92,7 @@ def test_reply_completes_the_probe(bench: Bench) -> None:
 
 
 def test_last_transmit_wins(bench: Bench) -> None:
-    """VLAN device, then card: the later stamp is t1, and its device the probe's."""
+    """VLAN device, then card: the later stamp is t1, and the probe has its device."""
     bench.arm()
     bench.later(10_000)
     bench.transmit(device=9)
@@ -102,7 +102,7 @@ def test_last_transmit_wins(bench: Bench) -> None:
 
 
 def test_transmit_after_the_reply_changes_nothing(bench: Bench) -> None:
-    """A stamp that comes after the answer was recorded is of no use."""
+    """A stamp that comes after the reply was recorded is ignored."""
     bench.arm()
     t1 = bench.transmit()
     bench.later(9_000)
@@ -113,7 +113,7 @@ def test_transmit_after_the_reply_changes_nothing(bench: Bench) -> None:
 
 
 def test_reply_waits_for_its_transmit_stamp(bench: Bench) -> None:
-    """Read before the stamp of its request, a reply is recorded when that is there, with its own instant."""
+    """A reply that is read before the stamp of its request is recorded when that comes, with its own t4."""
     bench.arm()
     t1, t1_stamp = bench.later(50_000), bench.machine.stamp()
     bench.later(80_000)
@@ -122,39 +122,39 @@ def test_reply_waits_for_its_transmit_stamp(bench: Bench) -> None:
     assert bench.recorder.is_waiting
     bench.later(5 * MILLISECOND)
     bench.recorder.transmitted(SLOT, NONCE, t1_stamp, DEVICE, bench.clock.poll())
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, 80_000)
     assert not bench.recorder.is_waiting
 
 
 def test_second_reply_while_the_first_waits_is_a_duplicate(bench: Bench) -> None:
-    """Waiting changes nothing in what is first and what is second."""
+    """A reply that waits is still the first one."""
     bench.arm()
     bench.later(50_000)
     first = bench.reply()
     bench.later(50_000)
     bench.reply()
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert bench.completion.received_ns == first
     assert bench.table.late_and_duplicates(TARGET) == (0, 1)
 
 
 def test_reply_without_transmit_stamp_counts_at_the_deadline(bench: Bench) -> None:
-    """The deadline passes and no stamp has come: answered in time, no RTT, counted as not transmitted."""
+    """The deadline passes without a stamp: the reply is in time, has no RTT, and counts as not transmitted."""
     bench.arm(timeout=100 * MILLISECOND)
     bench.later(50_000)
     t4 = bench.reply()
     bench.later(100 * MILLISECOND)
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert bench.completion == Completion(0, t4, 0, 0, 0)
     assert bench.rtts == (0, 0)
     assert bench.unmatched == {"not_transmitted": 1}
 
 
 def test_reply_after_the_deadline_is_late(bench: Bench) -> None:
-    """It is received, counted as late, and in no histogram; the next is a duplicate."""
+    """It counts as received and late and is in no histogram; the next reply is a duplicate."""
     bench.arm(timeout=100 * MILLISECOND)
     t1 = bench.transmit()
     bench.later(101 * MILLISECOND)
@@ -166,14 +166,14 @@ def test_reply_after_the_deadline_is_late(bench: Bench) -> None:
 
 
 def test_reply_in_time_that_is_read_late_is_in_time(bench: Bench) -> None:
-    """The receiver's thread slept past the deadline: the reply's own stamp decides."""
+    """The thread of the receiver slept past the deadline: the stamp of the reply decides."""
     bench.arm(timeout=100 * MILLISECOND)
     t1 = bench.transmit()
     t4, stamp = bench.later(99 * MILLISECOND), bench.machine.stamp()
     bench.later(300 * MILLISECOND)
     now = bench.clock.poll()
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), stamp, now)
-    bench.recorder.settle(now)
+    bench.recorder.record_waiting(now)
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, t4 - t1)
 
@@ -196,10 +196,10 @@ def test_reply_in_time_that_is_read_late_is_in_time(bench: Bench) -> None:
         (Unmatched(7), "truncated_quote"),
     ],
 )
-def test_what_is_no_answer_is_counted_and_changes_nothing(
+def test_unmatched_message_is_counted_and_changes_nothing(
     bench: Bench, reply: Reply | IcmpError | Unmatched, reason: str
 ) -> None:
-    """Each has its reason, and the probe stays open for its answer."""
+    """Each has its reason, and the probe stays open for its reply."""
     bench.arm()
     t1 = bench.transmit()
     bench.later(5_000)
@@ -211,7 +211,7 @@ def test_what_is_no_answer_is_counted_and_changes_nothing(
 
 
 def test_transmit_stamp_of_another_probe_changes_nothing(bench: Bench) -> None:
-    """A request of the place's former probe, of no probe or of a slot out of range is not ours to record."""
+    """A request of the former probe of the slot, of no probe, or of a slot out of range is not recorded."""
     bench.arm()
     bench.transmit(nonce=NONCE - 1)
     bench.transmit(nonce=0)
@@ -222,7 +222,7 @@ def test_transmit_stamp_of_another_probe_changes_nothing(bench: Bench) -> None:
 
 
 def test_error_ends_the_probe(bench: Bench) -> None:
-    """Type and code are noted, the first error wins, the second is stale, a reply after it a duplicate."""
+    """Type and code are recorded, the first error wins, the second is stale, a reply after it is a duplicate."""
     bench.arm()
     t1 = bench.transmit()
     bench.later(5_000)
@@ -238,8 +238,8 @@ def test_error_ends_the_probe(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("is_transmit_known", [True, False])
-def test_error_after_the_answer_is_stale(bench: Bench, is_transmit_known: bool) -> None:
-    """The reply was first, recorded or waiting for its stamp: the error changes nothing and is counted."""
+def test_error_after_the_reply_is_stale(bench: Bench, is_transmit_known: bool) -> None:
+    """The reply came first, recorded or waiting for its stamp: the error changes nothing and is counted."""
     bench.arm()
     if is_transmit_known:
         bench.transmit()
@@ -247,27 +247,27 @@ def test_error_after_the_answer_is_stale(bench: Bench, is_transmit_known: bool) 
     t4 = bench.reply()
     bench.error()
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert (bench.completion.received_ns, bench.completion.error_type) == (t4, 0)
     assert bench.unmatched == {"stale_error": 1} | ({} if is_transmit_known else {"not_transmitted": 1})
 
 
-def test_transmit_stamp_later_than_the_reply_is_refused(bench: Bench) -> None:
-    """No request leaves after its answer: the reply, which waits, stays a reply, and no RTT is negative."""
+def test_transmit_stamp_later_than_the_reply_is_rejected(bench: Bench) -> None:
+    """No request leaves after its reply: the waiting reply stays a reply, and no RTT is negative."""
     bench.arm()
     bench.later(5_000)
     t4 = bench.reply()
     bench.later(MILLISECOND)
     bench.transmit()
-    assert bench.recorder.refused_stamps == 1
+    assert bench.recorder.rejected_stamps == 1
     bench.later(2_000 * MILLISECOND)
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert bench.completion == Completion(0, t4, 0, 0, 0)
     assert bench.rtts == (0, 0)
 
 
 def test_error_after_the_deadline_is_stale(bench: Bench) -> None:
-    """The probe was lost by then."""
+    """The probe was already lost."""
     bench.arm(timeout=100 * MILLISECOND)
     t1 = bench.transmit()
     bench.later(101 * MILLISECOND)
@@ -278,8 +278,8 @@ def test_error_after_the_deadline_is_stale(bench: Bench) -> None:
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 @pytest.mark.parametrize("step_before", ["transmit", "reply"])
-def test_wall_clock_step_in_flight_changes_no_number(bench: Bench, step: int, step_before: str) -> None:
-    """An hour either way, before t1 or between t1 and t4: instants and RTT are what they would have been."""
+def test_wall_clock_step_in_flight_changes_no_result(bench: Bench, step: int, step_before: str) -> None:
+    """A step of an hour either way, before t1 or between t1 and t4: t1, t4 and RTT are the same as without it."""
     bench.arm()
     bench.machine.offset += step if step_before == "transmit" else 0
     bench.later(40_000)
@@ -289,12 +289,12 @@ def test_wall_clock_step_in_flight_changes_no_number(bench: Bench, step: int, st
     t4 = bench.reply()
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, t4 - t1)
-    assert bench.recorder.refused_stamps == 0
+    assert bench.recorder.rejected_stamps == 0
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_step_that_is_seen_only_after_both_stamps_changes_no_number(bench: Bench, step: int) -> None:
-    """Both packets are read after the step that fell between them: t1 is of the old offset, t4 of the new."""
+def test_step_noticed_after_both_stamps_changes_no_result(bench: Bench, step: int) -> None:
+    """The step came between the two packets, and both are read after it: t1 has the old offset, t4 the new one."""
     bench.arm()
     t1, t1_stamp = bench.later(40_000), bench.machine.stamp()
     bench.machine.offset += step
@@ -303,39 +303,39 @@ def test_step_that_is_seen_only_after_both_stamps_changes_no_number(bench: Bench
     now = bench.clock.poll()
     bench.recorder.transmitted(SLOT, NONCE, t1_stamp, DEVICE, now)
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), t4_stamp, now)
-    bench.recorder.settle(now)
+    bench.recorder.record_waiting(now)
     assert bench.completion == Completion(t1, t4, DEVICE, 0, 0)
     assert bench.rtts == (1, 90_000)
 
 
-def test_stamp_of_nowhere_is_refused_and_counted(bench: Bench) -> None:
-    """A reply, an error and a transmit whose stamps lie an hour ahead: three refused, nothing recorded."""
+def test_impossible_stamp_is_rejected_and_counted(bench: Bench) -> None:
+    """A reply, an error and a transmit with stamps an hour ahead: three are rejected, nothing is recorded."""
     bench.arm()
     now = bench.clock.poll()
     stamp = bench.machine.stamp() + HOUR
     bench.recorder.transmitted(SLOT, NONCE, stamp, DEVICE, now)
     bench.recorder.received(Reply(ADDRESS, SLOT, NONCE, RIGHT), stamp, now)
     bench.recorder.received(IcmpError(3, 1, ADDRESS, SLOT, NONCE), stamp, now)
-    bench.recorder.settle(now)
-    assert bench.recorder.refused_stamps == 3
+    bench.recorder.record_waiting(now)
+    assert bench.recorder.rejected_stamps == 3
     assert bench.completion == Completion(0, 0, 0, 0, 0)
     assert bench.unmatched == {}
 
 
-def test_waiting_reply_of_a_cleared_target_is_forgotten(bench: Bench) -> None:
-    """The peer goes while a reply waits: nothing is written into the place, nothing counted."""
+def test_waiting_reply_of_a_cleared_target_is_dropped(bench: Bench) -> None:
+    """The peer leaves while a reply waits: nothing is written into the slot, nothing is counted."""
     bench.arm()
     bench.later(5_000)
     bench.reply()
     bench.table.clear_target(TARGET)
-    bench.recorder.settle(bench.clock.poll())
+    bench.recorder.record_waiting(bench.clock.poll())
     assert not bench.recorder.is_waiting
     assert bench.unmatched == {}
     assert bench.rtts == (0, 0)
 
 
-def test_place_in_use_again_owes_nothing_to_a_waiting_reply(bench: Bench) -> None:
-    """The target is cleared and probed anew while a reply waits: the new probe's reply is its own first answer."""
+def test_reused_slot_ignores_stale_pending_reply(bench: Bench) -> None:
+    """The target is cleared and probed again while a reply waits: the reply to the new probe is its first one."""
     bench.arm()
     bench.later(5_000)
     bench.reply()

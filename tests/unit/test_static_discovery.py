@@ -1,4 +1,4 @@
-"""Static discovery against real files: what it publishes, what it keeps, what it counts and logs."""
+"""Static discovery with real files: what it publishes, keeps, counts and logs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
 from testkit.waiting import wait_until
 
-PATIENCE = 20.0  # seconds, for a machine with other work; the discovery itself needs two looks
-LOOK_EACH = 0.02  # seconds
+PATIENCE = 20.0  # seconds, for a busy machine; discovery itself needs two polls
+POLL_SECONDS = 0.02
 
 NODE1 = "- {name: node1, addresses: [10.0.0.1]}\n"
 NODE2 = "- {name: node2, addresses: [10.0.0.2]}\n"
@@ -29,14 +29,14 @@ PEER3 = Peer("node3", (ip_address("10.0.0.3"),))
 
 
 class Followed:
-    """A discovery that follows `file` as node1, with what it published and counted."""
+    """A discovery that follows `file` as node1, and records what it publishes and counts."""
 
     def __init__(self, file: Path, max_peers: int = 1000) -> None:
         self.file = file
         self.registry = CollectorRegistry()
         self.published: queue.Queue[tuple[Peer, ...]] = queue.Queue()
         self.discovery = StaticDiscovery(
-            file, node_name="node1", max_peers=max_peers, registry=self.registry, look_each_seconds=LOOK_EACH
+            file, node_name="node1", max_peers=max_peers, registry=self.registry, poll_seconds=POLL_SECONDS
         )
 
     def start(self) -> tuple[Peer, ...]:
@@ -53,7 +53,7 @@ class Followed:
         return self.registry.get_sample_value(name, labels)
 
     def errors(self) -> tuple[float | None, float | None]:
-        """How often it could not read, and could not parse."""
+        """The numbers of read errors and of parse errors."""
         name = "monlat_discovery_errors_total"
         return self.value(name, reason="read"), self.value(name, reason="parse")
 
@@ -74,100 +74,100 @@ def followed(file: Path) -> Iterator[Followed]:
 
 
 def replace(file: Path, text: str) -> None:
-    """Write `text` beside `file` and rename it over it, as editors and configuration managers do."""
+    """Replace `file` atomically, by a rename, as editors and configuration managers do."""
     beside = file.with_name("beside")
     beside.write_text(text)
     beside.rename(file)
 
 
-def test_the_first_list_is_published_before_start_returns(followed: Followed) -> None:
-    """Without this node itself; up is 1, and nothing was reloaded."""
+def test_first_list_is_published_before_start_returns(followed: Followed) -> None:
+    """It omits this node. up is 1, and no reload is counted."""
     assert followed.value("monlat_discovery_up") == 1
     assert followed.value("monlat_discovery_reloads_total") == 0
     assert followed.errors() == (0, 0)
 
 
-def test_a_missing_file_at_start_is_a_configuration_error(tmp_path: Path) -> None:
-    """The message names the file and what to see to; the exit status is 2."""
+def test_missing_file_at_start_is_a_configuration_error(tmp_path: Path) -> None:
+    """The message names the file and what to check. The exit status is 2."""
     missing = tmp_path / "missing.yaml"
     with pytest.raises(ConfigError) as caught:
         Followed(missing).start()
     assert str(caught.value) == (
         f"peers file {missing} cannot be read: No such file or directory; "
-        "see that it exists and that monlat may read it"
+        "check that it exists and that monlat may read it"
     )
     assert caught.value.exit_status == 2
 
 
-def test_a_wrong_file_at_start_is_a_configuration_error(file: Path) -> None:
+def test_wrong_file_at_start_is_a_configuration_error(file: Path) -> None:
     """The message begins with file and line."""
     file.write_text(NODE2 + "- {name: node3}\n")
     with pytest.raises(ConfigError) as caught:
         Followed(file).start()
-    assert str(caught.value) == f"{file}:2: addresses: is missing for 'node3'; give a list, as in [10.0.0.2]"
+    assert str(caught.value) == f"{file}:2: addresses: missing for 'node3'; add a list, as in [10.0.0.2]"
 
 
 def test_more_peers_than_allowed_at_start_are_a_configuration_error(file: Path) -> None:
-    """The limit counts peers: this node's own entry is none."""
+    """The limit applies to peers: this node's own entry does not count."""
     file.write_text(NODE1 + NODE2 + NODE3)
     with pytest.raises(ConfigError, match=r":3: this is peer 2, and at most 1 are allowed; "):
         Followed(file, max_peers=1).start()
 
 
-def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
-    """A pipe cannot be followed, and opening one must not wait for its writer."""
+def test_pipe_is_rejected_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    """A pipe cannot be polled for changes."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigError, match=r"cannot be read: it is no regular file; "):
+    with pytest.raises(ConfigError, match=r"cannot be read: it is not a regular file; "):
         Followed(pipe).start()
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
-    """As a pipe is."""
-    with pytest.raises(ConfigError, match=r"cannot be read: it is no regular file; "):
+def test_directory_is_rejected(tmp_path: Path) -> None:
+    """Only a regular file is accepted."""
+    with pytest.raises(ConfigError, match=r"cannot be read: it is not a regular file; "):
         Followed(tmp_path).start()
 
 
-def test_a_file_over_the_limit_is_refused(file: Path) -> None:
-    """One byte over 4 MiB of comment is no list of peers."""
+def test_file_over_the_size_limit_is_rejected(file: Path) -> None:
+    """4 MiB and one byte of comment."""
     file.write_bytes(b"#" * (LARGEST_FILE + 1))
-    with pytest.raises(ConfigError, match=r"peers.yaml: it is over 4 MiB long, which no list of peers is; "):
+    with pytest.raises(ConfigError, match=r"peers.yaml: it is larger than 4 MiB, too large for a list of peers; "):
         Followed(file).start()
 
 
-def test_a_file_that_is_not_utf8_is_refused_with_its_line(file: Path) -> None:
-    """Latin-1's e with an accent is byte E9."""
+def test_file_that_is_not_utf8_is_rejected_with_its_line(file: Path) -> None:
+    """Byte E9 is Latin-1's e with an accent."""
     file.write_bytes(NODE2.encode() + b"# caf\xe9\n")
     with pytest.raises(ConfigError, match=r"peers.yaml:2: byte 0xE9 is not UTF-8; save the file as UTF-8"):
         Followed(file).start()
 
 
-def test_an_empty_file_says_what_that_means(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No peer is legal, and loud."""
+def test_list_without_peers_is_logged_as_a_warning(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is legal, but nothing will be probed."""
     file.write_text(NODE1)
     followed = Followed(file)
     assert followed.start() == ()
     followed.discovery.stop()
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"{file} lists no node but this one: nothing is probed until it does"
+        f"{file} lists no peer: nothing is probed until it does"
     ]
 
 
-def test_an_edit_in_place_is_followed(followed: Followed) -> None:
-    """The same inode with another content is another list."""
+def test_edit_in_place_is_followed(followed: Followed) -> None:
+    """The same inode with new content gives a new list."""
     followed.file.write_text(NODE2 + NODE3)
     assert followed.next() == (PEER2, PEER3)
     wait_until(lambda: followed.value("monlat_discovery_reloads_total") == 1)
 
 
-def test_an_atomic_rename_is_followed(followed: Followed) -> None:
-    """Another inode of the same size under the same name is another list."""
+def test_atomic_rename_is_followed(followed: Followed) -> None:
+    """A new inode of the same size under the same name gives a new list."""
     replace(followed.file, NODE1 + NODE3)
     assert followed.next() == (PEER3,)
 
 
-def test_an_edit_that_keeps_size_and_modification_time_is_followed(followed: Followed) -> None:
-    """A file copied with its times kept, or put back by a backup, still changes its inode's own time."""
+def test_edit_that_keeps_size_and_modification_time_is_followed(followed: Followed) -> None:
+    """A copy with preserved times, or a restored backup, still changes the inode's ctime."""
     before = followed.file.stat()
     followed.file.write_text(NODE1 + NODE3)
     os.utime(followed.file, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -175,8 +175,8 @@ def test_an_edit_that_keeps_size_and_modification_time_is_followed(followed: Fol
     assert followed.next() == (PEER3,)
 
 
-def test_the_swapped_symlinks_of_a_configmap_are_followed(tmp_path: Path) -> None:
-    """As the kubelet does: peers.yaml -> ..data/peers.yaml, ..data -> a directory, replaced by a rename."""
+def test_swapped_symlinks_of_a_configmap_are_followed(tmp_path: Path) -> None:
+    """As the kubelet does it: peers.yaml -> ..data/peers.yaml, and a rename replaces ..data -> DIRECTORY."""
     for name, text in (("..first", NODE2), ("..second", NODE3)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "peers.yaml").write_text(text)
@@ -190,8 +190,8 @@ def test_the_swapped_symlinks_of_a_configmap_are_followed(tmp_path: Path) -> Non
     followed.discovery.stop()
 
 
-def test_a_wrong_file_keeps_the_last_good_list(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """It is counted and logged once, with line and field; up is 0 until the file is good again."""
+def test_wrong_file_keeps_the_last_good_list(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted and logged once, with line and field. up is 0 until the file is valid again."""
     replace(followed.file, NODE2 + "- {name: node3, address: 10.0.0.3}\n")
     wait_until(lambda: followed.errors() == (0, 1))
     wait_until(lambda: followed.value("monlat_discovery_up") == 0)
@@ -200,12 +200,12 @@ def test_a_wrong_file_keeps_the_last_good_list(followed: Followed, caplog: pytes
     assert followed.errors() == (0, 1)
     wait_until(lambda: followed.value("monlat_discovery_up") == 1)
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        f"{followed.file}:2: 'address': unknown field; did you mean addresses?; the last good list, of 1, stays"
+        f"{followed.file}:2: 'address': unknown field; did you mean addresses?; keeping the last good list (peers: 1)"
     ]
 
 
-def test_the_same_wrong_content_counts_once(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """A wrong file that goes and comes back is read again and is no new error; the next wrong content is."""
+def test_same_wrong_content_counts_once(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong file that vanishes and returns is read again but not counted again. Different wrong content is."""
     caplog.set_level(logging.INFO)
     replace(followed.file, "- node2\n")
     wait_until(lambda: followed.errors() == (0, 1))
@@ -221,8 +221,8 @@ def test_the_same_wrong_content_counts_once(followed: Followed, caplog: pytest.L
     assert followed.errors() == (1, 2)
 
 
-def test_a_vanished_file_keeps_the_last_good_list(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """It is counted once however long it is away, and read when it is back."""
+def test_vanished_file_keeps_the_last_good_list(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted once, however long it is missing, and read when it returns."""
     away = followed.file.rename(followed.file.with_name("away"))
     wait_until(lambda: followed.errors() == (1, 0))
     assert followed.value("monlat_discovery_up") == 0
@@ -234,19 +234,19 @@ def test_a_vanished_file_keeps_the_last_good_list(followed: Followed, caplog: py
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert errors == [
         f"peers file {followed.file} cannot be read: No such file or directory; "
-        "see that it exists and that monlat may read it; the last good list, of 1, stays"
+        "check that it exists and that monlat may read it; keeping the last good list (peers: 1)"
     ]
 
 
-def test_a_change_that_changes_no_peer_is_not_published(followed: Followed) -> None:
-    """A comment is a reload, and the list stays what it was."""
+def test_change_of_a_comment_is_not_published(followed: Followed) -> None:
+    """It counts as a reload; the list stays the same."""
     replace(followed.file, "# all of them\n" + NODE1 + NODE2)
     wait_until(lambda: followed.value("monlat_discovery_reloads_total") == 1)
     assert followed.published.empty()
 
 
-def test_the_time_of_the_last_change_is_shown(followed: Followed) -> None:
-    """It is the wall clock's time of the publication."""
+def test_time_of_the_last_change_is_exposed(followed: Followed) -> None:
+    """It is the wall-clock time of the publication."""
     before = time.time()
     replace(followed.file, NODE3)
     assert followed.next() == (PEER3,)
@@ -255,7 +255,7 @@ def test_the_time_of_the_last_change_is_shown(followed: Followed) -> None:
 
 
 def test_stop_ends_the_thread(file: Path) -> None:
-    """stop() returns when nothing follows the file any more, and is harmless before start()."""
+    """Nothing is published after stop() returns. stop() before start() does nothing."""
     followed = Followed(file)
     followed.discovery.stop()
     followed = Followed(file)

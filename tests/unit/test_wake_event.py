@@ -1,4 +1,4 @@
-"""Waking a thread that waits."""
+"""WakeEvent: set by threads and by signal handlers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 from monlat_ebpf.host.wake_event import WakeEvent
 
-# Thousands of signals hit every step of waiting and clearing. threading.Event hangs here within a second.
+# Thousands of signals interrupt wait and clear at every step. threading.Event hangs here within a second.
 SIGNAL_STORM = """
 import random, signal
 from monlat_ebpf.host.wake_event import WakeEvent
@@ -32,14 +32,14 @@ print(handled)
 """
 
 
-def test_a_signal_handler_may_set_it_at_any_moment() -> None:
-    """5,003 handlers that interrupt waiting and clearing never hang, and the last one ends a long wait at once."""
+def test_signal_handler_sets_it_at_any_moment_without_deadlock() -> None:
+    """5,003 handlers interrupt wait and clear, and none deadlocks. One more ends a wait of 50 s at once."""
     storm = subprocess.run([sys.executable, "-c", SIGNAL_STORM], capture_output=True, text=True, timeout=40, check=True)
     assert storm.stdout.strip() == "5004"
 
 
-def test_set_before_waiting_is_not_lost() -> None:
-    """A wait that begins after the set returns at once, and so does every one until it is cleared."""
+def test_set_before_wait_is_not_lost() -> None:
+    """Every wait returns at once until the event is cleared."""
     wake = WakeEvent()
     wake.set()
     wake.set()
@@ -54,8 +54,8 @@ def test_set_before_waiting_is_not_lost() -> None:
     assert time.monotonic() - start >= 0.01
 
 
-def test_set_from_another_thread() -> None:
-    """A thread that waits goes on when another sets."""
+def test_set_from_another_thread_wakes_the_waiting_one() -> None:
+    """A wait of 60 s ends when another thread sets the event."""
     wake = WakeEvent()
     waiting = threading.Thread(target=wake.wait, args=(60,))
     waiting.start()

@@ -1,4 +1,4 @@
-"""A watch's bytes, cut wherever the network likes."""
+"""Bytes of a watch to events, with any chunk boundaries."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ NO_EVENTS = [b"{", b"nonsense", b"[]", b"{}", b'{"type":"ADDED"}', b'{"type":1,"
 EVENTS = [WatchEvent("ADDED", {"a": "é"}), WatchEvent("BOOKMARK", {})]
 
 
-def trouble_of(stream: bytes) -> ApiError:
+def error_of(stream: bytes) -> ApiError:
     with pytest.raises(ApiError) as caught:
         list(events_of([stream]))
     return caught.value
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 31, 4096])
-def test_lines_are_whole_whatever_the_chunks(size: int) -> None:
-    """A chunk may end within a line, within a character even; empty lines say nothing."""
+def test_chunk_boundaries_do_not_matter(size: int) -> None:
+    """A chunk may end within a line or within a character. Empty lines are ignored."""
     chunks = [STREAM[start : start + size] for start in range(0, len(STREAM), size)]
     assert list(events_of(chunks)) == EVENTS
 
 
-def test_an_event_is_told_before_the_next_chunk_is_asked_for() -> None:
-    """A change must not wait for the one after it."""
+def test_event_is_yielded_before_the_next_chunk_is_read() -> None:
+    """A change does not wait for the next one."""
     asked = []
 
     def chunks() -> Iterator[bytes]:
@@ -41,8 +41,8 @@ def test_an_event_is_told_before_the_next_chunk_is_asked_for() -> None:
     assert len(asked) == 1
 
 
-def test_events_before_a_cut_count() -> None:
-    """What came whole is told; then the cut is."""
+def test_events_before_a_broken_stream_are_yielded() -> None:
+    """The complete events come first, then the error."""
     events = events_of([STREAM + b'{"type":"AD'])
     assert [next(events), next(events)] == EVENTS
     with pytest.raises(ApiError, match="after 11 bytes") as caught:
@@ -51,19 +51,19 @@ def test_events_before_a_cut_count() -> None:
 
 
 @pytest.mark.parametrize("line", NO_EVENTS)
-def test_what_is_no_event_ends_the_watch(line: bytes) -> None:
-    """There is no telling what comes after it."""
-    assert trouble_of(line + b"\n").reason == Reason.STREAM
+def test_line_that_is_not_an_event_ends_the_watch(line: bytes) -> None:
+    """What follows it cannot be trusted."""
+    assert error_of(line + b"\n").reason == Reason.STREAM
 
 
-def test_an_endless_line_is_not_collected_for_ever() -> None:
-    """Memory is bounded: 17 MiB without a line's end are too much."""
+def test_endless_line_is_rejected() -> None:
+    """Memory is bounded: 17 MiB without a line break are an error."""
     with pytest.raises(ApiError, match="longer than 16777216 bytes"):
         list(events_of(b"x" * 2**20 for _ in range(17)))
 
 
 @pytest.mark.parametrize(
-    ("told", "reason", "relist"),
+    ("status", "reason", "relist"),
     [
         (b'{"code":410,"message":"too old resource version"}', Reason.GONE, True),
         (b'{"code":500}', Reason.SERVER, True),
@@ -74,7 +74,7 @@ def test_an_endless_line_is_not_collected_for_ever() -> None:
         (b"{}", Reason.SERVER, True),
     ],
 )
-def test_an_error_within_the_watch_has_a_reason(told: bytes, reason: Reason, relist: bool) -> None:
-    """All but being refused or throttled make the version uncertain, so that the list is read anew."""
-    trouble = trouble_of(b'{"type":"ERROR","object":' + told + b"}\n")
-    assert (trouble.reason, trouble.relist) == (reason, relist)
+def test_error_event_has_a_reason(status: bytes, reason: Reason, relist: bool) -> None:
+    """All reasons but denied and throttled make the version uncertain, and require a new list."""
+    error = error_of(b'{"type":"ERROR","object":' + status + b"}\n")
+    assert (error.reason, error.relist) == (reason, relist)

@@ -1,4 +1,4 @@
-"""The control messages that the kernel attaches to what is read from a stamping socket."""
+"""The control messages that the kernel attaches to packets of a socket with time stamps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TX_SOFTWARE: Final = 1 << 1  # linux/net_tstamp.h: SOF_TIMESTAMPING_*
 RX_SOFTWARE: Final = 1 << 3
 REPORT_SOFTWARE: Final = 1 << 4
 OPT_CMSG: Final = 1 << 10
-"""With it, and with packet information asked for, a transmit stamp names the interface that it was taken on."""
+"""With it, and with packet information enabled, a transmit stamp names the interface on which it was taken."""
 
 BUFFER_BYTES: Final = 512
-"""Room for all of them: stamps 64, packet information 36, error report 60, overflow 20 bytes."""
+"""Enough for all messages: stamps 64, packet information 36, error report 60, overflow 20 bytes."""
 
 _STAMPS: Final = struct.Struct("@6l")  # struct scm_timestamping: software, (unused), hardware
 _IPV4_INFO: Final = struct.Struct("@i8x")  # struct in_pktinfo
@@ -29,11 +29,11 @@ _COUNT: Final = struct.Struct("@I")
 
 
 class Ancillary(NamedTuple):
-    """What was said about one packet.
+    """What the kernel says about one packet.
 
-    `stamp_ns` is CLOCK_REALTIME; 0: there was none. `interface` is an index, `destination` the IPv6 address
-    that the packet was sent to, `overflow` how many packets the socket has dropped in its life, modulo 2^32,
-    None where that was not said.
+    `stamp_ns` is CLOCK_REALTIME, 0 if there is no stamp. `interface` is an index. `destination` is the IPv6 address
+    that the packet was sent to. `overflow` is how many packets the socket has dropped so far, modulo 2^32, None if the
+    kernel did not say.
     """
 
     stamp_ns: int

@@ -1,6 +1,6 @@
-"""The two sockets of a family: one sends and has the transmit stamps in its error queue, one receives.
+"""The two sockets of a family: one sends and has the transmit stamps in its error queue, the other receives.
 
-Were they one, stamps and replies would share one buffer, and every stamp would wake the receiver.
+If one socket did both, stamps and replies would share one buffer, and every stamp would wake the receiver.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from monlat_ebpf.model import Family
-from monlat_ebpf.sources.raw_sockets import receive_nothing
+from monlat_ebpf.sources.raw_sockets import open_raw, receive_nothing
 from monlat_ebpf.sources.socket import ancillary
-from monlat_ebpf.sources.socket.filters import let_only_ours_through
+from monlat_ebpf.sources.socket.filters import attach_filters
 from monlat_ebpf.sources.socket.messages import Message, find_probe_in, parse_ipv4, parse_ipv6
 
-_DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
-_PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SOL_RAW: Final = 255
 _IPV6_CHECKSUM: Final = 7
 _PACKET_BYTES: Final = 2048
-"""More than the filter lets through, and than our own requests have with any link's headers before them."""
+"""Longer than what the filter passes, and than our own requests with the headers of any link."""
 
 _RECEIVE_BUFFER_BYTES: Final = 1 << 20
-"""Asked for; the kernel gives as much as net.core.rmem_max allows."""
+"""The size requested; the kernel grants as much as net.core.rmem_max allows."""
 
 
 class Transmitted(NamedTuple):
@@ -36,25 +34,25 @@ class Transmitted(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A message and the stamp of its entry into the stack, CLOCK_REALTIME in ns; 0: it has none."""
+    """A message, and the stamp of its entry into the stack: CLOCK_REALTIME in ns, 0 if there is none."""
 
     message: Message
     stamp_ns: int
 
 
 class Endpoint:
-    """Reads the stamps of `sending`, which is its owner's to close, and messages from a socket of its own."""
+    """Reads stamps from `sending`, which its owner closes, and messages from a socket of its own."""
 
     def __init__(self, sending: socket.socket, family: Family) -> None:
-        """Set both up. Raises OSError."""
-        self.overflow = 0  # packets that the receiving socket had no room for
+        """Set up both sockets. Raises OSError."""
+        self.overflow = 0  # packets dropped because the receive buffer was full
         self._family = family
         self._sending = sending
-        receive_nothing(sending, family)  # its error queue is not affected
+        receive_nothing(sending, family)  # the error queue is not affected
         _ask_for_packet_information(sending, family)
         flags = ancillary.TX_SOFTWARE | ancillary.REPORT_SOFTWARE | ancillary.OPT_CMSG
         sending.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
-        self.receiving = socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+        self.receiving = open_raw(family)
         try:
             self._set_up_receiving()
         except BaseException:
@@ -63,21 +61,20 @@ class Endpoint:
 
     def _set_up_receiving(self) -> None:
         raw = self.receiving
-        let_only_ours_through(raw, self._family)
+        attach_filters(raw, self._family)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         raw.setsockopt(socket.SOL_SOCKET, ancillary.SO_RXQ_OVFL, 1)
         if self._family is Family.IPV6:
             _ask_for_packet_information(raw, self._family)  # the checksum covers the destination
-            raw.setsockopt(_SOL_RAW, _IPV6_CHECKSUM, -1)  # else the kernel drops wrong ones without telling us
+            raw.setsockopt(_SOL_RAW, _IPV6_CHECKSUM, -1)  # else the kernel drops wrong ones and we cannot count them
         flags = ancillary.RX_SOFTWARE | ancillary.REPORT_SOFTWARE
         raw.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
 
     def read_transmitted(self, most: int) -> Iterator[Transmitted]:
-        """Yield the stamps that are there, up to `most` reports.
+        """Yield the stamps that are there, at most `most`.
 
-        The kernel returns each request with its stamp, so its slot and nonce need no bookkeeping that a
-        failed system call could upset (the keys of SOF_TIMESTAMPING_OPT_ID count some of those, on some
-        kernels).
+        The kernel returns each request with its stamp, so slot and nonce are read from the request. The keys of
+        SOF_TIMESTAMPING_OPT_ID are not used: some kernels count some failed system calls as well.
         """
         for _ in range(most):
             try:
@@ -92,7 +89,7 @@ class Endpoint:
                 yield Transmitted(*probe, about.stamp_ns, about.interface)
 
     def read_received(self, most: int) -> Iterator[Received]:
-        """Yield the messages that are there, up to `most` packets."""
+        """Yield the messages that are there, from at most `most` packets."""
         for _ in range(most):
             try:
                 packet, control, _flags, sender = self.receiving.recvmsg(

@@ -1,13 +1,12 @@
-"""What the kernel lets through to a receiving socket: answers and ICMP errors that carry or quote our magic.
+"""The kernel's filters for a receiving socket: only replies and ICMP errors pass that carry or quote our magic.
 
-Every raw ICMP socket is offered every ICMP packet of the host. A filter by type comes first and costs
-nothing; a classic BPF program (https://docs.kernel.org/networking/filter.html) looks for the magic where it
-must stand. A load beyond the packet's end drops the packet.
+The kernel offers every ICMP packet of the host to every raw ICMP socket. A filter by type comes first and costs
+nothing. Then a classic BPF program (https://docs.kernel.org/networking/filter.html) checks for the magic at its place
+in the packet. A load beyond the end of the packet drops the packet.
 """
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from typing import Final, NamedTuple
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import ECHO_REQUEST
 from monlat_ebpf.model import Family
+from monlat_ebpf.sources.raw_sockets import BPF_INSTRUCTION, BPF_RETURN, attach_filter
 from monlat_ebpf.sources.socket.messages import ECHO_REPLY, IPV4_ERRORS, LONGEST_IPV6_ERROR, MAGIC_AND_VERSION
 
-_SO_ATTACH_FILTER: Final = 26
 _SOL_RAW: Final = 255
 _ICMP_FILTER: Final = 1  # linux/icmp.h; a set bit blocks its type
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h; likewise
@@ -36,20 +35,16 @@ _ADD_X: Final = 0x0C
 _MOVE_TO_X: Final = 0x07
 _IF_EQUAL: Final = 0x15
 _IF_GREATER: Final = 0x25
-_RETURN: Final = 0x06
 
-_ICMP: Final = 1
-_ICMPV6: Final = 58
 _LONGEST_PACKET: Final = 576
-"""As in `bpf/packet.h`: the longest ICMP error of RFC 1812."""
+"""The longest ICMP error of RFC 1812, as in `bpf/packet.h`."""
 _IPV6_HEADER_BYTES: Final = 40
 _MAGIC: Final = int.from_bytes(MAGIC_AND_VERSION[:4], "big")
 _WHOLE: Final = 0xFFFFFFFF
-_INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
 
 
 class _Step(NamedTuple):
-    """One instruction; a jump goes to the label `yes` or `no`, or on to the next where there is none."""
+    """One instruction; a jump goes to the label `yes` or `no`, or to the next instruction if that is empty."""
 
     code: int
     operand: int = 0
@@ -64,9 +59,9 @@ _ENDING: Final[Sequence[_Step | str]] = (
     _Step(_IF_EQUAL, _MAGIC, no="drop"),
     _Step(_LOAD_BYTE_FROM_X, 12),
     _Step(_IF_EQUAL, layout.PAYLOAD_VERSION, no="drop"),
-    _Step(_RETURN, _WHOLE),
+    _Step(BPF_RETURN, _WHOLE),
     "drop",
-    _Step(_RETURN, 0),
+    _Step(BPF_RETURN, 0),
 )
 
 _IPV4: Final[Sequence[_Step | str]] = (  # the packet begins with its IPv4 header
@@ -76,7 +71,7 @@ _IPV4: Final[Sequence[_Step | str]] = (  # the packet begins with its IPv4 heade
     _Step(_LOAD_BYTE_FROM_X, 0),
     _Step(_IF_EQUAL, ECHO_REPLY[Family.IPV4], yes="payload"),
     _Step(_LOAD_BYTE_FROM_X, 8 + 9),  # protocol of the quoted packet
-    _Step(_IF_EQUAL, _ICMP, no="drop"),
+    _Step(_IF_EQUAL, socket.IPPROTO_ICMP, no="drop"),
     _Step(_LOAD_BYTE_FROM_X, 8),
     _Step(_AND, 0xF0),
     _Step(_IF_EQUAL, 0x40, no="drop"),
@@ -101,7 +96,7 @@ _IPV6: Final[Sequence[_Step | str]] = (  # the packet begins with its ICMPv6 hea
     _Step(_AND, 0xF0),
     _Step(_IF_EQUAL, 0x60, no="drop"),
     _Step(_LOAD_BYTE_AT, 8 + 6),  # next header of the quoted packet
-    _Step(_IF_EQUAL, _ICMPV6, no="drop"),
+    _Step(_IF_EQUAL, socket.IPPROTO_ICMPV6, no="drop"),
     _Step(_LOAD_X, 8 + _IPV6_HEADER_BYTES),
     _Step(_LOAD_BYTE_FROM_X, 0),
     _Step(_IF_EQUAL, ECHO_REQUEST[Family.IPV6], no="drop"),
@@ -110,7 +105,7 @@ _IPV6: Final[Sequence[_Step | str]] = (  # the packet begins with its ICMPv6 hea
 
 
 def assemble(steps: Sequence[_Step | str]) -> bytes:
-    """Return the program as an array of struct sock_filter, labels resolved."""
+    """Return the program as an array of struct sock_filter, with labels resolved."""
     labels: dict[str, int] = {}
     program: list[_Step] = []
     for step in steps:
@@ -123,7 +118,7 @@ def assemble(steps: Sequence[_Step | str]) -> bytes:
         return labels[label] - at - 1 if label else 0
 
     return b"".join(
-        _INSTRUCTION.pack(step.code, distance(step.yes, at), distance(step.no, at), step.operand)
+        BPF_INSTRUCTION.pack(step.code, distance(step.yes, at), distance(step.no, at), step.operand)
         for at, step in enumerate(program)
     )
 
@@ -131,7 +126,7 @@ def assemble(steps: Sequence[_Step | str]) -> bytes:
 PROGRAMS: Final = {Family.IPV4: assemble(_IPV4), Family.IPV6: assemble(_IPV6)}
 
 
-def let_only_ours_through(raw: socket.socket, family: Family) -> None:
+def attach_filters(raw: socket.socket, family: Family) -> None:
     """Attach the filters to `raw`. Raises OSError."""
     if family is Family.IPV4:
         passed = sum(1 << kind for kind in (ECHO_REPLY[family], *IPV4_ERRORS))
@@ -139,11 +134,4 @@ def let_only_ours_through(raw: socket.socket, family: Family) -> None:
     else:
         passed = sum(1 << kind for kind in (ECHO_REPLY[family], *range(1, LONGEST_IPV6_ERROR + 1)))
         raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, (~passed & ((1 << 256) - 1)).to_bytes(32, "little"))
-    attach(raw, PROGRAMS[family])
-
-
-def attach(sock: socket.socket, program: bytes) -> None:
-    """Let `sock` receive only what `program` returns nonzero for. Raises OSError."""
-    instructions = ctypes.create_string_buffer(program)  # the kernel copies them
-    array = struct.pack("HL", len(program) // _INSTRUCTION.size, ctypes.addressof(instructions))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, array)
+    attach_filter(raw, PROGRAMS[family])

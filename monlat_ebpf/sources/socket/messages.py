@@ -1,11 +1,12 @@
-"""What raw sockets receive, as far as it concerns us: replies to probes and ICMP errors that quote one.
+"""Parses what raw sockets receive: replies to probes, and ICMP errors that quote a probe.
 
-The rules are those of `bpf/packet.h` and `bpf/core.h`. Packets are hostile input: no length in them is
-believed further than the bytes reach.
+The rules are those of `bpf/packet.h` and `bpf/core.h`. Packets are hostile input: a length in them can only shorten
+what is read.
 """
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -14,30 +15,26 @@ from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import ECHO_REQUEST
 from monlat_ebpf.model import Family
 
-MAGIC_AND_VERSION: Final = struct.pack("<IB", layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION)
+MAGIC_AND_VERSION: Final = layout.PAYLOAD.part("magic", "version").pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION)
 ICMP_HEADER_BYTES: Final = 8
 ECHO_BYTES: Final = ICMP_HEADER_BYTES + layout.PAYLOAD.size
 ECHO_REPLY: Final = {Family.IPV4: 0, Family.IPV6: 129}
 IPV4_ERRORS: Final = (3, 4, 11, 12)
-"""Unreachable, source quench, time exceeded, parameter problem (RFC 792); of ICMPv6 1 to 127 (RFC 4443)."""
+"""Unreachable, source quench, time exceeded, parameter problem (RFC 792); for ICMPv6 1 to 127 (RFC 4443)."""
 LONGEST_IPV6_ERROR: Final = 127
 
 MALFORMED_PAYLOAD: Final = layout.CONSTANTS["UNMATCHED_MALFORMED_PAYLOAD"]
 TRUNCATED_QUOTE: Final = layout.CONSTANTS["UNMATCHED_TRUNCATED_QUOTE"]
 
-_SLOT: Final = struct.Struct("<I")
-_NONCE: Final = struct.Struct("<Q")
-_SLOT_AT: Final = layout.PAYLOAD.offset("slot")
-_NONCE_AT: Final = layout.PAYLOAD.offset("nonce")
-_QUOTED_PAYLOAD_BYTES: Final = _NONCE_AT + _NONCE.size
+_SLOT_TO_NONCE: Final = layout.PAYLOAD.part("slot", "nonce")
+_QUOTED_PAYLOAD_BYTES: Final = layout.PAYLOAD.offset("feedback")
+"""A quote must reach the end of the nonce, where the feedback begins."""
 _IPV4_IN_IPV6: Final = bytes(10) + b"\xff\xff"
-_ICMP: Final = 1
-_ICMPV6: Final = 58
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An echo reply of the right length. `source` in 16 bytes; `checked` is what the checksum covers."""
+    """An echo reply of the right length. `source` has 16 bytes; `checked` is what the checksum covers."""
 
     source: bytes
     slot: int
@@ -45,7 +42,7 @@ class Reply:
     checked: bytes
 
     def is_checksum_right(self) -> bool:
-        """Whether the Internet checksum (RFC 1071) fits: all words, its own too, add up to 0 modulo 0xffff."""
+        """Whether the Internet checksum (RFC 1071) fits: all words, with its own, add up to 0 modulo 0xffff."""
         return int.from_bytes(self.checked, "big") % 0xFFFF == 0
 
 
@@ -62,7 +59,7 @@ class IcmpError:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A packet with our magic that can be nothing of ours, and the UNMATCHED_ reason of it."""
+    """A packet with our magic that belongs to no probe, and the UNMATCHED_ reason."""
 
     reason: int
 
@@ -71,7 +68,7 @@ Message = Reply | IcmpError | Unmatched
 
 
 def parse_ipv4(packet: bytes) -> Message | None:
-    """Read an IPv4 packet as a raw socket gives it; None when it is no affair of ours."""
+    """Parse an IPv4 packet as a raw socket returns it; return None if it is another program's."""
     header_bytes = (packet[0] & 15) * 4 if packet else 0
     if header_bytes < 20:
         return None
@@ -79,13 +76,15 @@ def parse_ipv4(packet: bytes) -> Message | None:
 
 
 def parse_ipv6(message: bytes, source: bytes, destination: bytes) -> Message | None:
-    """Read an ICMPv6 message, which a raw socket gives without its IPv6 header; addresses in 16 bytes."""
-    pseudo_header = source + destination + struct.pack("!II", len(message), _ICMPV6)  # RFC 8200, section 8.1
+    """Parse an ICMPv6 message, which a raw socket returns without its IPv6 header. Addresses have 16 bytes."""
+    pseudo_header = (
+        source + destination + struct.pack("!II", len(message), socket.IPPROTO_ICMPV6)
+    )  # RFC 8200, section 8.1
     return _parse(Family.IPV6, message, source, pseudo_header)
 
 
 def find_probe_in(packet: bytes) -> tuple[int, int] | None:
-    """Return slot and nonce of the probe in a packet of our own, behind whatever headers a link put there."""
+    """Return slot and nonce of the probe in a packet that we sent, after whatever headers the link added."""
     at = packet.rfind(MAGIC_AND_VERSION)
     return _slot_and_nonce(packet, at) if 0 <= at <= len(packet) - _QUOTED_PAYLOAD_BYTES else None
 
@@ -109,12 +108,12 @@ def _parse(family: Family, icmp: bytes, source: bytes, pseudo_header: bytes) -> 
 def _parse_error(family: Family, icmp: bytes) -> Message | None:
     quote = icmp[ICMP_HEADER_BYTES:]
     if family is Family.IPV4:
-        if len(quote) < 20 or quote[0] >> 4 != 4 or quote[0] & 15 < 5 or quote[9] != _ICMP:
+        if len(quote) < 20 or quote[0] >> 4 != 4 or quote[0] & 15 < 5 or quote[9] != socket.IPPROTO_ICMP:
             return None
         header_bytes, claimed = (quote[0] & 15) * 4, int.from_bytes(quote[2:4], "big")
         destination = _IPV4_IN_IPV6 + quote[16:20]
     else:
-        if len(quote) < 40 or quote[0] >> 4 != 6 or quote[6] != _ICMPV6:
+        if len(quote) < 40 or quote[0] >> 4 != 6 or quote[6] != socket.IPPROTO_ICMPV6:
             return None
         header_bytes, claimed = 40, 40 + int.from_bytes(quote[4:6], "big")
         destination = quote[24:40]
@@ -130,6 +129,5 @@ def _parse_error(family: Family, icmp: bytes) -> Message | None:
 
 
 def _slot_and_nonce(data: bytes, payload_at: int) -> tuple[int, int]:
-    (slot,) = _SLOT.unpack_from(data, payload_at + _SLOT_AT)
-    (nonce,) = _NONCE.unpack_from(data, payload_at + _NONCE_AT)
-    return slot, nonce
+    payload = _SLOT_TO_NONCE.read(data[payload_at:])
+    return payload.slot, payload.nonce

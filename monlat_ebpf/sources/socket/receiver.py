@@ -1,4 +1,4 @@
-"""Reads stamps and messages into the table: in a thread of its own, and whenever somebody must know now."""
+"""Reads stamps and messages into the table: in a thread of its own, and whenever a reader of the table needs it now."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ _LOG = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 MOST_MESSAGES: Final = 64
-"""A family, in one pass: half a millisecond's work, so that nobody waits long for the table in a flood."""
+"""Per family and pass: half a millisecond of work, so that no reader waits long for the table during a flood."""
 
 MOST_STAMPS: Final = 512
-"""A family, in one pass: more than an error queue holds."""
+"""Per family and pass: more than an error queue holds."""
 
 _WAITING_SECONDS: Final = 0.01
-"""Between passes while a reply waits for its request's stamp, which wakes nobody."""
+"""Between passes while a reply waits for the stamp of its request: a stamp does not wake the thread."""
 
 _ERROR_PAUSE_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 0.4
 _MISSING_STAMP: Final = "missing_stamp"
-_REFUSED_STAMP: Final = "refused_stamp"
+_REJECTED_STAMP: Final = "rejected_stamp"
 _OVERFLOW: Final = "receive_buffer_overflow"
 _FAILURE: Final = "receiver_error"
 
-_SAYS: Final = {
-    _MISSING_STAMP: "a reply came without the kernel's stamp and is not used",
-    _REFUSED_STAMP: "a stamp is not between the probe's sending and now, by any known setting of the clock; not used",
+_WARNINGS: Final = {
+    _MISSING_STAMP: "a reply has no stamp of the kernel; it is not used",
+    _REJECTED_STAMP: "a stamp does not lie between the sending of its probe and now; it is not used",
     _OVERFLOW: "packets were dropped because the receiving socket's buffer was full; raise net.core.rmem_max",
 }
 
 
 class StampedSockets(Protocol):
-    """What is read from: `endpoint.Endpoint`."""
+    """The sockets to read from: `endpoint.Endpoint`."""
 
     receiving: socket.socket
     overflow: int
 
     def read_received(self, most: int) -> Iterable[Received]:
-        """Return the messages that are there, up to `most`, without waiting."""
+        """Return the messages that are there, at most `most`; do not wait."""
 
     def read_transmitted(self, most: int) -> Iterable[Transmitted]:
-        """Return the stamps that are there, up to `most`, without waiting."""
+        """Return the stamps that are there, at most `most`; do not wait."""
 
     def close(self) -> None:
         """Close `receiving`."""
 
 
 class Receiver:
-    """Fills `table` from the sockets that are added to it. `clock` is for tests that step it."""
+    """Fills `table` from the sockets that are added to it. Tests that step the clock give their own `clock`."""
 
     def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
         self.table = SocketTable(size, self.catch_up)
         self._clock = clock or WallClock()
         self._recorder = Recorder(self.table, self._clock)
         self._endpoints: list[StampedSockets] = []
-        self._trouble: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
         self._logged: set[str] = set()
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -80,28 +80,28 @@ class Receiver:
         self._thread.start()
 
     def add(self, endpoint: StampedSockets) -> None:
-        """Read from `endpoint` too; it is closed with the receiver."""
+        """Read from `endpoint` too, and close it with the receiver."""
         with self.table.lock:
             self._endpoints.append(endpoint)
             self._poll.register(endpoint.receiving, select.EPOLLIN)
 
     def errors(self) -> Mapping[str, int]:
-        """Return how often something went wrong in reading, by kind."""
+        """Return how often reading failed, by kind."""
         with self.table.lock:
-            return dict(self._trouble)
+            return dict(self._errors)
 
     def catch_up(self) -> bool:
-        """Read what waits in the sockets, within bounds, into the table. False: some of it failed, and was counted."""
+        """Read what waits in the sockets into the table, up to a bound. Return False if some of it failed."""
         with self.table.lock:
-            before = self._trouble[_FAILURE]
+            before = self._errors[_FAILURE]
             try:
                 self._pass()
-            except Exception as error:  # noqa: BLE001 -- whatever it is: no reader of the table fails by it, nor the thread
+            except Exception as error:  # noqa: BLE001 -- neither the thread nor a reader of the table may end by it
                 self._failed(error)
-            return self._trouble[_FAILURE] == before
+            return self._errors[_FAILURE] == before
 
     def _pass(self) -> None:
-        """One pass. What has arrived is read first: the stamps of its requests are older, and there by then."""
+        """Read all sockets once. Messages come first, so that the older stamps of their requests are there by then."""
         recorder, endpoints = self._recorder, self._endpoints
         received = [each for endpoint in endpoints for each in self._all(endpoint.read_received(MOST_MESSAGES))]
         transmitted = [each for endpoint in endpoints for each in self._all(endpoint.read_transmitted(MOST_STAMPS))]
@@ -113,12 +113,12 @@ class Receiver:
                 recorder.received(message, stamp_ns, now)
             else:
                 self._count(_MISSING_STAMP, 1)
-        recorder.settle(now)
-        self._raise_to(_REFUSED_STAMP, recorder.refused_stamps)
+        recorder.record_waiting(now)
+        self._raise_to(_REJECTED_STAMP, recorder.rejected_stamps)
         self._raise_to(_OVERFLOW, sum(endpoint.overflow for endpoint in endpoints))
 
     def _all(self, reading: Iterable[_Read]) -> Iterator[_Read]:
-        """Yield what can be read: one socket's failure costs the others nothing."""
+        """Yield what can be read; the failure of one socket does not stop the others."""
         try:
             yield from reading
         except OSError as error:
@@ -128,17 +128,19 @@ class Receiver:
         self._count(_FAILURE, 1)
         if _FAILURE not in self._logged:
             self._logged.add(_FAILURE)
-            _LOG.error("reading stamps failed; tried again, counted from now on, not logged", exc_info=error)
+            _LOG.error(
+                "reading stamps failed; reading goes on, further failures are counted and not logged", exc_info=error
+            )
 
     def _raise_to(self, kind: str, total: int) -> None:
-        if total > self._trouble[kind]:
-            self._count(kind, total - self._trouble[kind])
+        if total > self._errors[kind]:
+            self._count(kind, total - self._errors[kind])
 
     def _count(self, kind: str, times: int) -> None:
-        self._trouble[kind] += times
-        if kind in _SAYS and kind not in self._logged:
+        self._errors[kind] += times
+        if kind in _WARNINGS and kind not in self._logged:
             self._logged.add(kind)
-            _LOG.warning("%s; counted from now on, not logged", _SAYS[kind])
+            _LOG.warning("%s; further cases are counted and not logged", _WARNINGS[kind])
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -147,7 +149,7 @@ class Receiver:
                 self._stopping.wait(_ERROR_PAUSE_SECONDS)
 
     def close(self) -> None:
-        """End the thread and close the endpoints; harmless when done already."""
+        """End the thread and close the endpoints; do nothing if that was done before."""
         if self._poll.closed:
             return
         self._stopping.set()

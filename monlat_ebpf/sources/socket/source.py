@@ -1,4 +1,4 @@
-"""The source that the kernel's SO_TIMESTAMPING stamps feed."""
+"""The source that uses the kernel's SO_TIMESTAMPING stamps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monlat_ebpf.sources.socket.receiver import Receiver
 _LOG = logging.getLogger(__name__)
 
 _SENT_BETWEEN_READS: Final = 64
-"""An error queue of Debian's default size holds some 160 stamps, and those of lost probes wake nobody."""
+"""An error queue of Debian's default size holds some 160 stamps, and the stamps of lost probes wake no thread."""
 
 _STAMPS_ON_SECONDS: Final = 1.0
 _STAMPS_ON_TRY_SECONDS: Final = 0.02
@@ -30,7 +30,7 @@ class SocketSource:
     """Sends through raw sockets whose stamps a thread reads; the table is plain memory of this process."""
 
     name = "socket"
-    sessions = None  # a socket sees the peers' requests too late for an instant of theirs
+    sessions = None  # a socket sees the requests of peers too late to time them
 
     def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
         """Open the sockets in this thread's network namespace. Raises SourceError."""
@@ -47,16 +47,16 @@ class SocketSource:
         except OSError as error:
             self.close()
             raise SourceError(
-                f"this kernel gives no socket with time stamps ({error}): it needs SO_TIMESTAMPING with "
-                "software stamps; --source tracepoint does without"
+                f"this kernel has no socket with time stamps ({error}): it needs SO_TIMESTAMPING with software stamps; "
+                "--source tracepoint works without it"
             ) from error
         except BaseException:
             self.close()
             raise
         if not _wait_for_receive_stamps():
             _LOG.warning(
-                "the kernel's receive stamps could not be seen on the loopback interface (is lo down?); "
-                "the first replies may come without"
+                "no receive stamp of the kernel was seen on the loopback interface (is lo down?); "
+                "the first replies may have no stamps"
             )
         self._receiver.start()
 
@@ -65,7 +65,7 @@ class SocketSource:
             self._sockets.get(Family.IPV6)
         except PermissionError:
             raise
-        except OSError as error:  # no IPv6 in this kernel; `send` says it again to whoever needs it
+        except OSError as error:  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
             _LOG.debug("no IPv6 socket: %s", error)
 
     def _stamp(self, raw: socket.socket, family: Family) -> None:
@@ -73,7 +73,7 @@ class SocketSource:
         self._receiver.add(endpoint)
 
     def reserve(self, targets: int) -> None:
-        """Do nothing: all of the table is usable, and costs nothing before it is used."""
+        """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""
@@ -84,7 +84,7 @@ class SocketSource:
         self._sockets.send(packet, address)
 
     def errors(self) -> Mapping[str, int]:
-        """Return how often reading went wrong: missing and refused stamps, overflows of a buffer, failures."""
+        """Return how often reading failed: missing and rejected stamps, overflows of a buffer, other errors."""
         return self._receiver.errors()
 
     def close(self) -> None:
@@ -94,9 +94,9 @@ class SocketSource:
 
 
 def _wait_for_receive_stamps() -> bool:
-    """Wait until packets are stamped as they arrive: the kernel begins that some time after it was asked to.
+    """Wait until arriving packets are stamped: the kernel begins some time after the request.
 
-    A datagram to ourselves over the loopback interface tells. False: none came with a stamp in time.
+    Send datagrams to ourselves over the loopback interface. Return False if none came with a stamp in time.
     """
     give_up = time.monotonic() + _STAMPS_ON_SECONDS
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

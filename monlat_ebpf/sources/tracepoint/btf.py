@@ -1,6 +1,6 @@
-"""Where the members of kernel structs are, from the running kernel's BTF, by libbpf.
+"""Offsets of members in kernel structs, from the running kernel's BTF.
 
-https://docs.kernel.org/bpf/btf.html describes the types; libbpf reads them, this walks their members.
+libbpf reads the types, which https://docs.kernel.org/bpf/btf.html describes; this module walks their members.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Member(ctypes.Structure):
 
 
 class KernelTypes:
-    """The kernel's types. Raises SourceError when the kernel does not publish them."""
+    """The types of the running kernel. Raises SourceError if the kernel does not publish them."""
 
     def __init__(self) -> None:
         if not VMLINUX.exists():
@@ -52,9 +52,9 @@ class KernelTypes:
             raise SourceError(f"{VMLINUX} cannot be read by libbpf: is this process allowed to read it?")
 
     def offset(self, struct: str, member: str) -> int:
-        """Return the byte offset of `member` in `struct`, looking into its unnamed parts.
+        """Return the byte offset of `member` in `struct`, also if it is in an unnamed part.
 
-        Raises SourceError when this kernel has no such struct or member.
+        Raises SourceError if this kernel has no such struct or member.
         """
         number = self._library.btf__find_by_name_kind(self._btf, struct.encode(), _STRUCT)
         found = self._find(number, member, 0) if number > 0 else None
@@ -68,7 +68,7 @@ class KernelTypes:
         if (info >> 24) & 0x1F not in (_STRUCT, _UNION):
             return None
         for each in (_Member * (info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type)):
-            # with the kind flag set, the upper 8 bits are a bit-field's width
+            # if the kind flag is set, the upper 8 bits are the width of a bit-field
             bits = each.bit_offset & 0xFFFFFF if info >> 31 else each.bit_offset
             at = base + bits // 8
             name = self._library.btf__name_by_offset(self._btf, each.name_offset).decode()

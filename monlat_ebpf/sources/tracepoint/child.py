@@ -1,10 +1,10 @@
-"""The child process that compiles, loads and attaches, hands the descriptors over and exits.
+"""The child process that compiles, loads and attaches the program, hands the descriptors over and exits.
 
-    python3 -m monlat_ebpf.sources.tracepoint.child DESCRIPTOR SLOTS PARENT
+    python3 -m monlat_ebpf.sources.tracepoint.child DESCRIPTOR TARGETS PARENT
 
-DESCRIPTOR is a SOCK_SEQPACKET socket, PARENT the process that waits at its other end. The one message on
-it carries the descriptors of the maps (in the order of MAPS) and then of the attached hooks. What goes
-wrong is said on standard error, last line last.
+DESCRIPTOR is a SOCK_SEQPACKET socket, PARENT the process that waits at its other end. The one message on it carries
+the descriptors of the maps and of the attached hooks; its text is their names, in the same order, separated by spaces.
+Errors go to standard error; the last line sums them up.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 import sys
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint import program
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
@@ -27,25 +28,25 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Load the program and send its descriptors."""
     handover = socket.socket(fileno=int(sys.argv[1]))
-    slots = int(sys.argv[2])
+    size = TableSize(int(sys.argv[2]))
     parent = int(sys.argv[3])
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit("the agent ended while its program was being loaded")
+        sys.exit("the agent ended while its kernel program was being loaded")
     try:
-        descriptors = load(slots)
+        descriptors = load(size)
     except SourceError as error:
         sys.exit(str(error))
-    socket.send_fds(handover, [b"loaded"], descriptors)
+    socket.send_fds(handover, [" ".join(descriptors).encode()], list(descriptors.values()))
 
 
-def load(slots: int) -> list[int]:
-    """Compile, load and attach; return the descriptors of maps and hooks. Raises SourceError."""
+def load(size: TableSize) -> dict[str, int]:
+    """Compile, load and attach; return the descriptors of maps and hooks by name. Raises SourceError."""
     rights = read_rights()
     refusal = why_refused(rights)
     if refusal is not None:
         raise SourceError(str(refusal))
-    defines = program.defines(KernelTypes(), slots)
+    defines = program.defines(KernelTypes(), size)
     os.environ["BCC_KERNEL_SOURCE"] = str(layout.program_directory() / "headers")
     try:
         from bcc import BPF  # its import maps LLVM
@@ -59,13 +60,12 @@ def load(slots: int) -> list[int]:
         for tracepoint, function in program.HOOKS.items():
             module.load_func(function, BPF.RAW_TRACEPOINT)
             module.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
-    except Exception as error:  # BCC raises nothing narrower; the compiler's and the verifier's words came before
+    except Exception as error:  # BCC raises nothing narrower; compiler and verifier wrote to standard error
         likely = what_may_refuse(rights, str(error))
         raise SourceError(f"the kernel program cannot be loaded: {error}{f'; {likely}' if likely else ''}") from error
-    # os.dup: BCC closes its own when it is collected
-    return [os.dup(module[name].map_fd) for name in program.MAPS] + [
-        os.dup(hook) for hook in module.raw_tracepoint_fds.values()
-    ]
+    hooks = {tracepoint.decode(): descriptor for tracepoint, descriptor in module.raw_tracepoint_fds.items()}
+    descriptors = {name: module[name].map_fd for name in layout.MAPS} | hooks
+    return {name: os.dup(descriptor) for name, descriptor in descriptors.items()}  # BCC closes its own when collected
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Why the kernel refuses a kernel program: what forbids it is told apart before anything is compiled.
+"""Finds out why the kernel refuses a kernel program, before anything is compiled.
 
-`bpf` answers EPERM for five different reasons, each repaired elsewhere. `read_rights` looks, the rest is pure.
+`bpf` returns EPERM for five different reasons, and each has another remedy. `read_rights` reads files, the rest is
+pure.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monlat_ebpf.host.rights import effective_capabilities, missing_capabilities
+from monlat_ebpf.host import capabilities
 
 _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
 _BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_MAP_CREATE: Final = 0  # a command that every profile for us admits, and of a map without a type: EINVAL for sure
+_MAP_CREATE: Final = 0  # every seccomp profile made for us allows it; a map without a type always gives EINVAL
 _SECCOMP_FILTER: Final = 2  # proc(5)
 MAPS_COUNT_BY_CGROUP: Final = (5, 11)
 """The first kernel that does not count the memory of maps against RLIMIT_MEMLOCK."""
@@ -29,9 +30,9 @@ MAPS_COUNT_BY_CGROUP: Final = (5, 11)
 class Rights:
     """What decides whether this process may load a kernel program.
 
-    `capabilities` is the effective set, a bit each. `bpf_errno` is how the kernel refuses a bpf call that
-    makes no sense: EINVAL when the call itself is let through, None where it was not tried. `lockdown` is "" where the
-    kernel does not say. `locked_memory` is the limit in bytes, None for none.
+    `capabilities` is the effective set, a bit each. `bpf_errno` is the error of a bpf call with invalid arguments:
+    EINVAL if the call itself is allowed, None if it was not tried. `lockdown` is "" if the kernel does not say.
+    `locked_memory` is the limit in bytes, None if there is no limit.
     """
 
     capabilities: int
@@ -55,8 +56,8 @@ class Refusal:
 
 
 def why_refused(rights: Rights) -> Refusal | None:
-    """Return what makes every attempt to load fail, None when nothing known does."""
-    missing = missing_capabilities(rights.capabilities)
+    """Return the reason why every attempt to load fails, None if no reason is known."""
+    missing = capabilities.missing_to_load(rights.capabilities)
     if missing:
         return Refusal(
             f"this process lacks {' and '.join(missing)}, without which no kernel program is loaded",
@@ -66,13 +67,13 @@ def why_refused(rights: Rights) -> Refusal | None:
     if not rights.initial_user_namespace:
         return Refusal(
             "this process is in a user namespace of its own, where its capabilities do not count for bpf",
-            "run it outside (in a pod: leave hostUsers: false away; with podman: as root)",
+            "run it outside of that (in a pod: remove hostUsers: false; with podman: run it as root)",
         )
     if rights.bpf_errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         return _call_refused(rights, rights.bpf_errno)
     if rights.lockdown == "confidentiality":
         return Refusal(
-            "the kernel is locked down (confidentiality), and no program may read kernel memory",
+            "the kernel is locked down (confidentiality), so no program may read kernel memory",
             "boot with lockdown=integrity or none, or use --source socket",
         )
     return None
@@ -83,9 +84,9 @@ def _call_refused(rights: Rights, number: int) -> Refusal:
     if rights.seccomp == _SECCOMP_FILTER:
         return Refusal(
             f"the seccomp profile of this container refuses the system call bpf ({name}), "
-            "though the capabilities are held",
-            "give it a profile that admits bpf (in a pod: securityContext.seccompProfile, as the overlay "
-            "manifests/overlays/localhost-seccomp does; containerd from 1.6.8 and Docker from 23 admit it by "
+            "although the process has the capabilities",
+            "use a profile that allows bpf (in a pod: securityContext.seccompProfile, as the overlay "
+            "manifests/overlays/localhost-seccomp does; containerd from 1.6.8 and Docker from 23 allow it by "
             "default; podman and docker: --security-opt seccomp=FILE)",
         )
     if number == errno.ENOSYS:
@@ -94,13 +95,13 @@ def _call_refused(rights: Rights, number: int) -> Refusal:
         )
     return Refusal(
         f"a security module (SELinux, AppArmor or another) refuses the system call bpf ({name}), "
-        "though the capabilities are held",
+        "although the process has the capabilities",
         "look for its denial in the kernel's log (dmesg, ausearch -m avc) and allow it, or use --source socket",
     )
 
 
 def what_may_refuse(rights: Rights, error: str) -> Refusal | None:
-    """Return the likely reason for an attempt that failed with the text `error`, None when there is none to tell."""
+    """Return the likely reason why loading failed with the text `error`, None if no reason is known."""
     if os.strerror(errno.EPERM) not in error:
         return None
     if rights.locked_memory is not None and rights.kernel < MAPS_COUNT_BY_CGROUP:
@@ -109,17 +110,17 @@ def what_may_refuse(rights: Rights, error: str) -> Refusal | None:
             "raise the limit (ulimit -l unlimited; systemd: LimitMEMLOCK=infinity), or add CAP_SYS_RESOURCE",
         )
     return Refusal(
-        "the capabilities are held and the call is admitted, so a security module (SELinux, AppArmor) may refuse it",
+        "the process has the capabilities and may call bpf, so a security module (SELinux, AppArmor) may refuse it",
         "look for its denial in the kernel's log (dmesg, ausearch -m avc), or use --source socket",
     )
 
 
 def read_rights() -> Rights:
-    """Look at this process and this kernel. Loads nothing and changes nothing."""
+    """Read the rights from this process and this kernel; load and change nothing."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return Rights(
-        capabilities=effective_capabilities(status),
+        capabilities=capabilities.effective(status),
         bpf_errno=_try_bpf(),
         seccomp=seccomp_mode(status),
         initial_user_namespace=str(Path("/proc/self/ns/user").readlink()) == _INITIAL_USER_NAMESPACE,
@@ -136,7 +137,7 @@ def seccomp_mode(status: str) -> int:
 
 
 def kernel_version(release: str) -> tuple[int, int]:
-    """Return major and minor of a kernel release such as 6.1.0-18-amd64; (0, 0) of what is none."""
+    """Return major and minor of a kernel release such as 6.1.0-18-amd64; (0, 0) if it is something else."""
     parts = release.split("-")[0].split(".")
     try:
         return int(parts[0]), int(parts[1])
@@ -158,7 +159,7 @@ def _read_lockdown() -> str:
 
 
 def _try_bpf() -> int | None:
-    """Ask bpf(2) for a map of no type, and return its error."""
+    """Call bpf(2) for a map without a type, and return the error."""
     number = _BPF_CALL.get(platform.machine())
     if number is None:
         return None

@@ -1,4 +1,4 @@
-"""The text of the kernel program, and what the compiler must be told about this kernel."""
+"""The text of the kernel program, and the macros that it is compiled with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.peer_index import entries_for
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
@@ -19,23 +19,11 @@ HOOKS: Final[Mapping[str, str]] = {
 }
 """Raw tracepoint to function."""
 
-MAPS: Final = (
-    "probes",
-    "targets",
-    "unmatched",
-    "exchanges",
-    "sessions",
-    "peer_index",
-    "settings",
-    "rejected_feedback",
-)
-"""The maps, in the order in which their descriptors are handed over."""
-
 _WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")
 
 
 def text() -> str:
-    """Return the program as one text: BCC rewrites table access in the main file alone."""
+    """Return the program as one text: BCC rewrites table access only in the main file."""
     return _inline(layout.program_directory(), "hooks.c")
 
 
@@ -47,14 +35,13 @@ def _inline(directory: Path, name: str) -> str:
     return "\n".join(lines)
 
 
-def defines(types: KernelTypes, slots: int) -> dict[str, int]:
-    """Return what the program needs to know of this kernel, this network namespace and the table."""
+def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
+    """Return the macros that depend on this kernel, this network namespace and the size of the maps."""
     offsets = {member: types.offset("sk_buff", member) for member in _WINDOW}
     start = min(offsets.values()) & ~7
     end = max(offsets.values()) + 8
     return {
-        "SLOTS": slots,
-        "PEER_INDEX_ENTRIES": entries_for(slots // layout.PROBES_PER_TARGET),
+        **size.defines(),
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),

@@ -1,4 +1,4 @@
-"""The source that the kernel program feeds."""
+"""The source whose time stamps the kernel program takes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.peer_index import entries_for
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
-from monlat_ebpf.sources.tracepoint.program import MAPS
 
 _FIRST_TARGETS: Final = 64
-"""Mapped from the start; twice as many whenever that is not enough."""
-
-_TABLE_MAPS: Final = MAPS.index("exchanges")
-"""How many of the maps are the table's; the rest are the sessions'."""
+"""Targets whose memory is mapped from the start; doubled whenever that is not enough."""
 
 
 class TracepointSource:
@@ -39,7 +33,7 @@ class TracepointSource:
         try:
             self._sockets.get(Family.IPV4)
             _lift_locked_memory_limit()
-            self._loaded = load(size.slots)
+            self._loaded = load(size)
             memories = self._map(self._loaded, _FIRST_TARGETS)
         except PermissionError as error:
             self.close()
@@ -47,55 +41,39 @@ class TracepointSource:
         except BaseException:
             self.close()
             raise
-        self.table = ProbeTable(size, *memories[:_TABLE_MAPS])
-        self.sessions = Sessions(size, *memories[_TABLE_MAPS:])
+        self.table = ProbeTable(size, memories)
+        self.sessions = Sessions(size, memories)
 
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
         if targets > self._mapped and self._loaded is not None:
             memories = self._map(self._loaded, max(targets, 2 * self._mapped))
-            self.table.use(*memories[:_TABLE_MAPS])
-            self.sessions.use(*memories[_TABLE_MAPS:])
+            self.table.use(memories)
+            self.sessions.use(memories)
 
-    def _map(self, loaded: Loaded, targets: int) -> list[mmap.mmap]:
-        """Return the maps' memory, of the first targets alone.
+    def _map(self, loaded: Loaded, targets: int) -> dict[str, mmap.mmap]:
+        """Return the memory of the maps by name, only as much as the first `targets` need.
 
-        The kernel maps a range at once and whole, and all of it counts as resident.
+        The kernel maps the whole range at once, and all of it counts as resident memory.
         """
         self._mapped = min(targets, self._size.targets)
-        lengths = _lengths(TableSize(self._mapped), self._size)
-        return [
-            mmap.mmap(descriptor, _whole_pages(length)) for descriptor, length in zip(loaded.maps, lengths, strict=True)
-        ]
+        lengths = self._size.map_bytes(self._mapped)
+        return {name: mmap.mmap(loaded.maps[name], _whole_pages(length)) for name, length in lengths.items()}
 
     def send(self, packet: bytes, address: Address) -> None:
         """Send `packet` to `address`."""
         self._sockets.send(packet, address)
 
     def errors(self) -> Mapping[str, int]:
-        """Return nothing: what goes wrong in the kernel is counted in the table."""
+        """Return nothing: the kernel program counts errors in its maps."""
         return {}
 
     def close(self) -> None:
-        """Detach the program and free its memory, save what is still mapped."""
+        """Detach the program and free its memory, except what is still mapped."""
         self._sockets.close()
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
-
-
-def _lengths(used: TableSize, whole: TableSize) -> tuple[int, ...]:
-    """Return the bytes of each map, in the order of MAPS, of which the first `used` are wanted."""
-    return (
-        used.probe_bytes,
-        used.target_bytes,
-        used.unmatched_bytes,
-        used.slots * layout.EXCHANGE.size,
-        used.targets * layout.SESSION.size,
-        entries_for(whole.targets) * layout.PEER_ENTRY.size,
-        layout.SETTINGS.size,
-        layout.REJECTED_FEEDBACK.size,
-    )
 
 
 def _whole_pages(length: int) -> int:
@@ -104,7 +82,7 @@ def _whole_pages(length: int) -> int:
 
 
 def _lift_locked_memory_limit() -> None:
-    """Lift the limit that kernels before 5.11 put on the memory of maps, where we may."""
-    # without the right to: newer kernels count maps by cgroup and do not look at it; on older ones loading says so
+    """Lift the limit that kernels before 5.11 put on the memory of maps, if this process may."""
+    # if it may not: newer kernels count maps by cgroup and ignore the limit; on older ones loading fails and says why
     with suppress(ValueError, PermissionError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypedDict
 
-from monlat_ebpf.doctor import answering, measuring
+from monlat_ebpf.doctor import kernel_checks, network_checks
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts
 
 CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
-    measuring.kernel,
-    measuring.btf,
-    measuring.libbpf,
-    measuring.bcc,
-    measuring.rights,
-    measuring.bpf_call,
-    measuring.locked_memory,
-    measuring.tracepoint,
-    measuring.socket_source,
-    answering.echo,
-    answering.echo_rate,
-    answering.firewall,
-    answering.port,
+    kernel_checks.kernel,
+    kernel_checks.btf,
+    kernel_checks.libbpf,
+    kernel_checks.bcc,
+    kernel_checks.rights,
+    kernel_checks.bpf_call,
+    kernel_checks.locked_memory,
+    kernel_checks.tracepoint,
+    kernel_checks.socket_source,
+    network_checks.echo,
+    network_checks.echo_rate,
+    network_checks.firewall,
+    network_checks.port,
 )
 
 
 class CheckDocument(TypedDict):
-    """One check; `remedy` is "" where all is well."""
+    """One check. `remedy` is "" if the status is ok."""
 
     name: str
     status: str
@@ -37,24 +37,24 @@ class CheckDocument(TypedDict):
 
 
 class DoctorDocument(TypedDict):
-    """What --json prints. `ok`: an agent started like this could measure at driver level."""
+    """The output of --json. `ok`: an agent started the same way could measure at driver level."""
 
     ok: bool
     checks: list[CheckDocument]
 
 
-def examine(facts: Facts) -> list[Check]:
-    """Return the diagnosis of every check."""
+def run_checks(facts: Facts) -> list[Check]:
+    """Return the result of every check."""
     return [check(facts) for check in CHECKS]
 
 
 def is_ok(checks: Sequence[Check]) -> bool:
-    """Whether an agent could measure at driver level."""
+    """Return whether an agent could measure at driver level."""
     return all(check.status is not Status.FAIL for check in checks)
 
 
 def document(checks: Sequence[Check]) -> DoctorDocument:
-    """Return the diagnoses as --json prints them."""
+    """Return the results in the format of --json."""
     return {
         "ok": is_ok(checks),
         "checks": [

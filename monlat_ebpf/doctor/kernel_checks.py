@@ -1,4 +1,4 @@
-"""Checks of what measuring at driver level takes. Pure: facts in, diagnosis out."""
+"""Checks of what measuring at driver level needs: pure functions of the facts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Final
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts, Trial
 from monlat_ebpf.host import capabilities
-from monlat_ebpf.host.rights import missing_capabilities
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, why_refused
 
 _OLDEST_TESTED: Final = (5, 10)
 _OLDEST_POSSIBLE: Final = (5, 5)
 _ENOUGH_LOCKED_MEMORY: Final = 64 << 20
+_RELEVANT_CAPABILITIES: Final = ("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW", "CAP_SYS_ADMIN")
 _NET_RAW: Final = capabilities.mask_of(["CAP_NET_RAW"])
 
 
 def kernel(facts: Facts) -> Check:
-    """The kernel's version: 5.5 brought maps that can be mapped, 5.10 is the oldest that is tested."""
-    why = "the kernel program's maps are read as memory (Linux 5.5); 5.10 is the oldest kernel that is tested"
+    """Check the kernel's version."""
+    why = "memory-mapped maps need Linux 5.5; 5.10 is the oldest kernel that is tested"
     version = facts.rights.kernel
     if version < _OLDEST_POSSIBLE:
         return Check("kernel", Status.FAIL, facts.release, why, "use Linux 5.10 or later, or --source socket")
@@ -29,19 +29,19 @@ def kernel(facts: Facts) -> Check:
 
 
 def btf(facts: Facts) -> Check:
-    """The kernel's own description of its structs."""
-    why = "the offsets of the kernel's structs come from it, so that no kernel headers are needed"
+    """Check that the kernel describes its structs (BTF)."""
+    why = "it gives the offsets in the kernel's structs, so that no kernel headers are needed"
     if facts.btf_error:
         return Check(
-            "BTF", Status.FAIL, facts.btf_error, why, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y and show /sys"
+            "BTF", Status.FAIL, facts.btf_error, why, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, and mount /sys"
         )
     if facts.libbpf_error:
-        return Check("BTF", Status.OK, "not looked at, for want of libbpf", why)
+        return Check("BTF", Status.OK, "not checked: libbpf is missing", why)
     return Check("BTF", Status.OK, "/sys/kernel/btf/vmlinux is readable", why)
 
 
 def libbpf(facts: Facts) -> Check:
-    """The library that reads it."""
+    """Check the library that reads BTF."""
     why = "it reads the kernel's BTF"
     if facts.libbpf_error:
         return Check("libbpf", Status.FAIL, facts.libbpf_error, why, "install it (Debian: libbpf1)")
@@ -49,7 +49,7 @@ def libbpf(facts: Facts) -> Check:
 
 
 def bcc(facts: Facts) -> Check:
-    """The compiler of the kernel program."""
+    """Check the compiler of the kernel program."""
     why = "it compiles and loads the kernel program"
     if facts.bcc_error:
         return Check(
@@ -57,17 +57,17 @@ def bcc(facts: Facts) -> Check:
             Status.FAIL,
             facts.bcc_error,
             why,
-            "install the distribution's (Debian: python3-bpfcc) and use its /usr/bin/python3, in a virtual environment "
-            "with --system-site-packages; the package bcc on PyPI is another program: uninstall that",
+            "install the distribution's package (Debian: python3-bpfcc), and use its /usr/bin/python3, in a virtual "
+            "environment with --system-site-packages; uninstall the package bcc from PyPI, which is unrelated",
         )
     return Check("BCC", Status.OK, facts.bcc_version, why)
 
 
 def rights(facts: Facts) -> Check:
-    """The capabilities that the agent starts with."""
+    """Check the capabilities that the agent starts with."""
     why = "BPF and PERFMON load and attach the kernel program, NET_RAW opens the socket that sends"
     held = facts.rights.capabilities
-    missing = list(missing_capabilities(held))
+    missing = list(capabilities.missing_to_load(held))
     if not held & _NET_RAW:
         missing.append("CAP_NET_RAW")
     if missing:
@@ -76,35 +76,30 @@ def rights(facts: Facts) -> Check:
             Status.FAIL,
             f"missing: {', '.join(missing)}",
             why,
-            "run as root, or give them (in a pod: securityContext.capabilities.add: [BPF, PERFMON, NET_RAW])",
+            "run as root, or add them (in a pod: securityContext.capabilities.add: [BPF, PERFMON, NET_RAW])",
         )
     if not facts.rights.initial_user_namespace:
         refusal = why_refused(facts.rights)
         return Check(
             "capabilities", Status.FAIL, refusal.why if refusal else "", why, refusal.remedy if refusal else ""
         )
-    names = ("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW", "CAP_SYS_ADMIN")
-    return Check("capabilities", Status.OK, ", ".join(set_names(held, names)), why)
-
-
-def set_names(held: int, names: tuple[str, ...]) -> list[str]:
-    """Return those of `names` that are in the mask `held`."""
-    return [name for name in names if held & capabilities.mask_of([name])]
+    relevant = [name for name in _RELEVANT_CAPABILITIES if held & capabilities.mask_of([name])]
+    return Check("capabilities", Status.OK, ", ".join(relevant), why)
 
 
 def bpf_call(facts: Facts) -> Check:
-    """Whether anything but capabilities refuses the system call bpf: seccomp, lockdown, a security module."""
-    why = "seccomp profiles, kernel lockdown and security modules refuse bpf whatever capabilities there are"
+    """Check that neither seccomp nor lockdown nor a security module refuses the system call bpf."""
+    why = "seccomp profiles, kernel lockdown and security modules can refuse bpf despite all capabilities"
     refusal = why_refused(facts.rights)
-    if missing_capabilities(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
-        return Check("bpf call", Status.OK, "not looked at, for want of capabilities", why)
+    if capabilities.missing_to_load(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
+        return Check("bpf call", Status.OK, "not checked: capabilities are missing", why)
     if refusal is not None:
         return Check("bpf call", Status.FAIL, refusal.why, why, refusal.remedy)
-    return Check("bpf call", Status.OK, "admitted", why)
+    return Check("bpf call", Status.OK, "allowed", why)
 
 
 def locked_memory(facts: Facts) -> Check:
-    """The limit that old kernels count the memory of maps against."""
+    """Check the limit of locked memory, which old kernels apply to maps."""
     why = "kernels before 5.11 count the kernel program's maps as locked memory"
     limit = facts.rights.locked_memory
     if facts.rights.kernel >= MAPS_COUNT_BY_CGROUP:
@@ -112,7 +107,7 @@ def locked_memory(facts: Facts) -> Check:
     if limit is None:
         return Check("locked memory", Status.OK, "unlimited", why)
     if limit >= _ENOUGH_LOCKED_MEMORY or facts.rights.capabilities & capabilities.mask_of(["CAP_SYS_RESOURCE"]):
-        return Check("locked memory", Status.OK, f"{limit} bytes, or as much as the agent asks for", why)
+        return Check("locked memory", Status.OK, f"{limit} bytes, or as much as the agent requests", why)
     return Check(
         "locked memory",
         Status.WARN,
@@ -123,13 +118,11 @@ def locked_memory(facts: Facts) -> Check:
 
 
 def tracepoint(facts: Facts) -> Check:
-    """The proof: the program compiled, loaded and attached, and a probe of this host measured."""
-    why = "this is the driver-level measurement itself, tried on this host's own addresses"
+    """End-to-end check: was the program loaded and attached, and did it measure a probe of this host?"""
+    why = "this is the driver-level measurement itself, tried with loopback addresses"
     trial = facts.tracepoint
     if trial.error:
-        return Check(
-            "tracepoint source", Status.FAIL, trial.error, why, "fix what failed above, then what is said here"
-        )
+        return Check("tracepoint source", Status.FAIL, trial.error, why, "fix the failures above first, then this one")
     if _has_reply(trial):
         return Check("tracepoint source", Status.OK, _measured(trial), why)
     if _is_silent(trial):
@@ -138,23 +131,23 @@ def tracepoint(facts: Facts) -> Check:
             Status.FAIL,
             f"the program is attached, but its hooks do not fire: {_measured(trial)}",
             why,
-            "report this with the kernel's version; --source socket does without the hooks",
+            "report this with the kernel's version; --source socket does not need the hooks",
         )
     return Check(
         "tracepoint source",
         Status.WARN,
         f"loaded and attached, but this host does not answer itself: {_measured(trial)}",
         why,
-        "see the checks of echo and firewall below; is the interface lo up?",
+        "see the checks echo and firewall below, and whether the interface lo is up",
     )
 
 
 def socket_source(facts: Facts) -> Check:
-    """The fallback, tried likewise."""
-    why = "it is what the agent falls back to when the tracepoint source cannot be had"
+    """End-to-end check of the fallback."""
+    why = "the agent falls back to it when the tracepoint source is not available"
     trial = facts.socket
     if trial.error:
-        return Check("socket source", Status.WARN, trial.error, why, "there is no fallback until this is repaired")
+        return Check("socket source", Status.WARN, trial.error, why, "fix this, to have a fallback")
     if _has_reply(trial):
         return Check("socket source", Status.OK, _measured(trial), why)
     return Check(
@@ -167,7 +160,7 @@ def _has_reply(trial: Trial) -> bool:
 
 
 def _is_silent(trial: Trial) -> bool:
-    """Whether a probe was sent or even answered without the hook that must have seen it go."""
+    """Return whether a probe was sent, or even answered, but not seen by the hook in the sending path."""
     return any(
         each.result is Result.LOST_HOST or (each.result is Result.REPLY and each.rtt_ns is None)
         for each in trial.measured

@@ -1,4 +1,4 @@
-"""Checks of what else an agent meets: answers to its peers, firewall, port. Pure: facts in, diagnosis out."""
+"""Checks of echo replies, firewall and port: pure functions of the facts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _ECHO_REPLY_V6: Final = 129
 
 
 def echo(facts: Facts) -> Check:
-    """Whether this node's kernel answers echo requests at all."""
-    why = "the peers measure this node by its answers to echo requests"
+    """Check that this node's kernel answers echo requests."""
+    why = "the peers measure this node by its echo replies"
     names = ("net.ipv4.icmp_echo_ignore_all", "net.ipv6.icmp.echo_ignore_all")
     ignoring = [name for name in names if facts.sysctls.get(name, "0") != "0"]
     if ignoring:
         return Check(
             "echo",
             Status.WARN,
-            f"this node answers no echo request: {', '.join(f'{name}={facts.sysctls[name]}' for name in ignoring)}",
+            f"echo requests are not answered: {', '.join(f'{name}={facts.sysctls[name]}' for name in ignoring)}",
             why,
             "; ".join(f"sysctl -w {name}=0" for name in ignoring),
         )
@@ -29,16 +29,16 @@ def echo(facts: Facts) -> Check:
 
 
 def echo_rate(facts: Facts) -> Check:
-    """Whether the kernel limits the rate of its echo replies; by default it limits errors alone."""
-    why = "a node that limits its echo replies looks to its peers as if the network lost packets"
+    """Check that the kernel does not limit the rate of echo replies. By default it limits only ICMP errors."""
+    why = "replies suppressed by a rate limit look like packet loss in the network"
     masks: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
         ("net.ipv4.icmp_ratelimit", "net.ipv4.icmp_ratemask", _is_in_bits),
         ("net.ipv6.icmp.ratelimit", "net.ipv6.icmp.ratemask", _is_in_ranges),
     )
     limited = [
         mask
-        for rate, mask, holds in masks
-        if facts.sysctls.get(rate, "0") != "0" and holds(facts.sysctls.get(mask, ""))
+        for rate, mask, includes_reply in masks
+        if facts.sysctls.get(rate, "0") != "0" and includes_reply(facts.sysctls.get(mask, ""))
     ]
     if limited:
         return Check(
@@ -46,50 +46,50 @@ def echo_rate(facts: Facts) -> Check:
             Status.WARN,
             f"echo replies are rate limited: {', '.join(f'{mask}={facts.sysctls[mask]}' for mask in limited)}",
             why,
-            f"take echo reply (type {_ECHO_REPLY_V4}; of ICMPv6 {_ECHO_REPLY_V6}) out of {' and '.join(limited)}",
+            f"remove echo reply (type {_ECHO_REPLY_V4}; ICMPv6: {_ECHO_REPLY_V6}) from {' and '.join(limited)}",
         )
     return Check("echo rate", Status.OK, "echo replies are not limited", why)
 
 
 def firewall(facts: Facts) -> Check:
-    """Rules of this node that stop ICMP echo."""
-    why = "a rule that drops ICMP echo makes this node unreachable for probes, or its peers for it"
+    """Check that no firewall rule of this node stops ICMP echo."""
+    why = "a rule that drops ICMP echo stops the probes to this node, or its own"
     if facts.firewall.stopping:
         return Check(
             "firewall",
             Status.WARN,
             "; ".join(facts.firewall.stopping),
             why,
-            "accept ICMP and ICMPv6 echo-request and echo-reply between the nodes, before these",
+            "accept echo-request and echo-reply of ICMP and ICMPv6 between the nodes, before these rules",
         )
     if facts.firewall.unknown:
-        return Check("firewall", Status.OK, f"not looked at: {facts.firewall.unknown}", why)
-    return Check("firewall", Status.OK, "no rule that stops ICMP echo was found", why)
+        return Check("firewall", Status.OK, f"not checked: {facts.firewall.unknown}", why)
+    return Check("firewall", Status.OK, "no rule stops ICMP echo", why)
 
 
 def port(facts: Facts) -> Check:
-    """The agent's TCP port."""
-    why = "the agent serves its measurements there"
+    """Check that the agent's TCP port is free, or an agent's."""
+    why = "the agent serves its measurements on it"
     number = facts.port
     if facts.port_state is Port.TAKEN:
         return Check(
             "port",
             Status.WARN,
-            f"TCP port {number} is taken, and not by an agent",
+            f"TCP port {number} is used by another program",
             why,
-            f"end what listens there (ss -ltnp 'sport = :{number}'), or give the agent another port with --listen",
+            f"stop the program that listens there (ss -ltnp 'sport = :{number}'), or choose another port with --listen",
         )
-    says = "an agent answers at" if facts.port_state is Port.AGENT else "free:"
-    return Check("port", Status.OK, f"{says} TCP port {number}", why)
+    state = "used by an agent" if facts.port_state is Port.AGENT else "free"
+    return Check("port", Status.OK, f"TCP port {number} is {state}", why)
 
 
 def _is_in_bits(mask: str) -> bool:
-    """Whether echo reply is in net.ipv4.icmp_ratemask, a bit for each type (icmp(7))."""
+    """Return whether echo reply is in net.ipv4.icmp_ratemask, a bit per type (icmp(7))."""
     return bool(int(mask or 0) >> _ECHO_REPLY_V4 & 1)
 
 
 def _is_in_ranges(mask: str) -> bool:
-    """Whether echo reply is in net.ipv6.icmp.ratemask, ranges of types: 0-1,3-127."""
+    """Return whether echo reply is in net.ipv6.icmp.ratemask, ranges of types such as 0-1,3-127."""
     for part in filter(None, mask.split(",")):
         first, _, last = part.partition("-")
         if int(first) <= _ECHO_REPLY_V6 <= int(last or first):

@@ -1,0 +1,70 @@
+"""The `monlat_discovery_*` series."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class DiscoveryMetrics:
+    """The series of every discovery, in `registry`. `reasons` are the values of the label `reason` of the errors."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        self.up = Gauge(
+            "monlat_discovery_up",
+            "1 while the source of the list of peers can be read, 0 while the last good list is used.",
+            registry=registry,
+        )
+        self.last_change = Gauge(
+            "monlat_discovery_last_change_timestamp_seconds",
+            "When the list of peers last changed, in seconds since 1970.",
+            registry=registry,
+        )
+        self._errors = Counter(
+            "monlat_discovery_errors_total",
+            "Failures to read the list of peers, or an entry of it, by reason.",
+            labelnames=("reason",),
+            registry=registry,
+        )
+        for reason in reasons:
+            self._errors.labels(reason=reason)
+
+    def count_error(self, reason: str) -> None:
+        """Count one failure."""
+        self._errors.labels(reason=reason).inc()
+
+
+class StaticMetrics(DiscoveryMetrics):
+    """The series of static discovery."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        super().__init__(registry, reasons)
+        self.reloads = Counter(
+            "monlat_discovery_reloads_total",
+            "Times that a changed peers file was read and was valid.",
+            registry=registry,
+        )
+
+
+class KubernetesMetrics(DiscoveryMetrics):
+    """The series of Kubernetes discovery."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        super().__init__(registry, reasons)
+        self.relists = Counter(
+            "monlat_discovery_relists_total",
+            "Times that all EndpointSlices were listed again because the watch could not be resumed.",
+            registry=registry,
+        )
+        self._last_event = time.monotonic()
+        Gauge(
+            "monlat_discovery_last_event_age_seconds",
+            "Time since the API server last sent a list, a change or a bookmark.",
+            registry=registry,
+        ).set_function(lambda: time.monotonic() - self._last_event)
+
+    def event_received(self) -> None:
+        """Restart the age of the last event at zero."""
+        self._last_event = time.monotonic()

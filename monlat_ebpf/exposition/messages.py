@@ -1,0 +1,51 @@
+"""What the HTTP server and its routes exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+PLAIN_TEXT: Final = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The parts of a request that a route uses."""
+
+    accept: str = ""
+    """The Accept header, "" without one."""
+    query: str = ""
+    """What follows the question mark, still encoded; "" without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to a request.
+
+    A function as `body` returns the body in chunks. It is called in the thread that renders, and only for GET: all slow
+    work belongs there.
+    """
+
+    body: bytes | Callable[[], Iterable[bytes]]
+    content_type: str = PLAIN_TEXT
+    status: HTTPStatus = HTTPStatus.OK
+
+
+Route = Callable[[Request], Response]
+"""Answers a path. It runs in the server's event loop, so it must return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much clients may take of the server."""
+
+    clients: int = 64
+    """Connections at once. A newcomer ends the connection that has been idle longest, else the oldest answer."""
+    renderings: int = 8
+    """Rendered bodies in memory at once, each 0.1 to 2 MB. A newer one ends the connections that read the oldest."""
+    idle_seconds: float = 75.0
+    """To send a request: past the usual scrape interval of a minute, so that Prometheus keeps its connection."""
+    answer_seconds: float = 30.0
+    """To take an answer; Prometheus itself gives up after 10."""
