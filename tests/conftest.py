@@ -1,4 +1,4 @@
-"""With MONLAT_NO_SKIPS=1, which scripts/test sets, nothing may be skipped or expected to fail: either fails the run."""
+"""With MONLAT_NO_SKIPS=1, which scripts/test sets, a test that is skipped or expected to fail fails the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _without_skip(report: Report) -> Report:
     return report
 
 
-def _take_reason(report: Any) -> str:  # the shape of longrepr depends on who skipped
+def _take_reason(report: Any) -> str:  # the type of longrepr depends on how the test was skipped
     if hasattr(report, "wasxfail"):
         reason = f"expected to fail: {report.wasxfail}"
         del report.wasxfail  # with it, pytest would print the failure and still exit with 0

@@ -11,7 +11,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 KERNEL = "kernel"
 USER = "user space"
 
-TIMEOUT_SECONDS = 1.0  # of every tool that can be told; monlat's is shorter where its interval is (see there)
+TIMEOUT_SECONDS = 1.0  # of every tool that has the option; monlat's is shorter with a short interval (see there)
 
 
 @dataclass(frozen=True)

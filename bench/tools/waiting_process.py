@@ -1,4 +1,4 @@
-"""A program that begins when it is told to, so that a load can be put on it before."""
+"""A program that begins on command, so that a load can be put on it first."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
 from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.model import Peer
+from testkit.waiting import wait_until
 
 QUICK = Timing(
     backoff_base=0.05,
@@ -29,6 +29,9 @@ QUICK = Timing(
 
 CALM = replace(QUICK, quiet_seconds=20)
 """For tests in which no timeout may end a watch."""
+
+STOP_SECONDS = 10
+"""Far more than a stop takes on a busy machine, and less than the time-outs of requests that no server answers."""
 
 
 class Following:
@@ -60,11 +63,10 @@ class Following:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def stop(self) -> float:
-        """Stop the discovery, and return how many seconds it took."""
-        started = time.monotonic()
+    def stop(self) -> None:
+        """Stop the discovery. Raises TimeoutError when its thread goes on, as if it waited for the server."""
         self._discovery.stop()
-        return time.monotonic() - started
+        wait_until(lambda: not self._discovery._thread.is_alive(), "the thread does not end", seconds=STOP_SECONDS)
 
     @property
     def own_zone(self) -> str:
@@ -76,15 +78,13 @@ class Following:
         with self._changed:
             return _names_and_addresses(self.lists[-1]) if self.lists else {}
 
-    def wait_for(self, peers: dict[str, str], seconds: float = 20) -> float:
-        """Wait until `peers` are published, and return how many seconds it took. Raises TimeoutError."""
-        started = time.monotonic()
+    def wait_for(self, peers: dict[str, str], seconds: float = 20) -> None:
+        """Return when `peers` are published. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(
                 lambda: bool(self.lists) and _names_and_addresses(self.lists[-1]) == peers, seconds
             ):
                 raise TimeoutError(f"the last of {len(self.lists)} lists is {self.peers}")
-        return time.monotonic() - started
 
     def value(self, name: str, **labels: str) -> float:
         """Return the value of a series monlat_discovery_NAME."""

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,12 +55,6 @@ def image_files(image: Image) -> Iterator[Path]:
     podman("image", "unmount", image.name)
 
 
-def seconds_until(condition: Callable[[], bool]) -> float:
-    began = time.monotonic()
-    wait_until(condition)
-    return time.monotonic() - began
-
-
 def held(container: Container, kind: str) -> set[int]:
     """Return the bits of one capability set of the container's first process, from /proc."""
     bits = int(container.status()[kind], 16)
@@ -74,7 +67,7 @@ def ended(container: Container) -> int:
 
 
 def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualCluster, pod: Object) -> None:
-    """All six ordered pairs, both families, at driver level; agents follow a joining, moving or leaving node in 2 s."""
+    """All six ordered pairs, both families, at driver level; agents follow a joining, moving or leaving node."""
     agents = [cluster.agent(name, pod) for name in AGENTS]
 
     def all_measure(*nodes: str, count: int = 1) -> Callable[[], bool]:
@@ -97,7 +90,7 @@ def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualClu
 
     cluster.add_member("node4")
     cluster.list_members()
-    assert seconds_until(all_measure(*AGENTS, "node4")) < 2
+    wait_until(all_measure(*AGENTS, "node4"))
 
     with Links(cluster.network["node4"].namespace) as links:
         links.add_address("eth0", "10.77.0.44/24")
@@ -108,11 +101,11 @@ def test_three_agents_measure_every_pair_and_follow_the_list(cluster: VirtualClu
         known = [cluster.pairs(name)["node4", "ipv4"] for name in AGENTS]
         return all(pair["address"] == "10.77.0.44" and pair["replies"] > 0 for pair in known)
 
-    assert seconds_until(all_use_the_new_address) < 2
+    wait_until(all_use_the_new_address)
 
     del cluster.members["node4"]
     cluster.list_members()
-    assert seconds_until(all_measure(*AGENTS)) < 2
+    wait_until(all_measure(*AGENTS))
     assert {pair["lost"] for name in AGENTS for pair in cluster.pairs(name).values()} == {0}
 
     assert [agent.stop() for agent in agents] == [0, 0, 0]

@@ -75,5 +75,5 @@ def test_changes_are_followed_without_resource_versions(server: Kmock, tmp_path:
         following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.33"})
         server.send("DELETE", f"{SLICES}/one")
         following.wait_for({"n3": "10.0.0.33"})
-        assert following.stop() < 1
+        following.stop()
     assert following.errors() == {}

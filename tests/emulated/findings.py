@@ -1,4 +1,4 @@
-"""What a machine found, for the line that scripts/test-kernels prints of it."""
+"""The findings of a machine, for the line that scripts/test-kernels prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which hook gave the stamp: how often each was hit, and what one of them sees alone."""
+"""How often each hook ran, and a source with one receive hook only."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def count_hits() -> None:
 
 
 def hits(source: TracepointSource) -> Mapping[str, int]:
-    """Return how often each hook that is attached was hit, by any packet of the machine."""
+    """Return how often each attached hook ran, for any packet of the machine."""
     links = {hook: details(link) for hook, link in _links(source).items()}
     return {hook: _runs(int(link["prog_id"])) for hook, link in links.items() if "prog_id" in link}
 
 
 def napi_alone(size: TableSize) -> TracepointSource:
-    """Return a source whose only receive hook is the driver's NAPI hand-over: what it stamps, that hook saw."""
+    """Return a source whose only receive hook is napi_gro_receive_entry: every receive stamp is from that hook."""
     source = TracepointSource(size)
     nothing = os.open("/dev/null", os.O_RDONLY)
     for hook in ("netif_rx", "netif_receive_skb"):

@@ -1,6 +1,6 @@
-"""The truth by netem, on a kernel that has it: delays, losses, copies and overtaking that its own counters tell.
+"""Results compared with netem's settings and counters: delays, losses, copies and overtaking.
 
-Not collected by its name: scripts/test-kernels runs it inside its virtual machines.
+pytest does not collect this file by its name: scripts/test-kernels runs it inside its virtual machines.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tests.kernel.measuring import Measurement
 PROBES = 101
 MILLISECOND = 1_000_000
 MEDIAN_ERROR_LIMIT_NS = 3 * MILLISECOND
-"""Over how late timers fire: an emulated processor is thirty times slower than a real one, and the host may be busy."""
+"""Beyond the lateness of timers: an emulated processor is thirty times slower than a real one."""
 DELAYS_MS = (0, 1, 10)
 FAR_END_MS = 100
 OVERTAKEN_MS = 2000
-"""Longer than an emulated machine is ever held up, so that nothing else makes an RTT as long."""
+"""Longer than any pause of an emulated machine, so that nothing else makes an RTT as long."""
 
 DISTURBANCES = (
     *(Disturbance(f"delay{ms}", f"delay {ms}ms", f"delay {ms}ms") for ms in DELAYS_MS),
@@ -45,7 +45,7 @@ DISTURBANCES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Both families' accounts of each wire, and the RTTs of each wire's first probes, nanoseconds."""
+    """The pairs of both families of each wire, and the RTTs of its first probes in nanoseconds."""
 
     wires: Wires
     pairs: dict[str, list[PairSnapshot]]
@@ -55,14 +55,14 @@ class Measured:
     timer_lateness_ns: float
 
     def check_median(self, wire: str, truth_ns: int) -> float:
-        """Compare a wire's median RTT with what its two timers were set to; return the difference."""
+        """Compare a wire's median RTT with the setting of its two netems; return the difference."""
         error = median(self.rtts[wire]) - truth_ns
         assert abs(error) < MEDIAN_ERROR_LIMIT_NS + 2 * self.timer_lateness_ns
         return error
 
 
 class TimerLateness(threading.Thread):
-    """Sleeps for 5 ms again and again, from entering to leaving the block, and keeps how much longer it took."""
+    """Sleeps for 5 ms again and again inside the block, and keeps how much longer each sleep took."""
 
     def __init__(self) -> None:
         super().__init__(name="timer-lateness")
@@ -90,7 +90,7 @@ class TimerLateness(threading.Thread):
 
 @pytest.fixture(scope="module")
 def measured() -> Iterator[Measured]:
-    """All wires measured at once, each with 101 probes of either family, by one program; the slow far end as well."""
+    """All wires measured at once, each with 101 probes of each family, and the slow far end by a second program."""
     count_hits()
     with Wires(DISTURBANCES) as wires:
         peers = wires.peers()
@@ -117,7 +117,7 @@ def measured() -> Iterator[Measured]:
 
 
 def _measurement(namespace: Namespace, peers: Sequence[Peer]) -> Measurement:
-    """Return one that loads now and probes in its `with` block, so that two can probe each other all the time."""
+    """Return a measurement that has loaded its program; it probes in its `with` block, so two can probe each other."""
     return Measurement(namespace, peers, probes=PROBES, interval_seconds=0.3, timeout_seconds=4.0, settle_seconds=3.0)
 
 
@@ -132,8 +132,8 @@ def _replies(pairs: list[PairSnapshot]) -> int:
 
 
 @pytest.mark.parametrize("delay_ms", DELAYS_MS)
-def test_delay(measured: Measured, delay_ms: int) -> None:
-    """Every one of 202 probes is answered, none before twice the delay, and the median is near it."""
+def test_delay_is_twice_netems(measured: Measured, delay_ms: int) -> None:
+    """Each of 202 probes is answered, none before twice the delay, and the median is near it."""
     rtts, truth = measured.rtts[f"delay{delay_ms}"], 2 * delay_ms * MILLISECOND
     error = measured.check_median(f"delay{delay_ms}", truth)
     note(f"delay {delay_ms} ms: {len(rtts)} probes, median error {error / 1000:.0f} us")
@@ -141,7 +141,7 @@ def test_delay(measured: Measured, delay_ms: int) -> None:
     assert min(rtts) >= truth
 
 
-def test_jitter(measured: Measured) -> None:
+def test_jitter_stays_in_netems_range(measured: Measured) -> None:
     """Uniform jitter of 3 ms on 10 ms either way: no RTT under 14 ms, their median near 20 ms."""
     rtts = measured.rtts["jitter"]
     assert len(rtts) == 2 * PROBES
@@ -149,8 +149,8 @@ def test_jitter(measured: Measured) -> None:
     measured.check_median("jitter", 20 * MILLISECOND)
 
 
-def test_loss(measured: Measured) -> None:
-    """What netem dropped on the way there and back is what has no reply, to the packet."""
+def test_loss_is_what_netem_dropped(measured: Measured) -> None:
+    """The probes without a reply are exactly those that netem dropped in both directions."""
     pairs = measured.pairs["loss"]
     forward, back = measured.wires.counters("loss")
     note(f"loss {forward.dropped} + {back.dropped} of {_sent(pairs)}")
@@ -165,8 +165,8 @@ def test_loss(measured: Measured) -> None:
     }
 
 
-def test_copies(measured: Measured) -> None:
-    """Each probe counts once; every answer over that, to a copied request or copied itself, is a duplicate."""
+def test_copied_packets_are_duplicates(measured: Measured) -> None:
+    """Each probe counts once; every further reply, copied or to a copied request, is a duplicate."""
     pairs = measured.pairs["copies"]
     forward, back = measured.wires.counters("copies")
     duplicates = sum(pair.duplicates for pair in pairs)
@@ -177,8 +177,8 @@ def test_copies(measured: Measured) -> None:
     assert duplicates == back.passed - _sent(pairs)
 
 
-def test_overtaking(measured: Measured) -> None:
-    """Requests that netem lets overtake are those with a short RTT, each matched with its own answer."""
+def test_overtaking_replies_match_their_own_requests(measured: Measured) -> None:
+    """Requests that overtake others have a short RTT, and each matches its own reply."""
     pairs = measured.pairs["overtaking"]
     forward, _ = measured.wires.counters("overtaking")
     short = sum(_below(pair.rtt, OVERTAKEN_MS * MILLISECOND) for pair in pairs)
@@ -188,8 +188,8 @@ def test_overtaking(measured: Measured) -> None:
     assert _replies(pairs) == _sent(pairs) == forward.passed
 
 
-def test_far_end(measured: Measured) -> None:
-    """A queue of 100 ms in the peer is dwell, as the peer itself counts it, and no part of the network RTT."""
+def test_queue_of_the_peer_is_dwell(measured: Measured) -> None:
+    """A queue of 100 ms in the peer is dwell, as the peer itself measures it, and not part of the network RTT."""
     for near, far in zip(measured.pairs["far_end"], measured.far_pairs, strict=True):
         assert near.network_rtt is not None
         assert far.dwell is not None
@@ -204,7 +204,7 @@ def test_far_end(measured: Measured) -> None:
 
 
 def test_nothing_is_unmatched(measured: Measured) -> None:
-    """No packet of all this is taken for a stranger's, and none came late."""
+    """No packet was unmatched, and no reply was late."""
     assert measured.unmatched == {}
     assert [pair.late for pairs in measured.pairs.values() for pair in pairs] == [0] * 2 * len(DISTURBANCES)
 

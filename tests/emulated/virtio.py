@@ -1,6 +1,7 @@
-"""Two machines on one wire between their virtio network cards: a real driver's receive path.
+"""Two machines with a wire between their virtio network cards: the receive path of a real driver.
 
-Not collected by its name: scripts/test-kernels runs it inside one of two virtual machines; the other only answers.
+pytest does not collect this file by its name: scripts/test-kernels runs it in one of two virtual machines; the other
+one only answers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Wires with a known fault: two nodes on a bridge whose ports disturb every echo by netem, and count what they did.
+"""Wires with a known fault: two nodes on a bridge whose ports disturb every echo by netem and count what they did.
 
-A node's own queueing discipline is no part of an RTT, so the disturbance sits in the network between: on the bridge's
-ports, in a namespace of its own. Only echoes pass through netem (all else goes by, and neighbours are written down), so
-its counters are of probes and answers alone.
+A node's own queueing discipline is not part of an RTT. So the disturbance is in the network: on the bridge's ports, in
+another namespace. Only echoes pass through netem, and neighbour entries are static. So its counters are of probes and
+replies alone.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from testkit.links import Links
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What netem does to requests and to answers, in tc-netem(8)'s words; "" for nothing."""
+    """What netem does to requests and to replies, as arguments of tc-netem(8); "" for nothing."""
 
     name: str
     forward: str = ""
     back: str = ""
-    far_end: str = ""  # on the peer's own device: not the network's doing
+    far_end: str = ""  # on the peer's own device, not in the network
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a netem passed on (copies included), dropped, and let overtake others."""
+    """Packets that a netem passed on (copies included), dropped, and let overtake others."""
 
     passed: int
     dropped: int
@@ -90,17 +90,17 @@ class Wires:
                 switch.wait_until_usable(port)
 
     def _disturb(self, number: int, each: Disturbance) -> None:
-        places = (
+        queues = (
             (self.switch, f"far{number}", each.forward),
             (self.switch, f"near{number}", each.back),
             (self.far[each.name], "wire", each.far_end),
         )
-        for namespace, device, netem in places:
+        for namespace, device, netem in queues:
             if netem:
                 _batch(namespace, "tc", _echoes_through(device, netem))
 
     def peers(self) -> list[Peer]:
-        """Return the far ends, by the names of their disturbances."""
+        """Return the far ends, with the names of their disturbances."""
         return [
             Peer(each.name, (ip_address(f"10.79.{number}.2"), ip_address(f"fd79:{number}::2")))
             for number, each in enumerate(self._disturbances)
@@ -112,7 +112,7 @@ class Wires:
         return Peer("near", (ip_address(f"10.79.{number}.1"), ip_address(f"fd79:{number}::1")))
 
     def counters(self, name: str) -> tuple[Counters, Counters]:
-        """Return what the two netems of a wire did, to requests and to answers."""
+        """Return the counters of the two netems of a wire, for requests and for replies."""
         number = [each.name for each in self._disturbances].index(name)
         return self._count(f"far{number}"), self._count(f"near{number}")
 
@@ -123,7 +123,7 @@ class Wires:
 
 
 def _echoes_through(device: str, netem: str) -> list[str]:
-    """Return tc commands that put ICMP through netem and all else past it (MLD has a hop-by-hop header: past it)."""
+    """Return tc commands that send ICMP through netem, and all other packets past it, MLD among them."""
     return [
         f"qdisc add dev {device} root handle 1: prio bands 4 priomap {'0 ' * 16}",
         f"qdisc add dev {device} parent 1:4 handle 40: netem {netem}",

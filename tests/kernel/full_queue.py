@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from monlat_ebpf.testbed.network import Node
 from testkit.links import Links
@@ -28,11 +29,18 @@ def write_neighbours_down(one: Node, other: Node) -> None:
     there. The probes that need them are then lost on the host.
     """
     for node, peer in ((one, other), (other, one)):
-        (link,) = json.loads(peer.namespace.run(["ip", "-json", "link", "show", "dev", peer.device]).stdout)
         for address in filter(None, (peer.ipv4, peer.ipv6)):
-            entry = ["ip", "neighbour", "replace", address, "lladdr", link["address"], "dev", node.device]
-            done = node.namespace.run([*entry, "nud", "permanent"])
-            assert done.returncode == 0, done.stderr
+            (route,) = _ip(node, "route", "get", address)
+            (owner,) = (each for each in _ip(peer, "address", "show", "to", address) if each.get("addr_info"))
+            (link,) = _ip(peer, "link", "show", "dev", owner["ifname"])
+            entry = (address, "lladdr", link["address"], "dev", route["dev"], "nud", "permanent")
+            _ip(node, "neighbour", "replace", *entry)
+
+
+def _ip(node: Node, *arguments: str) -> Any:
+    done = node.namespace.run(["ip", "-json", *arguments])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout or "null")
 
 
 @contextmanager

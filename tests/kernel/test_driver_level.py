@@ -77,7 +77,7 @@ def test_full_queue_is_send_delay_and_not_rtt(family: str, dropped: Result) -> N
 
     The kernel hides such a drop from a raw IPv4 socket. It reports it to a raw IPv6 socket, with ENOBUFS. On some
     machines the kernel runs no tracing program for moments of up to 15 ms: a probe is then lost on the host, or is a
-    reply without an RTT. So the test asks for half of the figures, not for all.
+    reply without an RTT. So the test asks for half of the RTTs, not for all.
     """
     with Pair() as (here, there):
         address = getattr(there, family)

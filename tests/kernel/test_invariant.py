@@ -15,7 +15,7 @@ from testkit.plan import Plan
 from testkit.reflector import Reflector
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
-SCRAPES = 61  # at least
+SCRAPES = 31  # at least
 MILLISECOND = 1_000_000
 FAULTS = (
     Answer(),
@@ -47,7 +47,7 @@ Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def test_every_probe_is_accounted_for_at_every_scrape(tmp_path: Path) -> None:
-    """At 61 scrapes under all faults, while peers join, leave and move, all counts add up, and no counter ever falls.
+    """At 31 scrapes under all faults, while peers join, leave and move, all counts add up, and no counter ever falls.
 
     It goes on until each result, each list of peers, a late reply and a duplicate were seen. pytest's time-out ends it.
     """
