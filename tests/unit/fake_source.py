@@ -1,4 +1,4 @@
-"""A source without a kernel: it completes the probes' places as a test tells, byte by byte as bpf/core.h does."""
+"""A source without a kernel: it completes probes in the table as a test wants, byte by byte as bpf/core.h does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICE = 1  # the loopback device in every namespace
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One probe as its packet and its place in the table show it. Times in nanoseconds."""
+    """One probe as its packet and its slot show it. Times in nanoseconds."""
 
     address: Address
     slot: int
@@ -33,7 +33,7 @@ Behaviour = Callable[[Sent], None]
 
 
 class FakeSource:
-    """Calls `behaviour` with each probe that is sent; it may raise OSError, as sending does."""
+    """Calls `behaviour` with each probe that is sent. The behaviour may raise OSError, as sending does."""
 
     name = "fake"
     sessions = None
@@ -70,7 +70,7 @@ class FakeSource:
     def close(self) -> None:
         pass
 
-    # behaviours, and what they are made of
+    # behaviours, and their parts
 
     def answer(self, probe: Sent, rtt_ns: int = 50_000) -> None:
         self.transmit(probe)
@@ -84,7 +84,7 @@ class FakeSource:
         self.transmit(probe)
 
     def hold_back(self, probe: Sent) -> None:
-        """Never let it reach a driver."""
+        """Do nothing: the probe never reaches a driver."""
 
     def refuse(self, probe: Sent) -> None:
         self.transmit(probe)
@@ -106,7 +106,7 @@ class FakeSource:
             self.unmatched += 1
 
     def finish(self, probe: Sent, at_ns: int) -> None:
-        """Do what follows once the probe was found in its place, as a processor that was interrupted there does."""
+        """Do what follows once the probe was found in its slot, as a processor does that was interrupted there."""
         at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
         transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
         if received_ns:
