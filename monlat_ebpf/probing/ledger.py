@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.icmp_names import error_name
 from monlat_ebpf.abi.probes import Completion
-from monlat_ebpf.model import Family, Result
+from monlat_ebpf.model import Family, Histogram, Result
 
 RESOLVE_DELAY_NS: Final = 10_000_000
 """From a probe's deadline until it is resolved: a processor may be interrupted after it stamped a reply."""
@@ -134,3 +136,25 @@ class Ledger:
         if outcome.sequence > self._newest_ended:
             self._newest_ended = outcome.sequence
             self.last_rtt_ns = outcome.rtt_ns
+
+
+class Totals:
+    """What is counted of the probes to all targets together."""
+
+    def __init__(self) -> None:
+        self.errors: Counter[str] = Counter()  # by ICMP error or errno name
+        self._send_delays = [0] * layout.BUCKETS
+        self._send_delay_sum_ns = 0
+
+    @property
+    def send_delay(self) -> Histogram:
+        """The send delay of all probes that reached a driver."""
+        return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a probe that ended."""
+        if outcome.error:
+            self.errors[outcome.error] += 1
+        if outcome.send_delay_ns is not None:
+            self._send_delays[bucket_of(outcome.send_delay_ns)] += 1
+            self._send_delay_sum_ns += outcome.send_delay_ns

@@ -7,28 +7,25 @@ peers and read the counts at any time; reading resolves the probes whose answer 
 from __future__ import annotations
 
 import errno
-import logging
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
 
 from monlat_ebpf.abi import echo, layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, bucket_of
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
 from monlat_ebpf.probing.feedback import FeedbackChannel, new_nonce
-from monlat_ebpf.probing.ledger import RESOLVE_DELAY_NS, InFlight, Outcome, outcome_of
+from monlat_ebpf.probing.ledger import RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
 from monlat_ebpf.sources import Source
-
-_LOG = logging.getLogger(__name__)
 
 IDLE_TURN_SECONDS: Final = 5.0
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
@@ -75,9 +72,7 @@ class Prober:
         self._targets = Targets(source, feedback, max_peers, positions)
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random(), JITTER if node else 0.0)
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
-        self._errors: Counter[str] = Counter()
-        self._send_delays = [0] * layout.BUCKETS
-        self._send_delay_sum_ns = 0
+        self._totals = Totals()
 
     # from any thread
 
@@ -105,12 +100,12 @@ class Prober:
     def errors(self) -> dict[str, int]:
         """Return how many probes failed, by ICMP error or errno name."""
         with self._lock:
-            return dict(self._errors)
+            return dict(self._totals.errors)
 
     def send_delay(self) -> Histogram:
         """Return the send delay of all probes so far."""
         with self._lock:
-            return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
+            return self._totals.send_delay
 
     def recent(self, peer: str) -> dict[Family, list[RecentProbe]]:
         """Return by family of `peer` its last probes that have ended, oldest first; empty if it is not probed."""
@@ -154,16 +149,12 @@ class Prober:
                     if target.ledger.sent != self._count and not target.is_removed and not self._stopping:
                         self._send(target, due_ns)
             with self._lock:
-                if self._count is not None and self._is_finished(self._count):
+                if self._targets.have_ended(self._count):
                     return
                 moments = [self._schedule.next_due_ns(), self._to_resolve[0][0] if self._to_resolve else None]
             wait_ns = min((moment - time.monotonic_ns() for moment in moments if moment), default=None)
             self._wake.wait(IDLE_TURN_SECONDS if wait_ns is None else max(wait_ns, 0) / NANOSECONDS_PER_SECOND)
             self._wake.clear()
-
-    def _is_finished(self, count: int) -> bool:
-        ledgers = [target.ledger for target in self._targets.sorted()]
-        return all(ledger.sent == count and not ledger.in_flight for ledger in ledgers)
 
     def _send(self, target: Target, due_ns: int) -> None:
         ledger, table = target.ledger, self._source.table
@@ -189,21 +180,11 @@ class Prober:
             failure = error
         probe = ledger.open(sent_ns, deadline_ns)
         self._on_lag(max(sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
-        if failure is not None:
-            self._fail(target, probe, failure)
-        else:
+        if failure is None:
             self._to_resolve.append((deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
-
-    def _fail(self, target: Target, probe: InFlight, failure: OSError) -> None:
+            return
         name = errno.errorcode.get(failure.errno or 0, f"errno_{failure.errno or 0}")
-        if name not in target.logged_errors:
-            target.logged_errors |= {name}
-            _LOG.warning(
-                "%s (%s) cannot be probed: %s; counted from now on, not logged",
-                target.key.peer,
-                target.address,
-                failure.strerror or failure,
-            )
+        target.log_once(name, failure.strerror or str(failure))
         self._end(target, Outcome(probe.sequence, Result.SEND_ERROR, error=name))
 
     def _resolve_expired(self, now_ns: int) -> None:
@@ -231,12 +212,8 @@ class Prober:
 
     def _end(self, target: Target, outcome: Outcome) -> None:
         target.ledger.resolve(outcome)
-        if outcome.send_delay_ns is not None:
-            target.device = outcome.device
-            self._send_delays[bucket_of(outcome.send_delay_ns)] += 1
-            self._send_delay_sum_ns += outcome.send_delay_ns
-        if outcome.error:
-            self._errors[outcome.error] += 1
+        target.device = outcome.device or target.device
+        self._totals.add(outcome)
         self._on_outcome(target, outcome)
         if self._count is not None and not target.ledger.in_flight:
             self._wake.set()  # `run` may have to return, and another thread may have resolved this one

@@ -59,6 +59,12 @@ class Target:
         """Return the slot of the probe of that sequence."""
         return self.index * layout.PROBES_PER_TARGET + sequence % self.ledger.positions
 
+    def log_once(self, error: str, reason: str) -> None:
+        """Log that sending fails, if this is the first time that it fails with this error."""
+        if error not in self.logged_errors:
+            self.logged_errors |= {error}
+            _LOG.warning("%s (%s) cannot be probed: %s; from now on only counted", self.key.peer, self.address, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -116,6 +122,11 @@ class Targets:
     def sorted(self) -> list[Target]:
         """Return all targets, sorted by peer and preference."""
         return sorted(self._targets.values(), key=lambda target: (target.key.peer, target.wanted.order))
+
+    def have_ended(self, count: int | None) -> bool:
+        """Return whether each target got `count` probes and all of them have ended; False for None."""
+        ledgers = (target.ledger for target in self._targets.values())
+        return count is not None and all(ledger.sent == count and not ledger.in_flight for ledger in ledgers)
 
     def of_peer(self, peer: str) -> list[Target]:
         """Return the targets of `peer`."""

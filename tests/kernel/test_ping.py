@@ -190,10 +190,3 @@ def test_without_bpf_it_measures_with_the_socket_and_says_so() -> None:
     assert (done.returncode, document["source"]) == (0, "socket")
     assert "lacks CAP_BPF and CAP_PERFMON" in document["source_reason"]
     assert [probe["result"] for probe in document["probes"]] == ["reply"] * 3
-
-
-def test_more_probes_in_flight_than_the_first_mapping_holds() -> None:
-    """1,101 echoes at 10 ms with a time-out of 6 s: slots past the first 1,024, which are mapped when asked for."""
-    with Namespace("alone") as namespace:
-        document = ping_json(namespace, "127.0.0.1", "-c", "1101", "-i", "0.01", "-W", "6")
-    assert (document["summary"]["replies"], document["summary"]["in_flight"]) == (1101, 0)

@@ -27,6 +27,7 @@ class Sent:
     nonce: int
     sent_ns: int
     deadline_ns: int
+    identifier: int
 
 
 Behaviour = Callable[[Sent], None]
@@ -51,6 +52,7 @@ class FakeSource:
         self.reserved = targets
 
     def send(self, packet: bytes, address: Address) -> None:
+        (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
             "<QQQ16s", self._probes, slot * PROBE_BYTES
@@ -60,7 +62,7 @@ class FakeSource:
             address,
             ip_address(f"::ffff:{address}") if address.version == 4 else address,
         )
-        probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns)
+        probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
 
