@@ -1,10 +1,10 @@
-"""A process that probes when told to, with monlat or with icmplib, so that a load can be put on it.
+"""A process that probes on command, with monlat or with icmplib, so that a bench can put a load on it.
 
     python -m bench.probing_process monlat|icmplib ADDRESS
 
-It reads lines: `probe COUNT` is answered with a JSON list of as many round-trip times in nanoseconds (a string says
-what became of a probe without a reply), `busy` starts a thread that computes without end, `calm` ends it; both are
-answered with `null` once that is so.
+It reads commands, one a line. It answers `probe COUNT` with a JSON list of COUNT round-trip times in nanoseconds; in
+place of a probe without a reply, a string says how it ended. `busy` starts a thread that computes without end, `calm`
+ends it. The answer to both is `null`, given once it is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 from monlat_ebpf.testbed.namespace import Namespace
 
 INTERVAL_SECONDS = 0.02
-TIMEOUT_SECONDS = 0.3  # within as many intervals as monlat has places for one target
+TIMEOUT_SECONDS = 0.3  # less than 16 intervals: a target has 16 slots
 
 ROOT = Path(__file__).resolve().parent.parent
 Probe = Callable[[int], list[int | str]]
@@ -67,17 +67,17 @@ class ProbingProcess:
 
     def _ask(self, command: str) -> Any:
         if self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("pipes were asked for")
+            raise AssertionError("the process has no pipes")
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the process that probes with {self.name} died: see what it said above")
+            raise RuntimeError(f"the process that probes with {self.name} died: its error is above")
         return json.loads(answer)
 
     def __enter__(self) -> Self:
         try:
-            self._ask("probe 10")  # loads what is loaded late, and asks for the neighbour's address
+            self._ask("probe 10")  # imports what is imported late, and resolves the link-layer address
         except BaseException:
             self._end()
             raise
@@ -95,37 +95,28 @@ def monlat(address: str) -> Probe:
     """Return a function that probes as the agent does, each call with a new Prober on the one source."""
     from monlat_ebpf.abi.probes import TableSize
     from monlat_ebpf.model import Peer
+    from monlat_ebpf.probing.feedback import FeedbackChannel
     from monlat_ebpf.probing.ledger import Outcome
-    from monlat_ebpf.probing.prober import Prober, Target
+    from monlat_ebpf.probing.prober import Prober
     from monlat_ebpf.sources.tracepoint.source import TracepointSource
-
-    class Nothing:
-        def observe(self, amount: float) -> None:
-            pass
 
     source = TracepointSource(TableSize(targets=2))
 
     def probe(count: int) -> list[int | str]:
         outcomes: list[Outcome] = []
-
-        def keep(_target: Target, outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            if len(outcomes) >= count:
-                prober.stop()
-
         prober = Prober(
             source,
-            node="bench",
             interval_seconds=INTERVAL_SECONDS,
             timeout_seconds=TIMEOUT_SECONDS,
             max_peers=1,
-            send_delay=Nothing(),
-            schedule_lag=Nothing(),
-            on_outcome=keep,
+            node="bench",
+            count=count,
+            feedback=FeedbackChannel.of(source),
+            on_outcome=lambda _target, outcome: outcomes.append(outcome),
         )
         prober.set_peers([Peer("peer", (ip_address(address),))])
         prober.run()
-        return [str(outcome) if outcome.rtt_ns is None else outcome.rtt_ns for outcome in outcomes[:count]]
+        return [str(outcome) if outcome.rtt_ns is None else outcome.rtt_ns for outcome in outcomes]
 
     return probe
 

@@ -1,4 +1,4 @@
-"""The agent: the one place that picks concrete parts, starts them and stops them."""
+"""The agent: chooses the concrete parts, connects them, starts them and stops them. Nothing else does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
@@ -22,16 +24,17 @@ from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
+from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources.choice import open_source
 
 _LOG = logging.getLogger(__name__)
 
 _NEEDED_TO_SEND: Final = ("CAP_NET_RAW",)
-"""All that is kept once the source is open: a socket of the other family may be opened later."""
+"""The capabilities that are kept once the source is open: a socket of the other family may be opened later."""
 
 _STALLED_AFTER_SECONDS: Final = 30.0
-"""Without a turn of the prober's loop for so long, /healthz says so: far over any wait under a CPU limit."""
+"""If the prober's loop has not turned for so long, /healthz fails: far longer than a CPU limit can hold it up."""
 
 
 def run(config: AgentConfig) -> int:
@@ -40,10 +43,10 @@ def run(config: AgentConfig) -> int:
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         if agent is None:
-            sys.exit(0)  # it is loading: its descriptors and its child go with the process
+            sys.exit(0)  # still loading: the kernel closes its descriptors, and its child ends with it
         agent.stop()
 
-    # before the source is loaded: a container's first process has no default action for either
+    # before the source is loaded: for the first process of a container, neither signal has a default action
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     agent = Agent(config)
@@ -52,20 +55,20 @@ def run(config: AgentConfig) -> int:
 
 
 class Agent:
-    """Everything that one node needs: discovery, prober, source and exposition."""
+    """What one node runs: discovery, prober, source and exposition."""
 
     def __init__(self, config: AgentConfig) -> None:
         """Open the source and the port. Raises ConfigError or SourceError."""
         self._config = config
-        self._own = SelfMetrics()
-        self._discovery = _discovery(config, self._own)
+        self._self_metrics = SelfMetrics()
+        self._discovery = _discovery(config, self._self_metrics.registry)
         self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
         self._server = MetricsServer(
             config.listen_host,
             config.listen_port,
-            agent_routes(self.snapshot, self._healthy, self._ready, self._own, self._recent),
-            count_error=self._own.count_http_error,
+            agent_routes(self.snapshot, self._healthy, self._ready, self._self_metrics, self._recent),
+            count_error=self._self_metrics.count_http_error,
         )
         try:
             self._source, self._source_reason = open_source(
@@ -74,16 +77,16 @@ class Agent:
         except BaseException:
             self._server.close()
             raise
-        self._own.show_source_errors(self._source.errors)
-        self._own.show_capabilities(_drop_capabilities())
+        self._self_metrics.show_source_errors(self._source.errors)
+        self._self_metrics.show_capabilities(_drop_capabilities())
         self._prober = Prober(
             self._source,
-            node=config.node_name,
             interval_seconds=config.interval_seconds,
             timeout_seconds=config.timeout_seconds,
             max_peers=config.max_peers,
-            send_delay=self._own.send_delay,
-            schedule_lag=self._own.schedule_lag,
+            node=config.node_name,
+            feedback=FeedbackChannel.of(self._source),
+            on_lag=self._self_metrics.schedule_lag.observe,
         )
 
     def run(self) -> None:
@@ -110,7 +113,7 @@ class Agent:
         self._prober.stop()
 
     def snapshot(self) -> AgentSnapshot:
-        """Return what is known now, every reply so far included."""
+        """Return what is known now, with every reply so far."""
         sessions = self._source.sessions
         return AgentSnapshot(
             node=self._config.node_name,
@@ -127,22 +130,22 @@ class Agent:
         )
 
     def _recent(self, peer: str) -> Mapping[Family, Sequence[RecentProbe]]:
-        return self._prober.recent(peer)
+        return self._prober.recent(peer)  # the prober is made after the server
 
     def _set_peers(self, peers: Sequence[Peer]) -> None:
-        """Take a list from discovery, without this node: a probe to oneself measures the loopback device."""
+        """Probe the peers that discovery found, but not this node: that would measure the loopback device."""
         others = [peer for peer in peers if peer.name != self._config.node_name]
-        own = frozenset(peer.name for peer in others if any(map(is_local, peer.addresses)))
-        for name in sorted(own - self._skipped):
+        skipped = frozenset(peer.name for peer in others if any(map(is_local, peer.addresses)))
+        for name in sorted(skipped - self._skipped):
             _LOG.warning("peer %s has an address of this node (%s): not probed", name, self._config.node_name)
-        self._skipped = own
-        self._prober.set_peers([peer for peer in others if peer.name not in own])
+        self._skipped = skipped
+        self._prober.set_peers([peer for peer in others if peer.name not in skipped])
         self._peers_known = True
 
     def _healthy(self) -> str | None:
-        silent = (time.monotonic_ns() - self._prober.last_turn_ns) / 1e9
+        stalled = (time.monotonic_ns() - self._prober.last_turn_ns) / 1e9
         allowed = _STALLED_AFTER_SECONDS + self._config.interval_seconds
-        return f"the prober has not turned for {silent:.0f} s" if silent > allowed else None
+        return f"the prober's loop has not turned for {stalled:.0f} s" if stalled > allowed else None
 
     def _ready(self) -> str | None:
         return None if self._peers_known else "no list of peers yet"
@@ -152,16 +155,14 @@ def _drop_capabilities() -> tuple[str, ...]:
     return capabilities.keep_only(_NEEDED_TO_SEND)
 
 
-def _discovery(config: AgentConfig, own: SelfMetrics) -> Discovery:
+def _discovery(config: AgentConfig, registry: CollectorRegistry) -> Discovery:
     if config.discovery is DiscoveryKind.KUBERNETES:
-        # imported here: its client costs every agent that reads a file 15 MB
+        # imported here: the client takes 15 MB, which an agent with a peers file does not need
         from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
 
         return KubernetesDiscovery(
-            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
+            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=registry
         )
     if config.peers_file is None:
         raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
-    return StaticDiscovery(
-        config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=own.registry
-    )
+    return StaticDiscovery(config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=registry)

@@ -140,7 +140,7 @@ class AgentSnapshot:
     `pairs` is sorted by peer, and within a peer by its order of preference of families. `probe_errors`
     counts by ICMP error or errno name, `unmatched_packets` by reason. `rejected_feedback`
     as well, None where the source hears no feedback. `source_reason` is "" when the source is the first choice.
-    `send_delay` is of all probes to anybody.
+    `send_delay` is of all probes to all peers.
     """
 
     node: str

@@ -1,4 +1,4 @@
-"""`monlat ping`: one host, and for each probe the kernel's figure beside what user space saw."""
+"""`monlat ping`: probes one host, and shows what the kernel measured beside what user space saw."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.screen import show
 from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Family
 from monlat_ebpf.ping.events import Ended
 from monlat_ebpf.ping.pinger import Pinger, Plan
 from monlat_ebpf.ping.report import Head, SummaryDocument, document, summary
 from monlat_ebpf.ping.resolve import resolve
-from monlat_ebpf.ping.user_space import EchoSocket
+from monlat_ebpf.ping.user_space import EchoReader
 from monlat_ebpf.sources import SourceChoice
 from monlat_ebpf.sources.choice import open_source
 
 COUNT_FOR_JSON: Final = 5
-"""A document has an end; without --json there is none before Ctrl-C, as with ping."""
+"""A document needs an end. Without --json, monlat ping runs until Ctrl-C, as ping does."""
 
 _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
@@ -39,7 +38,7 @@ Value = TypeVar("Value", int, float)
 
 
 def parse_seconds(text: str, flag: str) -> float:
-    """Return seconds: a plain number as ping takes it, or a number with a unit as the agent does."""
+    """Return seconds, from a plain number as ping takes it or from a number with a unit as the agent takes it."""
     plain = text.strip()
     return parse_duration(f"{float(plain):.9f}s" if _NUMBER.fullmatch(plain) else text, flag)
 
@@ -64,7 +63,7 @@ def _within(seconds: float, shortest: float, longest: float, flag: str) -> float
 def _parse_count(text: str, flag: str) -> int:
     count = parse_count(text, flag)
     if count < 1:
-        refuse(flag, f"{count} probes measure nothing; give 1 or more, or leave it away to ping until Ctrl-C")
+        refuse(flag, f"{count} probes measure nothing; give 1 or more, or leave it out to ping until Ctrl-C")
     return count
 
 
@@ -100,17 +99,22 @@ def _parse_source(text: str, flag: str) -> SourceChoice:
     show_default=True,
     help="A probe without a reply after this time is lost.",
 )
-@setting("--ipv4", "-4", is_flag=True, help="Take an IPv4 address of HOST.")
-@setting("--ipv6", "-6", is_flag=True, help="Take an IPv6 address of HOST.")
+@setting("--ipv4", "-4", is_flag=True, help="Use an IPv4 address of HOST.")
+@setting("--ipv6", "-6", is_flag=True, help="Use an IPv6 address of HOST.")
 @setting(
     "--source",
     parse=_parse_source,
     metavar="|".join(SourceChoice),
     default="auto",
     show_default=True,
-    help="Who stamps the packets; auto takes the best that this machine allows.",
+    help="What stamps the packets; auto uses the best source that this machine allows.",
 )
-@setting("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
+@setting(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document at the end, and nothing else. Its times are in seconds.",
+)
 def command(
     host: str,
     count: int | None,
@@ -121,7 +125,7 @@ def command(
     source: SourceChoice,
     as_json: bool,
 ) -> int:
-    """Ping HOST: the kernel's round-trip time, driver to driver, beside what user space saw.
+    """Ping HOST: show the round-trip time that the kernel measured at the driver beside what user space saw.
 
     Needs no agent. Exit status: 0 when there was a reply, 1 when there was none, 2 for a wrong command line or an
     unknown host.
@@ -130,14 +134,13 @@ def command(
         raise ConfigError("--ipv4 (MONLAT_IPV4) and --ipv6 (MONLAT_IPV6) exclude each other: give one, or none")
     address = resolve(host, Family.IPV4 if ipv4 else Family.IPV6 if ipv6 else None)
     plan = Plan(COUNT_FOR_JSON if as_json and count is None else count, interval, timeout)
-    start_logging("error")  # that a source is not the first choice is said in the output
+    start_logging("error")  # the output itself says when a source is not the first choice
     opened, reason = open_source(source, plan.table_size())
     head = Head(host, address, opened.name, reason)
-    stop = _stop_at_signals()
     try:
-        # The socket source reads the stamps of what its own sockets sent; for the tracepoints anybody may send.
-        with EchoSocket(address, opened.send if opened.name == SourceChoice.SOCKET else None) as echo:
-            pinger = Pinger(opened, echo, address, plan, stop)
+        with EchoReader(address) as reader:
+            pinger = Pinger(opened, reader, address, plan)
+            _stop_at_signals(pinger)
             ended = _run(pinger, head, plan, as_json=as_json)
             late, duplicates = pinger.late_and_duplicates()
             sums = summary(ended, sent=pinger.sent, in_flight=pinger.in_flight, late=late, duplicates=duplicates)
@@ -147,15 +150,12 @@ def command(
     return 0 if sums["replies"] else 1
 
 
-def _stop_at_signals() -> WakeEvent:
-    stop = WakeEvent()
-
+def _stop_at_signals(pinger: Pinger) -> None:
     def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
+        pinger.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    return stop
 
 
 def _run(pinger: Pinger, head: Head, plan: Plan, *, as_json: bool) -> list[Ended]:

@@ -1,4 +1,4 @@
-"""What `monlat ping` writes for people: a line a probe, and a table at the end. Pure."""
+"""What `monlat ping` writes for people: a line for each probe, and a table at the end. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monlat_ebpf.cli.rendering import Cell, Column, Table, milliseconds, printab
 from monlat_ebpf.config_text import duration_text
 from monlat_ebpf.model import Result
 from monlat_ebpf.ping.events import Duplicate, Ended, Event, Late
-from monlat_ebpf.ping.report import Head, SummaryDocument, TimesDocument, milliseconds_of
+from monlat_ebpf.ping.report import Head, SummaryDocument, TimesDocument, seconds_of
 
 _HEADS: Final = ("SEQUENCE", "KERNEL RTT", "SEND DELAY", "USER SPACE RTT")
 _GUTTER: Final = "  "
@@ -25,14 +25,14 @@ _LOST: Final = {
 
 
 class Line(NamedTuple):
-    """A line of output, and whether it tells of something amiss."""
+    """A line of output, and whether it reports a problem."""
 
     text: str
     is_bad: bool = False
 
 
 def heading(head: Head, interval_seconds: float) -> list[Line]:
-    """Return the lines above the first probe's."""
+    """Return the lines above that of the first probe."""
     name = f"{head.host} ({head.address})" if head.host != str(head.address) else head.host
     lines = [
         Line(
@@ -45,14 +45,14 @@ def heading(head: Head, interval_seconds: float) -> list[Line]:
 
 
 def line(event: Event, timeout_seconds: float) -> Line:
-    """Return the line that tells of `event`."""
+    """Return the line for `event`."""
     if isinstance(event, Ended):
         return _ended(event, timeout_seconds)
     if isinstance(event, Late):
-        rtt = f": kernel RTT {milliseconds(milliseconds_of(event.rtt_ns))} ms" if event.rtt_ns is not None else ""
-        return _said(event.sequence, f"late reply, after it was counted as lost{rtt}")
+        rtt = f": kernel RTT {_milliseconds(seconds_of(event.rtt_ns))} ms" if event.rtt_ns is not None else ""
+        return _problem(event.sequence, f"late reply, after it was counted as lost{rtt}")
     if isinstance(event, Duplicate):
-        return _said(event.sequence, "duplicate reply")
+        return _problem(event.sequence, "duplicate reply")
     assert_never(event)
 
 
@@ -60,11 +60,11 @@ def closing(head: Head, sums: SummaryDocument) -> Table:
     """Return the table at the end."""
     columns = (Column("MS"), *(Column(name.upper(), right=True) for name in _COLUMNS))
     times: Sequence[tuple[str, TimesDocument]] = (
-        ("kernel RTT", sums["rtt_ms"]),
-        ("send delay", sums["send_delay_ms"]),
-        ("user space RTT", sums["user_rtt_ms"]),
+        ("kernel RTT", sums["rtt_seconds"]),
+        ("send delay", sums["send_delay_seconds"]),
+        ("user space RTT", sums["user_rtt_seconds"]),
     )
-    rows = tuple((Cell(name), *(Cell(milliseconds(of[column])) for column in _COLUMNS)) for name, of in times)
+    rows = tuple((Cell(name), *(Cell(_milliseconds(of[column])) for column in _COLUMNS)) for name, of in times)
     return Table(f"{printable(head.host)}: {_counts(sums)}", columns, rows)
 
 
@@ -94,13 +94,13 @@ def _ended(probe: Ended, timeout_seconds: float) -> Line:
         return Line(_GUTTER.join(aligned), is_bad=None in (probe.rtt_ns, probe.user_rtt_ns))
     sender = f" from {probe.error_from}" if probe.error_from else ""
     error = f": {probe.error}{sender}" if probe.error else ""
-    said = {
+    problems = {
         Result.LOST_NETWORK: f"lost in the network: no reply within {duration_text(timeout_seconds)}",
         Result.LOST_HOST: f"lost on this host: no driver had it in time{error}",
         Result.UNREACHABLE: f"unreachable{error}",
         Result.SEND_ERROR: f"not sent: {_errno_text(probe.error)}",
     }
-    return _said(probe.sequence, said[probe.result])
+    return _problem(probe.sequence, problems[probe.result])
 
 
 def _errno_text(name: str) -> str:
@@ -109,9 +109,12 @@ def _errno_text(name: str) -> str:
 
 
 def _time(nanoseconds: int | None, otherwise: str) -> str:
-    value = milliseconds_of(nanoseconds)
-    return otherwise if value is None else milliseconds(value)
+    return otherwise if nanoseconds is None else _milliseconds(seconds_of(nanoseconds))
 
 
-def _said(sequence: int, text: str) -> Line:
+def _milliseconds(seconds: float | None) -> str:
+    return milliseconds(None if seconds is None else seconds * 1000)
+
+
+def _problem(sequence: int, text: str) -> Line:
     return Line(f"{sequence:>{len(_HEADS[0])}}{_GUTTER}{text}", is_bad=True)

@@ -36,6 +36,11 @@ NETWORK_RTT: Final = MetricFamily(
 DWELL: Final = MetricFamily(
     "monlat_dwell_seconds", "histogram", "Time that this node's kernel took to answer a probe of the peer."
 )
+SEND_DELAY: Final = MetricFamily(
+    "monlat_send_delay_seconds",
+    "histogram",
+    "Time from handing a probe to this node's kernel until its driver had it.",
+)
 CLOCK_OFFSET: Final = MetricFamily(
     "monlat_clock_offset_seconds", "gauge", "The peer's wall clock minus this node's, by the least delayed probe."
 )

@@ -19,9 +19,6 @@ from prometheus_client.registry import Collector
 import monlat_ebpf
 from monlat_ebpf.abi.histogram import OCTAVE_EDGES
 
-SEND_DELAY_BUCKETS: Final = OCTAVE_EDGES
-"""0.95 us to 8 s: the edges of monlat_rtt_seconds, so that both can be compared bucket by bucket."""
-
 SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
 """7.6 us to 8 s: no kernel timer wakes a thread more precisely."""
 
@@ -29,18 +26,12 @@ SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6
 class SelfMetrics:
     """The agent's metrics about itself, in a registry of their own. Other modules may register theirs in `registry`.
 
-    `send_delay` and `schedule_lag` observe seconds; `http_errors` counts by `kind`, the name of an exception.
+    `schedule_lag` observes seconds; `http_errors` counts by `kind`, the name of an exception.
     """
 
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation
         self.registry = CollectorRegistry()
-        self.send_delay = Histogram(
-            "monlat_send_delay_seconds",
-            "Time from the call that sends a probe until this node's driver had it.",
-            buckets=SEND_DELAY_BUCKETS,
-            registry=self.registry,
-        )
         self.schedule_lag = Histogram(
             "monlat_schedule_lag_seconds",
             "Time from the moment a probe was due until it was sent.",

@@ -79,9 +79,10 @@ class TextExposition:
 def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.LATENCY_BETWEEN_NODES)
     yield from _latency_lines(rows)
-    yield from _histogram_lines(families.RTT, [(labels, pair.rtt) for labels, pair in rows])
-    yield from _histogram_lines(families.NETWORK_RTT, [(labels, pair.network_rtt) for labels, pair in rows])
-    yield from _histogram_lines(families.DWELL, [(labels, pair.dwell) for labels, pair in rows])
+    yield from _histogram_lines(families.RTT, [(labels.family, pair.rtt) for labels, pair in rows])
+    yield from _histogram_lines(families.NETWORK_RTT, [(labels.family, pair.network_rtt) for labels, pair in rows])
+    yield from _histogram_lines(families.DWELL, [(labels.family, pair.dwell) for labels, pair in rows])
+    yield from _histogram_lines(families.SEND_DELAY, [(b"", snapshot.send_delay)])
     yield from _one_way_lines(rows)
     yield _header(families.PROBES_SENT)
     for labels, pair in rows:
@@ -119,8 +120,8 @@ def _header(family: MetricFamily) -> bytes:
     return f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n".encode()
 
 
-def _histogram_lines(family: MetricFamily, rows: Iterable[tuple[_PairLabels, Histogram | None]]) -> Iterator[bytes]:
-    """Yield the family's classic buckets, sums and counts, of those that have them."""
+def _histogram_lines(family: MetricFamily, rows: Iterable[tuple[bytes, Histogram | None]]) -> Iterator[bytes]:
+    """Yield the classic buckets, sum and count of each histogram, with its labels."""
     yield _header(family)
     name = family.name.encode()
     template = b"".join(
@@ -135,7 +136,8 @@ def _histogram_lines(family: MetricFamily, rows: Iterable[tuple[_PairLabels, His
         if histogram is not None:
             cumulative = classic_buckets(histogram)
             numbers = (*cumulative, histogram.sum_ns / NANOSECONDS_PER_SECOND, cumulative[-1])
-            yield (template % numbers).replace(_LABELS, labels.family)
+            lines = template % numbers
+            yield lines.replace(_LABELS, labels) if labels else lines.replace(b"{@}", b"").replace(b"@,", b"")
 
 
 def _one_way_lines(rows: _Rows) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
-"""`monlat ping`: one host, probed from here, the kernel's figure beside what user space saw.
+"""`monlat ping`: probes one host, and shows what the kernel measured beside what user space saw.
 
 resolve     the address of a host
-user_space  icmplib, which sends the request and reads the answer as any program does
-pinger      sends, waits, and yields what became of each probe
-events      what it yields, and how the two views of a probe become one: pure
-report      the sums at the end: pure
+user_space  icmplib, which reads the answers as any program does
+pinger      runs a Prober with one target, and yields what became of each probe
+events      what it yields, and how two views of a probe become one: pure
+report      the summary at the end: pure
 """

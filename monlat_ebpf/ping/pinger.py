@@ -1,41 +1,37 @@
-"""Sends probes to one address at an even pace and yields what becomes of them."""
+"""Probes one address at an even pace and yields what becomes of each probe."""
 
 from __future__ import annotations
 
-import errno
-import secrets
 import select
-import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
-from monlat_ebpf.abi.probes import TableSize, mapped
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.host.wake_event import WakeEvent
-from monlat_ebpf.model import Address, Family, Result
-from monlat_ebpf.ping.events import Ended, Event, Pending
-from monlat_ebpf.ping.user_space import SEQUENCES, Answer, Sent
-from monlat_ebpf.probing.ledger import InFlight, Outcome, outcome_of
-from monlat_ebpf.probing.prober import RESOLVE_DELAY_NS
+from monlat_ebpf.model import Address, Peer
+from monlat_ebpf.ping.events import Event, UserView
+from monlat_ebpf.ping.user_space import SEQUENCES, Answer
+from monlat_ebpf.probing.ledger import Outcome
+from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.probing.targets import Target
 from monlat_ebpf.sources import Source
 
-_KERNEL_TICK_NS: Final = 2_000_000
-"""A source that stamps in a thread of its own may be a little behind user space."""
+_RETRY_SECONDS: Final = 0.002
+"""User space may have a reply before the source has noted its stamps: look again after this time."""
 
 
-class Echo(Protocol):
-    """The view of user space: what EchoSocket is."""
+class Reader(Protocol):
+    """The view of user space: what EchoReader is."""
 
     def fileno(self) -> int:
         """Return the descriptor, readable when `receive` has something to give."""
 
-    def send(self, slot: int, sequence: int, nonce: int) -> Sent:
-        """Send a probe. Raises OSError as the system call does."""
-
     def receive(self) -> Iterable[Answer]:
-        """Return the answers that are there."""
+        """Return the answers that have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,116 +43,109 @@ class Plan:
     timeout_seconds: float
 
     def table_size(self) -> TableSize:
-        """Return room for all probes in flight, and for as many more: a late reply still finds its place."""
-        places = 2 * (1 + int((self.timeout_seconds + 1) / self.interval_seconds))
-        return TableSize(-(-places // layout.PROBES_PER_TARGET))
+        """Return room for all probes in flight, and for as many more, so that a late reply still finds its slot."""
+        slots = 2 * (1 + int((self.timeout_seconds + 1) / self.interval_seconds))
+        return TableSize(-(-slots // layout.PROBES_PER_TARGET))
 
 
 class Pinger:
-    """Probes one address through `echo`, with `source` taking the kernel's stamps."""
+    """A Prober with one target, in a thread of its own; beside it, `reader` shows what user space gets."""
 
-    def __init__(self, source: Source, echo: Echo, address: Address, plan: Plan, stop: WakeEvent) -> None:
-        self._source = source
-        self._echo = echo
-        self._family = Family.of(address)
-        self._mapped = mapped(address)
-        self._interval_ns = round(plan.interval_seconds * NANOSECONDS_PER_SECOND)
-        self._timeout_ns = round(plan.timeout_seconds * NANOSECONDS_PER_SECOND)
-        self._count = plan.count
-        self._stop = stop
-        self._next_send_ns: int | None = time.monotonic_ns()
-        self._places: list[Pending | None] = [None] * source.table.size.slots
-        self._by_sequence: dict[int, Pending] = {}  # by the 16 bits that ICMP has
-        self._open: dict[int, Pending] = {}
-        self.sent = 0
+    def __init__(self, source: Source, reader: Reader, address: Address, plan: Plan) -> None:
+        self._table = source.table
+        self._reader = reader
+        self._peer = Peer(str(address), (address,))
+        self._outcomes: deque[Outcome] = deque()  # from both threads
+        self._wake = WakeEvent()
+        self._views: dict[int, UserView] = {}  # by sequence
+        self._answered: set[int] = set()  # sequences of probes in flight that user space has an answer to
+        source.reserve(source.table.size.targets)
+        self._prober = Prober(
+            source,
+            interval_seconds=plan.interval_seconds,
+            timeout_seconds=plan.timeout_seconds,
+            max_peers=1,
+            count=plan.count,
+            positions=source.table.size.slots,
+            on_outcome=self._on_outcome,
+        )
+
+    @property
+    def sent(self) -> int:
+        """Probes sent."""
+        return self._target().ledger.sent
 
     @property
     def in_flight(self) -> int:
         """Probes without a result."""
-        return len(self._open)
+        return self._target().ledger.in_flight
 
     def late_and_duplicates(self) -> tuple[int, int]:
         """Return the kernel's counts, of all probes."""
-        table = self._source.table
-        each = [table.late_and_duplicates(target) for target in range(table.size.targets)]
+        each = [self._table.late_and_duplicates(target) for target in range(self._table.size.targets)]
         return sum(late for late, _ in each), sum(duplicates for _, duplicates in each)
 
+    def stop(self) -> None:
+        """Make `run` end; safe in a signal handler."""
+        self._prober.stop()
+
     def run(self) -> Iterator[Event]:
-        """Yield events until the last probe has ended, or until `stop` is set."""
-        while True:
-            now = time.monotonic_ns()
-            if self._next_send_ns is not None and now >= self._next_send_ns:
-                yield from self._send()
-                self._plan_next_send()
-            yield from self._settle(time.monotonic_ns())
-            if self._next_send_ns is None and not self._open:
-                return
-            awaited: list[Echo | WakeEvent] = [self._echo, self._stop]
-            readable, _, _ = select.select(awaited, [], [], self._wait_seconds())
-            if self._echo in readable:
-                for answer in self._echo.receive():
-                    yield from self._take(answer)
-            if self._stop in readable:
-                yield from self._settle(time.monotonic_ns())
-                return
+        """Yield events until the last probe has ended, or until `stop`."""
+        self._prober.set_peers([self._peer])
+        with ThreadPoolExecutor(1, "prober") as executor:
+            running = executor.submit(self._prober.run)
+            running.add_done_callback(lambda _: self._wake.set())
+            try:
+                while not running.done():
+                    timeout = _RETRY_SECONDS if self._answered else None
+                    select.select([self._reader.fileno(), self._wake.fileno()], [], [], timeout)
+                    self._wake.clear()
+                    yield from self._events()
+            finally:
+                self._prober.stop()
+            running.result()  # raises what ended the thread
+        yield from self._events()
 
-    def _plan_next_send(self) -> None:
-        if self._next_send_ns is None or self.sent == self._count:
-            self._next_send_ns = None
-            return
-        self._next_send_ns = max(self._next_send_ns + self._interval_ns, time.monotonic_ns())  # no burst to catch up
+    def _target(self) -> Target:
+        """Return the one target. This takes the prober's lock, so a probe that is being sent now is counted."""
+        [target] = self._prober.targets()
+        return target
 
-    def _wait_seconds(self) -> float:
-        now = time.monotonic_ns()
-        moments = [] if self._next_send_ns is None else [self._next_send_ns]
-        for pending in self._open.values():
-            moments.append(pending.probe.deadline_ns + RESOLVE_DELAY_NS)
-            if pending.is_answered:
-                moments.append(now + _KERNEL_TICK_NS)
-        return max(min(moments) - now, 0) / NANOSECONDS_PER_SECOND
+    def _on_outcome(self, _target: Target, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._wake.set()
 
-    def _send(self) -> Iterator[Event]:
-        sequence = self.sent
-        slot = sequence % len(self._places)
-        self._forget(self._places[slot])
-        nonce = secrets.randbits(64) or 1
-        now = time.monotonic_ns()
-        deadline_ns = now + self._timeout_ns
-        self._source.table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=deadline_ns, address=self._mapped)
-        self.sent += 1
-        try:
-            sent = self._echo.send(slot, sequence, nonce)
-        except OSError as error:
-            number = error.errno or 0
-            yield Ended(sequence, Result.SEND_ERROR, error=errno.errorcode.get(number, f"errno_{number}"))
-            return
-        pending = Pending(slot, InFlight(sequence, sent.monotonic_ns, deadline_ns), sent.time)
-        self._places[slot] = self._by_sequence[sequence % SEQUENCES] = self._open[sequence] = pending
+    def _events(self) -> Iterator[Event]:
+        yield from self._ended()
+        for answer in self._reader.receive():
+            event = self._add(answer)
+            if event is not None:
+                yield event
+        # only now: a probe that the kernel resolves before user space has the reply would lack the user space RTT
+        for sequence in self._answered:
+            self._prober.resolve(self._target(), sequence)
+        yield from self._ended()
 
-    def _forget(self, pending: Pending | None) -> None:
-        if pending is not None:
-            self._by_sequence.pop(pending.probe.sequence % SEQUENCES, None)
+    def _add(self, answer: Answer) -> Event | None:
+        if answer.identifier != self._prober.identifier:
+            return None
+        target = self._target()
+        newest = target.ledger.sent - 1
+        sequence = newest - (newest - answer.sequence) % SEQUENCES
+        if sequence < 0 or sequence <= newest - target.ledger.positions:
+            return None  # its slot holds another probe
+        view = self._view(sequence)
+        event = view.add(answer, self._table.stamps(target.slot(sequence)))
+        if view.is_answered and view.result is None:
+            self._answered.add(sequence)
+        return event
 
-    def _take(self, answer: Answer) -> Iterator[Event]:
-        pending = self._by_sequence.get(answer.sequence)
-        if pending is None:
-            return
-        if pending.result is None:
-            event: Event | None = pending.note(answer)
-        else:
-            event = pending.after_its_end(answer, self._source.table.completion(pending.slot))
-        if event is not None:
-            yield event
+    def _ended(self) -> Iterator[Event]:
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            self._views.pop(outcome.sequence - self._table.size.slots, None)
+            self._answered.discard(outcome.sequence)
+            yield self._view(outcome.sequence).end(outcome)
 
-    def _settle(self, now_ns: int) -> Iterator[Event]:
-        for pending in list(self._open.values()):
-            closed = now_ns >= pending.probe.deadline_ns + RESOLVE_DELAY_NS
-            if not closed and not pending.is_answered:
-                continue  # user space will see it too, or the deadline comes
-            outcome = outcome_of(pending.probe, self._source.table.completion(pending.slot), closed=closed)
-            if outcome is not None:
-                yield self._end(pending, outcome)
-
-    def _end(self, pending: Pending, outcome: Outcome) -> Ended:
-        del self._open[pending.probe.sequence]
-        return pending.ended(outcome, self._family)
+    def _view(self, sequence: int) -> UserView:
+        return self._views.setdefault(sequence, UserView(sequence))

@@ -1,4 +1,4 @@
-"""The sums at the end of a ping: pure."""
+"""The summary at the end of a ping. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.ping.events import Ended
 
 
 class TimesDocument(TypedDict):
-    """Milliseconds, null when there was no sample. The quantiles are samples, by nearest rank."""
+    """Seconds, null when there was no sample. The quantiles are samples, by nearest rank."""
 
     min: float | None
     p50: float | None
@@ -25,9 +26,9 @@ class ProbeDocument(TypedDict):
 
     sequence: int
     result: str
-    rtt_ms: float | None
-    send_delay_ms: float | None
-    user_rtt_ms: float | None
+    rtt_seconds: float | None
+    send_delay_seconds: float | None
+    user_rtt_seconds: float | None
     error: str
     error_from: str | None
 
@@ -42,9 +43,9 @@ class SummaryDocument(TypedDict):
     in_flight: int
     late: int
     duplicates: int
-    rtt_ms: TimesDocument
-    send_delay_ms: TimesDocument
-    user_rtt_ms: TimesDocument
+    rtt_seconds: TimesDocument
+    send_delay_seconds: TimesDocument
+    user_rtt_seconds: TimesDocument
 
 
 class PingDocument(TypedDict):
@@ -61,7 +62,7 @@ class PingDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known before the first probe."""
+    """What is known before the first probe is sent."""
 
     host: str
     address: Address
@@ -84,20 +85,20 @@ class Times:
     def document(self) -> TimesDocument:
         """Return them as --json shows them."""
         return {
-            "min": milliseconds_of(min(self.samples, default=None)),
-            "p50": milliseconds_of(self.quantile(0.50)),
-            "p99": milliseconds_of(self.quantile(0.99)),
-            "max": milliseconds_of(max(self.samples, default=None)),
+            "min": seconds_of(min(self.samples, default=None)),
+            "p50": seconds_of(self.quantile(0.50)),
+            "p99": seconds_of(self.quantile(0.99)),
+            "max": seconds_of(max(self.samples, default=None)),
         }
 
 
-def milliseconds_of(nanoseconds: int | None) -> float | None:
-    """Return milliseconds."""
-    return None if nanoseconds is None else nanoseconds / 1e6
+def seconds_of(nanoseconds: int | None) -> float | None:
+    """Return seconds."""
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_SECOND
 
 
 def summary(ended: Sequence[Ended], *, sent: int, in_flight: int, late: int, duplicates: int) -> SummaryDocument:
-    """Add up `ended`; the other counts are the sender's and the kernel's."""
+    """Add up `ended`; the other counts are the prober's and the kernel's."""
     results = {result.value: 0 for result in Result}
     for probe in ended:
         results[probe.result] += 1
@@ -110,14 +111,14 @@ def summary(ended: Sequence[Ended], *, sent: int, in_flight: int, late: int, dup
         "in_flight": in_flight,
         "late": late,
         "duplicates": duplicates,
-        "rtt_ms": _times([probe.rtt_ns for probe in ended]),
-        "send_delay_ms": _times([probe.send_delay_ns for probe in ended]),
-        "user_rtt_ms": _times([probe.user_rtt_ns for probe in ended]),
+        "rtt_seconds": _times([probe.rtt_ns for probe in ended]),
+        "send_delay_seconds": _times([probe.send_delay_ns for probe in ended]),
+        "user_rtt_seconds": _times([probe.user_rtt_ns for probe in ended]),
     }
 
 
 def document(head: Head, ended: Sequence[Ended], sums: SummaryDocument) -> PingDocument:
-    """Return the whole, probes in the order in which they were sent."""
+    """Return what --json prints, with the probes in the order in which they were sent."""
     return {
         "host": head.host,
         "address": str(head.address),
@@ -137,9 +138,9 @@ def _probe(probe: Ended) -> ProbeDocument:
     return {
         "sequence": probe.sequence,
         "result": probe.result.value,
-        "rtt_ms": milliseconds_of(probe.rtt_ns),
-        "send_delay_ms": milliseconds_of(probe.send_delay_ns),
-        "user_rtt_ms": milliseconds_of(probe.user_rtt_ns),
+        "rtt_seconds": seconds_of(probe.rtt_ns),
+        "send_delay_seconds": seconds_of(probe.send_delay_ns),
+        "user_rtt_seconds": seconds_of(probe.user_rtt_ns),
         "error": probe.error,
         "error_from": None if probe.error_from is None else str(probe.error_from),
     }

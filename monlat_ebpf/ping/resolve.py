@@ -1,4 +1,4 @@
-"""The address of a host, by name or as written."""
+"""The address of a host, from its name or from the address itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DOMAIN: Final = {None: socket.AF_UNSPEC, Family.IPV4: socket.AF_INET, Family.IP
 
 
 def resolve(host: str, family: Family | None = None) -> Address:
-    """Return the first address of `host`, of `family` alone where one is given, in the order of getaddrinfo(3).
+    """Return the first address of `host` that getaddrinfo(3) gives, or the first of `family`.
 
     A link-local IPv6 address keeps its interface. Raises ConfigError when there is none.
     """
@@ -32,5 +32,5 @@ def _kind(family: Family | None) -> str:
 
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
-        return "this is no host's name"
+        return "not a valid host name"
     return error.strerror or str(error)

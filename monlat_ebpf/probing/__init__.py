@@ -1,11 +1,12 @@
-"""Sends the probes, decides how each ended, and keeps the account.
+"""Sends the probes, resolves them, and keeps the counts.
 
 prober      the loop: send, resolve
-targets     which addresses are probed
-ledger      the account of one target: each probe ends in exactly one result
+targets     which addresses are probed, and where each has its memory
+ledger      the counts of one target: each probe ends in exactly one result
 schedule    when each target is next due
 index_pool  which indexes of the table are free
 feedback    what this node reports to its peers, and what it learns from their reports
 one_way     clock offset and queueing from two unsynchronised clocks
-recent      the last probes of a target, one by one
+snapshot    what is known of a target, as values
+recent      one of the last probes, as a value
 """

@@ -1,4 +1,4 @@
-"""This node's side of what agents tell each other in their requests: what we say, and what we make of the answers."""
+"""What this node's agent reports to its peers in its requests, and what it learns from their reports."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from monlat_ebpf.abi.sessions import ReceptionReport, Sessions
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Result
 from monlat_ebpf.probing.one_way import Exchange, OneWay
+from monlat_ebpf.sources import Source
 
-_PLACE_BITS: Final = (layout.PROBES_PER_TARGET - 1).bit_length()
+_POSITION_BITS: Final = (layout.PROBES_PER_TARGET - 1).bit_length()
 _NONCE_BITS: Final = 64
 _REPORTED_AROUND: Final = 16
-"""How many sequences to either side of the one that it names a peer's word covers."""
+"""How many sequences to either side of the one that it names a reception report covers."""
 
 MARGIN_NS: Final = 200_000_000
-"""On top of the longest RTT so far, before a peer's silence about a probe means that it never saw it.
+"""Covers the peer's scheduling and queueing delay between building a report and sending it.
 
-Between the making of the peer's word and its leaving lie the peer's scheduling (a CPU limit of a few percent holds it
-for 100 ms) and its queues.
+A CPU limit of a few percent holds a process for 100 ms. This is added to the longest RTT so far: a report that comes
+later than both after a probe, and does not know the probe, means that the peer never received it.
 """
 
 
-def new_nonce(place: int) -> int:
-    """Return a random nonce that names its place, and is never 0."""
-    return secrets.randbelow((1 << _NONCE_BITS - _PLACE_BITS) - 1) + 1 << _PLACE_BITS | place
+def new_nonce(sequence: int) -> int:
+    """Return a random nonce, never 0, whose lowest bits are those of `sequence`: the probe's position."""
+    position = sequence % layout.PROBES_PER_TARGET
+    return secrets.randbelow((1 << _NONCE_BITS - _POSITION_BITS) - 1) + 1 << _POSITION_BITS | position
 
 
 @dataclass(slots=True)
-class Memory:
-    """What is remembered of one target: which sequence each place held last, and the last exchanges."""
+class TargetHistory:
+    """The last probes of one target by nonce, and the last exchanges that its peer reported."""
 
-    sequences: dict[int, int] = field(default_factory=dict)  # nonce to sequence, of the last probe of each place
+    sequences: dict[int, int] = field(default_factory=dict)  # by nonce, of the last probe of each position
     one_way: OneWay = field(default_factory=OneWay)
-    last_reported: int = 0
+    last_reported: int = 0  # nonce
 
     @property
     def is_reported_lately(self) -> bool:
-        """Whether the peer told of one of the last PROBES_PER_TARGET probes."""
+        """Whether the peer's last report is about one of the last PROBES_PER_TARGET probes."""
         return self.last_reported in self.sequences
 
-    def remember(self, nonce: int, sequence: int) -> None:
+    def add(self, nonce: int, sequence: int) -> None:
         """Enter a probe that is about to be sent."""
-        place = nonce % layout.PROBES_PER_TARGET
-        for old in [old for old in self.sequences if old % layout.PROBES_PER_TARGET == place]:
+        position = nonce % layout.PROBES_PER_TARGET
+        for old in [old for old in self.sequences if old % layout.PROBES_PER_TARGET == position]:
             del self.sequences[old]
         self.sequences[nonce] = sequence
 
@@ -56,44 +58,49 @@ class Memory:
 def where_lost(
     sequence: int,
     transmitted_ns: int,
-    heard: ReceptionReport | None,
+    report: ReceptionReport | None,
     report_sequence: int | None,
     longest_rtt_ns: int | None,
 ) -> Result:
-    """Return where a probe was lost that left this host and had no reply, as far as the peer's word tells.
+    """Return where a probe was lost that left this host and had no reply, as far as the peer's report tells.
 
-    A peer that knows of a later probe says whether it saw this one. One that knows of earlier ones alone did not
-    see it, if it spoke so late that the probe must have come by: later than any round trip took.
+    A report about a later probe says whether the peer received this one. A report about earlier probes only says
+    that it did not if it came so late that this probe must have arrived before: later than any RTT took.
     """
-    if heard is None or report_sequence is None:
+    if report is None or report_sequence is None:
         return Result.LOST_NETWORK
     ahead = sequence - report_sequence
     if ahead == 0:
         return Result.LOST_RETURN
     if -_REPORTED_AROUND <= ahead < 0:
-        return Result.LOST_RETURN if heard.before >> (-ahead - 1) & 1 else Result.LOST_FORWARD
+        return Result.LOST_RETURN if report.before >> (-ahead - 1) & 1 else Result.LOST_FORWARD
     if 0 < ahead <= _REPORTED_AROUND:
-        from_this_one = heard.after >> (ahead - 1)
+        from_this_one = report.after >> (ahead - 1)
         if from_this_one:
             return Result.LOST_RETURN if from_this_one & 1 else Result.LOST_FORWARD
-    if ahead > 0 and longest_rtt_ns is not None and heard.at_ns - transmitted_ns > longest_rtt_ns + MARGIN_NS:
+    if ahead > 0 and longest_rtt_ns is not None and report.at_ns - transmitted_ns > longest_rtt_ns + MARGIN_NS:
         return Result.LOST_FORWARD
     return Result.LOST_NETWORK
 
 
 class FeedbackChannel:
-    """Speaks with all peers through the source's sessions."""
+    """Exchanges reports with the agents of all peers. A target is named by its index."""
 
     def __init__(self, sessions: Sessions, table: ProbeTable, clock: WallClock) -> None:
-        """`clock` gives the wall clock as this node has it; tests put it wrong."""
+        """`clock` gives this node's wall clock; tests set it wrong."""
         self.sessions = sessions
         self._table = table
         self._clock = clock
         self._clock.poll()
         sessions.set_wall_offset(clock.offset_ns)
 
+    @classmethod
+    def of(cls, source: Source, clock: WallClock | None = None) -> FeedbackChannel | None:
+        """Return the channel of `source`, None if the source does not see the peers' requests."""
+        return cls(source.sessions, source.table, clock or WallClock()) if source.sessions else None
+
     def set_peer_index(self, targets: Mapping[bytes, int]) -> int:
-        """Serve these mapped addresses; return how many found no place."""
+        """Serve these mapped addresses; return how many of them did not fit into the kernel program's hash table."""
         return self.sessions.set_peer_index(targets)
 
     @property
@@ -101,37 +108,37 @@ class FeedbackChannel:
         """How far the wall clock is ahead of CLOCK_MONOTONIC."""
         return self._clock.offset_ns
 
-    def feedback(self, target: int) -> bytes:
-        """Return what the next request to `target` says."""
+    def next_feedback(self, target: int) -> bytes:
+        """Return the feedback for the next request to `target`."""
         before = self._clock.offset_ns
         self._clock.poll()
         if self._clock.offset_ns != before:
             self.sessions.set_wall_offset(self._clock.offset_ns)
         return self.sessions.feedback(target, self._clock.offset_ns)
 
-    def listen(self, target: int, memory: Memory) -> None:
-        """Take in what the peer told since the last time; call it before a place of the target is used again."""
-        told = self.sessions.peer_report(target)
-        if told is None or told.nonce == memory.last_reported:
+    def read_report(self, target: int, history: TargetHistory) -> None:
+        """Enter the peer's last report into `history`; call this before a position of the target is used again."""
+        report = self.sessions.peer_report(target)
+        if report is None or report.nonce == history.last_reported:
             return
-        memory.last_reported = told.nonce
-        stamps = self._table.stamps(target * layout.PROBES_PER_TARGET + told.nonce % layout.PROBES_PER_TARGET)
-        if stamps.nonce != told.nonce:
+        history.last_reported = report.nonce
+        stamps = self._table.stamps(target * layout.PROBES_PER_TARGET + report.nonce % layout.PROBES_PER_TARGET)
+        if stamps.nonce != report.nonce:
             return
         offset = self._clock.offset_ns
-        memory.one_way.add(
+        history.one_way.add(
             Exchange(
                 stamps.transmitted_ns + offset,
-                told.peer_received_ns,
-                told.peer_received_ns + told.dwell_ns,
+                report.peer_received_ns,
+                report.peer_received_ns + report.dwell_ns,
                 stamps.received_ns + offset,
             )
         )
 
     def where_lost(
-        self, target: int, memory: Memory, sequence: int, transmitted_ns: int, longest_rtt_ns: int | None
+        self, target: int, history: TargetHistory, sequence: int, transmitted_ns: int, longest_rtt_ns: int | None
     ) -> Result:
         """Return where a probe of `target` was lost on the network."""
-        heard = self.sessions.reception_report(target)
-        report_sequence = memory.sequences.get(heard.nonce) if heard else None
-        return where_lost(sequence, transmitted_ns, heard, report_sequence, longest_rtt_ns)
+        report = self.sessions.reception_report(target)
+        report_sequence = history.sequences.get(report.nonce) if report else None
+        return where_lost(sequence, transmitted_ns, report, report_sequence, longest_rtt_ns)

@@ -1,17 +1,23 @@
-"""The account of one target's probes: every probe that was sent ends in exactly one result, or is in flight.
+"""The counts of one target: every probe that was sent ends in exactly one result, or is in flight.
 
-`sent == sum(results) + in flight` holds after every method (DESIGN section 5).
+`sent == sum(results) + in flight` holds after every method.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.histogram import bucket_of
+from monlat_ebpf.abi.echo import error_name
 from monlat_ebpf.abi.probes import Completion
-from monlat_ebpf.model import Result
+from monlat_ebpf.model import Family, Histogram, Result
+
+RESOLVE_DELAY_NS: Final = 10_000_000
+"""From a probe's deadline until it is resolved: a processor may be interrupted after it stamped a reply."""
 
 _RESULTS: Final = tuple(Result)
 
@@ -20,7 +26,7 @@ _RESULTS: Final = tuple(Result)
 class Outcome:
     """How a probe ended. Times in nanoseconds; each is None where it is not known.
 
-    `error` is the ICMP error that came for it, as (type, code).
+    `error` names the ICMP error or the errno that ended it, as `monlat_probe_errors_total` does; "" for none.
     """
 
     sequence: int
@@ -28,38 +34,38 @@ class Outcome:
     rtt_ns: int | None = None
     send_delay_ns: int | None = None
     device: int = 0
-    error: tuple[int, int] | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A probe whose result is open."""
+    """A probe without a result yet."""
 
     sequence: int
     sent_ns: int
     deadline_ns: int
 
 
-def outcome_of(probe: InFlight, completion: Completion, *, closed: bool) -> Outcome | None:
+def outcome_of(probe: InFlight, completion: Completion, family: Family, *, expired: bool) -> Outcome | None:
     """Return how `probe` ended, None while that is open.
 
-    `closed` says that its deadline has passed and the source has written all that it knows by then. Until
-    then a probe without a transmit stamp stays open: what came for it may be written before the stamp is.
-    An error for a probe that never reached a driver comes from this host itself: the loss is the host's, and so it
-    is when the driver got the probe only past its deadline.
+    `expired` says that its deadline has passed and that the source has written all that it knew by then. Until
+    then a probe without a transmit stamp stays open: its reply may be written before that stamp.
+    An error for a probe that never reached a driver comes from this host, so the probe was lost here. It was lost
+    here too if the driver got it only after the deadline.
     """
     transmitted = completion.transmitted_ns
-    if not transmitted and not closed:
+    if not transmitted and not expired:
         return None
     send_delay = transmitted - probe.sent_ns if transmitted else None
     if completion.error_type:
         result = Result.UNREACHABLE if transmitted else Result.LOST_HOST
-        error = (completion.error_type, completion.error_code)
+        error = error_name(family, completion.error_type, completion.error_code)
         return Outcome(probe.sequence, result, None, send_delay, completion.device, error)
     if 0 < completion.received_ns <= probe.deadline_ns:
         rtt = completion.received_ns - transmitted if transmitted else None
         return Outcome(probe.sequence, Result.REPLY, rtt, send_delay, completion.device)
-    if not closed:
+    if not expired:
         return None
     result = Result.LOST_NETWORK if 0 < transmitted <= probe.deadline_ns else Result.LOST_HOST
     return Outcome(probe.sequence, result, None, send_delay, completion.device)
@@ -67,59 +73,88 @@ def outcome_of(probe: InFlight, completion: Completion, *, closed: bool) -> Outc
 
 @dataclass(slots=True)
 class Ledger:
-    """Counts of one target, and its probes in flight by place (0 to PROBES_PER_TARGET - 1)."""
+    """Counts of one target, and its probes in flight.
 
+    There are `positions` for the last probes. The probe with sequence n has position n modulo `positions`, and must
+    have ended before the next one takes it.
+    """
+
+    positions: int = layout.PROBES_PER_TARGET
     sent: int = 0
     results: dict[Result, int] = field(default_factory=lambda: dict.fromkeys(Result, 0))
     last_rtt_ns: int | None = None
     min_rtt_ns: int | None = None
     max_rtt_ns: int | None = None
-    _open: dict[int, InFlight] = field(default_factory=dict)
-    _ended: bytearray = field(default_factory=lambda: bytearray(layout.PROBES_PER_TARGET))  # of _RESULTS, by place
-    _newest_decided: int = -1
+    _open: dict[int, InFlight] = field(default_factory=dict)  # by sequence, oldest first
+    _ended: bytearray = field(init=False)  # index into _RESULTS, by position
+    _newest_ended: int = -1
+
+    def __post_init__(self) -> None:
+        self._ended = bytearray(self.positions)
 
     @property
     def in_flight(self) -> int:
         """Probes without a result yet."""
         return len(self._open)
 
-    def next_place(self) -> int:
-        """Return the place for the next probe."""
-        return self.sent % layout.PROBES_PER_TARGET
+    @property
+    def overdue(self) -> InFlight | None:
+        """The probe in flight whose position the next one takes."""
+        return self._open.get(self.sent - self.positions)
 
-    def open(self, place: int, sent_ns: int, deadline_ns: int) -> int:
-        """Enter a probe that is about to be sent; return its sequence. Its place must have been decided."""
-        if place in self._open:
-            raise ValueError(f"place {place} still holds a probe in flight")
-        sequence = self.sent
-        self._open[place] = InFlight(sequence, sent_ns, deadline_ns)
+    def open(self, sent_ns: int, deadline_ns: int) -> InFlight:
+        """Enter the next probe and return it. Raises ValueError while its position holds a probe in flight."""
+        if self.overdue is not None:
+            raise ValueError(f"position {self.sent % self.positions} still holds a probe in flight")
+        probe = self._open[self.sent] = InFlight(self.sent, sent_ns, deadline_ns)
         self.sent += 1
-        return sequence
+        return probe
 
-    def open_probes(self) -> Iterator[tuple[int, InFlight]]:
-        """Yield the probes in flight with their places, oldest first; they may be decided meanwhile."""
-        yield from list(self._open.items())
+    def open_probes(self) -> list[InFlight]:
+        """Return the probes in flight, oldest first."""
+        return list(self._open.values())
 
-    def probe_at(self, place: int) -> InFlight | None:
-        """Return the probe in flight in `place`."""
-        return self._open.get(place)
+    def open_probe(self, sequence: int) -> InFlight | None:
+        """Return the probe of that sequence while it is in flight."""
+        return self._open.get(sequence)
 
     def last_ended(self) -> Iterator[tuple[int, Result]]:
-        """Yield sequence and result of those of the last PROBES_PER_TARGET probes that ended, oldest first."""
-        for sequence in range(max(self.sent - layout.PROBES_PER_TARGET, 0), self.sent):
-            place = sequence % layout.PROBES_PER_TARGET
-            if place not in self._open:
-                yield sequence, _RESULTS[self._ended[place]]
+        """Yield sequence and result of those of the last `positions` probes that ended, oldest first."""
+        for sequence in range(max(self.sent - self.positions, 0), self.sent):
+            if sequence not in self._open:
+                yield sequence, _RESULTS[self._ended[sequence % self.positions]]
 
-    def decide(self, place: int, outcome: Outcome) -> None:
-        """Close the probe in `place`."""
-        del self._open[place]
+    def resolve(self, outcome: Outcome) -> None:
+        """Give the probe of that sequence its result. Raises KeyError if it is not in flight."""
+        del self._open[outcome.sequence]
         self.results[outcome.result] += 1
-        self._ended[place] = _RESULTS.index(outcome.result)
+        self._ended[outcome.sequence % self.positions] = _RESULTS.index(outcome.result)
         if outcome.rtt_ns is not None:
             rtt = outcome.rtt_ns
             self.min_rtt_ns = rtt if self.min_rtt_ns is None else min(self.min_rtt_ns, rtt)
             self.max_rtt_ns = rtt if self.max_rtt_ns is None else max(self.max_rtt_ns, rtt)
-        if outcome.sequence > self._newest_decided:
-            self._newest_decided = outcome.sequence
+        if outcome.sequence > self._newest_ended:
+            self._newest_ended = outcome.sequence
             self.last_rtt_ns = outcome.rtt_ns
+
+
+class Totals:
+    """What is counted of the probes to all targets together."""
+
+    def __init__(self) -> None:
+        self.errors: Counter[str] = Counter()  # by ICMP error or errno name
+        self._send_delays = [0] * layout.BUCKETS
+        self._send_delay_sum_ns = 0
+
+    @property
+    def send_delay(self) -> Histogram:
+        """The send delay of all probes that reached a driver."""
+        return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a probe that ended."""
+        if outcome.error:
+            self.errors[outcome.error] += 1
+        if outcome.send_delay_ns is not None:
+            self._send_delays[bucket_of(outcome.send_delay_ns)] += 1
+            self._send_delay_sum_ns += outcome.send_delay_ns

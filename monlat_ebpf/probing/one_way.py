@@ -1,17 +1,17 @@
-"""What two clocks that nobody synchronised still tell of each direction: pure.
+"""What two unsynchronised clocks still tell about each direction. Pure.
 
-From the four instants of an exchange come, as in NTP's on-wire protocol (RFC 5905, section 8) and STAMP
-(RFC 8762), the offset of the peer's clock, ((t2 - t1) + (t3 - t4)) / 2, and the time that the network took,
-(t4 - t1) - (t3 - t2). If both directions were equally slow, the offset would be exact; whatever they were, it is
-wrong by half their difference and so by no more than half the network RTT. The exchange with the least network
-RTT bounds it best, so that one of a window speaks for all; but clocks drift apart, and what was known grows less
-certain as it grows old (RFC 5905 calls that dispersion). So the one speaks whose bound, age included, is the least.
+Four instants of an exchange give the offset of the peer's clock, ((t2 - t1) + (t3 - t4)) / 2, and the time that the
+network took, (t4 - t1) - (t3 - t2), as in NTP's on-wire protocol (RFC 5905, section 8) and STAMP (RFC 8762). The offset
+is exact if both directions were equally slow. Otherwise it is wrong by half of their difference, which is at most
+half of the network RTT. So the exchange with the least network RTT bounds the offset best. But clocks drift apart, and
+a bound grows with age (RFC 5905 calls this dispersion). So the offset comes from the exchange of a window whose bound,
+age included, is the least.
 
-The split of an RTT into two directions cannot be known without synchronised clocks: a constant difference
-between the directions looks just like a clock offset, and shows as a bias of half of it. What can be known is how
-much each direction varies: t2 - t1 above its least of the window is time spent in queues on the way there,
-t4 - t3 above its least on the way back, as long as neither clock is stepped, and but for what the clocks drift
-apart in the window: a part in a million is 60 us, on top in one direction.
+Without synchronised clocks, nobody can know how an RTT splits into two directions: a constant difference between the
+directions looks like a clock offset, and biases the estimate by half of it. But the variation of each direction is
+known: t2 - t1 above its least of the window is time in queues on the way there, t4 - t3 above its least is time in
+queues on the way back. This holds while no clock is stepped. The drift within the window adds to one direction: 60 us
+a minute for each part in a million.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WINDOW: Final = 61
 """Exchanges: a minute at one a second."""
 
 DRIFT: Final = 100e-6
-"""Seconds a second by which two free-running clocks may drift apart (RFC 5905 takes 15e-6 for a disciplined one)."""
+"""Seconds a second by which two free-running clocks may drift apart. RFC 5905 takes 15e-6 for a disciplined clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The four instants, each in the wall time of where it was taken, nanoseconds."""
+    """The four instants in nanoseconds, each by the wall clock of the node that took it."""
 
     t1: int
     t2: int
@@ -40,7 +40,7 @@ class Exchange:
 
     @property
     def network_rtt(self) -> int:
-        """RTT without the peer's dwell."""
+        """The RTT without the peer's dwell."""
         return (self.t4 - self.t1) - (self.t3 - self.t2)
 
     @property
@@ -60,7 +60,7 @@ class OneWay:
         self._window: deque[Exchange] = deque(maxlen=WINDOW)
 
     def add(self, exchange: Exchange) -> None:
-        """Take in an exchange. One that the clocks of the window cannot explain is a step, and starts it anew."""
+        """Add an exchange. If drift cannot explain its offset, a clock was stepped: the older exchanges are dropped."""
         if self._window and self._is_step(exchange):
             self._window.clear()
         self._window.append(exchange)

@@ -1,4 +1,4 @@
-"""Measures in a namespace of the test bed with the real prober, and keeps every outcome."""
+"""Measures in a namespace of the test bed with the real prober, and keeps the outcomes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family, PairSnapshot, Peer, Result
+from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.ledger import Outcome
-from monlat_ebpf.probing.prober import Prober, Target
+from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.probing.targets import Target
 from monlat_ebpf.sources import Source
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
@@ -23,23 +24,13 @@ DEADLINE_SECONDS = 60
 NODE = "tester"
 
 
-@dataclass(slots=True)
-class Samples:
-    """Keeps what is observed, in seconds."""
-
-    seconds: list[float] = field(default_factory=list)
-
-    def observe(self, amount: float) -> None:
-        self.seconds.append(amount)
-
-
 class Measurement:
     """A prober in a thread of its own inside `namespace`, from entering to leaving the block.
 
-    Each peer is probed once in `interval_seconds`; the first `probes` outcomes of each are kept, and with the
-    last of them probing ends, so that a test has a known number of them. Of one probe each, no more are sent
-    where three quarters of the interval are longer than the time-out: the first round takes the first quarter.
-    `settle_seconds` is how long `wait` waits on for packets that are due after the last outcome.
+    Each peer is probed once in `interval_seconds`. The first `probes` outcomes of each are kept, and probing ends
+    with the last of them, so that a test has a known number. With one probe each, no peer gets a second one if three
+    quarters of the interval are longer than the time-out: the first round takes the first quarter.
+    `settle_seconds` is how long `wait` waits for packets that come after the last outcome.
     """
 
     def __init__(
@@ -60,8 +51,6 @@ class Measurement:
         self._settle_seconds = settle_seconds
         self.outcomes: dict[tuple[Address, int], Outcome] = {}
         self._complete = threading.Event()
-        self.send_delay = Samples()
-        self.schedule_lag = Samples()
         with namespace.entered():
             self.source = open_source(TableSize(len(peers) * len(Family)))
         self.prober = Prober(
@@ -70,9 +59,7 @@ class Measurement:
             interval_seconds=interval_seconds,
             timeout_seconds=timeout_seconds,
             max_peers=len(peers),
-            send_delay=self.send_delay,
-            schedule_lag=self.schedule_lag,
-            wall_clock=wall_clock,
+            feedback=FeedbackChannel.of(self.source, wall_clock),
             on_outcome=self._keep,
         )
         self._thread = threading.Thread(target=self._run, name="prober")
@@ -93,7 +80,7 @@ class Measurement:
             self.prober.run()
 
     def wait(self) -> dict[tuple[Address, int], Outcome]:
-        """Return the outcomes by address and sequence when all of them are there."""
+        """Wait for all outcomes and return them by address and sequence."""
         seconds = DEADLINE_SECONDS
         assert self._complete.wait(seconds), f"{len(self.outcomes)} of {self.expected} outcomes after {seconds} s"
         time.sleep(self._settle_seconds)
@@ -103,7 +90,7 @@ class Measurement:
         return Counter(outcome.result for outcome in self.outcomes.values())
 
     def unmatched(self) -> dict[str, int]:
-        """The reasons that were counted at all."""
+        """Return the reasons whose count is not zero."""
         return {reason: count for reason, count in self.source.table.unmatched_packets().items() if count}
 
     def pairs(self) -> list[PairSnapshot]:

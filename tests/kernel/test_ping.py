@@ -34,7 +34,7 @@ def ping_json(namespace: Namespace, *arguments: str, status: int = 0) -> dict[st
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_every_echo_is_seen_by_kernel_and_user_space(source: str, family: str) -> None:
-    """23 echoes over a wire: 23 replies, and in each the kernel's instants lie within those of user space."""
+    """23 echoes over a wire: 23 replies, and each of the kernel's times is shorter than that of user space."""
     with Pair() as pair:
         address = getattr(pair["node2"], family)
         document = ping_json(pair["node1"].namespace, address, "--source", source, "-c", "23", "-i", "0.01")
@@ -43,39 +43,39 @@ def test_every_echo_is_seen_by_kernel_and_user_space(source: str, family: str) -
     assert [probe["sequence"] for probe in document["probes"]] == list(range(23))
     assert Counter(probe["result"] for probe in document["probes"]) == {"reply": 23}
     for probe in document["probes"]:
-        assert 0 < probe["send_delay_ms"] < probe["user_rtt_ms"]
-        assert 0 < probe["rtt_ms"] < probe["user_rtt_ms"]
-        if source == "tracepoint":  # one clock; the socket source's stamps are of the wall clock, turned
-            assert probe["send_delay_ms"] + probe["rtt_ms"] < probe["user_rtt_ms"] + 0.001
+        assert 0 < probe["send_delay_seconds"] < probe["user_rtt_seconds"]
+        assert 0 < probe["rtt_seconds"] < probe["user_rtt_seconds"]
+        if source == "tracepoint":  # the same clock; the socket source converts stamps of the wall clock
+            assert probe["send_delay_seconds"] + probe["rtt_seconds"] < probe["user_rtt_seconds"] + 1e-6
     sums = document["summary"]
     assert (sums["sent"], sums["replies"], sums["lost"], sums["in_flight"]) == (23, 23, 0, 0)
     assert (sums["late"], sums["duplicates"]) == (0, 0)
-    assert sums["rtt_ms"]["min"] == min(probe["rtt_ms"] for probe in document["probes"])
-    assert sums["user_rtt_ms"]["max"] == max(probe["user_rtt_ms"] for probe in document["probes"])
+    assert sums["rtt_seconds"]["min"] == min(probe["rtt_seconds"] for probe in document["probes"])
+    assert sums["user_rtt_seconds"]["max"] == max(probe["user_rtt_seconds"] for probe in document["probes"])
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "ipv4"), ("::1", "ipv6"), ("localhost", "ipv4")])
 def test_this_host_answers_itself(host: str, family: str) -> None:
-    """11 echoes over loopback, where every request comes by as well: 11 replies, no duplicate."""
+    """11 echoes over loopback, where every request arrives too: 11 replies, no duplicate."""
     with Namespace("alone") as namespace:
         document = ping_json(namespace, host, "-c", "11", "-i", "0.01", *(["-4"] if host == "localhost" else []))
     assert document["family"] == family
     assert Counter(probe["result"] for probe in document["probes"]) == {"reply": 11}
-    assert all(probe["user_rtt_ms"] > probe["rtt_ms"] for probe in document["probes"])
+    assert all(probe["user_rtt_seconds"] > probe["rtt_seconds"] for probe in document["probes"])
     assert document["summary"]["duplicates"] == 0
 
 
-def test_places_in_the_table_are_used_again() -> None:
-    """307 echoes, where the table has 256 places: 307 replies, each its own."""
+def test_slots_are_used_again() -> None:
+    """307 echoes, while the table has 256 slots: 307 replies, each to its own probe."""
     with Namespace("alone") as namespace:
         document = ping_json(namespace, "127.0.0.1", "-c", "307", "-i", "0.01", "-W", "0.2")
     assert [probe["sequence"] for probe in document["probes"]] == list(range(307))
-    assert all(probe["user_rtt_ms"] > probe["rtt_ms"] for probe in document["probes"])
+    assert all(probe["user_rtt_seconds"] > probe["rtt_seconds"] for probe in document["probes"])
     assert (document["summary"]["replies"], document["summary"]["duplicates"]) == (307, 0)
 
 
-def test_a_link_local_address_needs_its_interface_and_no_more() -> None:
-    """7 echoes to fe80:: of the other end of the wire, by the name of our end: 7 replies."""
+def test_a_link_local_address_works_with_its_interface() -> None:
+    """7 echoes to the fe80:: address of the other end of the wire: 7 replies."""
     with Pair() as pair:
         shown = pair["node2"].namespace.run(["ip", "-o", "-6", "address", "show", "dev", "eth0", "scope", "link"])
         found = re.search(r"inet6 (fe80\S+)/64", shown.stdout)
@@ -88,15 +88,15 @@ def test_a_link_local_address_needs_its_interface_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("address", "kind", "router"), [("10.99.1.1", (11, 0), "10.99.0.99"), ("fd99::1:1", (3, 0), "fd99::99")]
 )
-def test_every_fault_is_shown_for_what_it_is(source: str, address: str, kind: tuple[int, int], router: str) -> None:
-    """Of 13 probes one is late, one dropped, one doubled, one refused by a router: each says so, nine are replies."""
+def test_every_fault_is_shown_as_such(source: str, address: str, kind: tuple[int, int], router: str) -> None:
+    """Of 13 probes one is late, one dropped, one doubled, one rejected by a router: each is shown as that."""
     faults: tuple[Action, ...] = (
         Answer(450 * MILLISECOND),
         Drop(),
         Double(30 * MILLISECOND),
         IcmpError(*kind, None, source=router),
     )
-    plan = Plan(0, tuple(Rule(action, every=13, offset=place) for place, action in enumerate(faults)))
+    plan = Plan(0, tuple(Rule(action, every=13, offset=offset) for offset, action in enumerate(faults)))
     with Namespace("agent") as namespace, Reflector(namespace, plan, spin=False):
         document = ping_json(namespace, address, "--source", source, "-c", "13", "-i", "0.1", "-W", "0.4")
     probes = document["probes"]
@@ -104,14 +104,14 @@ def test_every_fault_is_shown_for_what_it_is(source: str, address: str, kind: tu
         ["lost_network", "lost_network", "reply", "unreachable"] + ["reply"] * 9
     )
     assert (probes[3]["error"], probes[3]["error_from"]) == ("icmp_time_exceeded", router)
-    assert all(probe["rtt_ms"] is None for probe in probes if probe["result"] != "reply")
+    assert all(probe["rtt_seconds"] is None for probe in probes if probe["result"] != "reply")
     sums = document["summary"]
     assert (sums["sent"], sums["replies"], sums["lost"]) == (13, 10, 3)
     assert (sums["late"], sums["duplicates"]) == (1, 1)
 
 
 def test_late_and_double_replies_have_lines_of_their_own() -> None:
-    """The late one with the kernel's figure, 450 ms and some; the exit status is that of the replies."""
+    """The late one with the kernel's RTT, 450 ms and more; the exit status is 0, as there are replies."""
     plan = Plan(0, (Rule(Answer(450 * MILLISECOND), every=7), Rule(Double(30 * MILLISECOND), every=7, offset=1)))
     with Namespace("agent") as namespace, Reflector(namespace, plan, spin=False):
         done = namespace.run([*PING, "10.99.1.1", "-c", "7", "-i", "0.1", "-W", "0.4"])
@@ -125,11 +125,11 @@ def test_late_and_double_replies_have_lines_of_their_own() -> None:
 
 
 def test_nobody_answers() -> None:
-    """5 probes into the void: exit status 1, and --json sends that many by default."""
+    """--json sends 5 probes by default; all are lost, so the exit status is 1."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([Drop()]), spin=False):
         document = ping_json(namespace, "10.99.1.1", "-i", "0.01", "-W", "0.1", status=1)
     assert document["summary"]["results"]["lost_network"] == 5
-    assert document["summary"]["rtt_ms"] == {"min": None, "p50": None, "p99": None, "max": None}
+    assert document["summary"]["rtt_seconds"] == {"min": None, "p50": None, "p99": None, "max": None}
 
 
 def test_no_route_is_a_send_error_with_its_name() -> None:
@@ -140,7 +140,7 @@ def test_no_route_is_a_send_error_with_its_name() -> None:
 
 
 def test_a_firewall_of_this_host_is_a_send_error_too() -> None:
-    """What nft drops on its way out: EPERM, not icmplib's word for it."""
+    """nft drops the requests on their way out: EPERM, as the system call says."""
     with Namespace("agent") as namespace:
         for command in (
             "add table inet t",
@@ -153,8 +153,8 @@ def test_a_firewall_of_this_host_is_a_send_error_too() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_prints_the_sums(number: signal.Signals) -> None:
-    """Without -c it runs until it is told; after the second reply's line it is, and ends with status 0."""
+def test_an_interrupt_prints_the_summary(number: signal.Signals) -> None:
+    """Without -c it runs until a signal; that comes after the line of the second reply. The exit status is 0."""
     with Namespace("agent") as namespace:
         process = namespace.popen(
             [*PING, "127.0.0.1", "-i", "0.05"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
@@ -171,7 +171,7 @@ def test_an_interrupt_prints_the_sums(number: signal.Signals) -> None:
 
 
 def test_without_rights_it_is_one_line() -> None:
-    """No capability at all: what is missing, exit status 1, no traceback."""
+    """Without any capability: one line says what is missing, exit status 1, no traceback."""
     with Namespace("agent") as namespace:
         done = namespace.run(["setpriv", "--bounding-set", "-all", *PING, "127.0.0.1", "-c", "1"])
     assert (done.returncode, done.stdout) == (1, "")
@@ -181,7 +181,7 @@ def test_without_rights_it_is_one_line() -> None:
 
 
 def test_without_bpf_it_measures_with_the_socket_and_says_so() -> None:
-    """NET_RAW alone: 3 replies by the socket source, and the reason in the document."""
+    """With NET_RAW alone: 3 replies by the socket source, and the document has the reason."""
     with Namespace("agent") as namespace:
         done = namespace.run(
             ["setpriv", "--bounding-set", "-all,+net_raw", *PING, "127.0.0.1", "-c", "3", "-i", "0.01", "--json"]

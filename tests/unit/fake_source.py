@@ -1,4 +1,4 @@
-"""A source without a kernel: it completes the probes' places as a test tells, byte by byte as bpf/core.h does."""
+"""A source without a kernel: it completes probes in the table as a test wants, byte by byte as bpf/core.h does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICE = 1  # the loopback device in every namespace
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One probe as its packet and its place in the table show it. Times in nanoseconds."""
+    """One probe as its packet and its slot show it. Times in nanoseconds."""
 
     address: Address
     slot: int
@@ -27,13 +27,14 @@ class Sent:
     nonce: int
     sent_ns: int
     deadline_ns: int
+    identifier: int
 
 
 Behaviour = Callable[[Sent], None]
 
 
 class FakeSource:
-    """Calls `behaviour` with each probe that is sent; it may raise OSError, as sending does."""
+    """Calls `behaviour` with each probe that is sent. The behaviour may raise OSError, as sending does."""
 
     name = "fake"
     sessions = None
@@ -51,6 +52,7 @@ class FakeSource:
         self.reserved = targets
 
     def send(self, packet: bytes, address: Address) -> None:
+        (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
             "<QQQ16s", self._probes, slot * PROBE_BYTES
@@ -60,7 +62,7 @@ class FakeSource:
             address,
             ip_address(f"::ffff:{address}") if address.version == 4 else address,
         )
-        probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns)
+        probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
 
@@ -70,7 +72,7 @@ class FakeSource:
     def close(self) -> None:
         pass
 
-    # behaviours, and what they are made of
+    # behaviours, and their parts
 
     def answer(self, probe: Sent, rtt_ns: int = 50_000) -> None:
         self.transmit(probe)
@@ -84,7 +86,7 @@ class FakeSource:
         self.transmit(probe)
 
     def hold_back(self, probe: Sent) -> None:
-        """Never let it reach a driver."""
+        """Do nothing: the probe never reaches a driver."""
 
     def refuse(self, probe: Sent) -> None:
         self.transmit(probe)
@@ -106,7 +108,7 @@ class FakeSource:
             self.unmatched += 1
 
     def finish(self, probe: Sent, at_ns: int) -> None:
-        """Do what follows once the probe was found in its place, as a processor that was interrupted there does."""
+        """Do what follows once the probe was found in its slot, as a processor does that was interrupted there."""
         at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
         transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
         if received_ns:

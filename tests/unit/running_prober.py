@@ -1,4 +1,4 @@
-"""A prober on a fake source, running in a thread, and what must be true of it whenever one looks."""
+"""A prober on a fake source, running in a thread, and what must hold whenever its pairs are read."""
 
 from __future__ import annotations
 
@@ -9,24 +9,17 @@ from ipaddress import ip_address
 
 from monlat_ebpf.model import PairSnapshot, Peer, Result
 from monlat_ebpf.probing.ledger import Outcome
-from monlat_ebpf.probing.prober import Prober, Target
+from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.probing.targets import Target
 from tests.unit.fake_source import FakeSource
 
 
-class Samples(list[float]):
-    """Imitates prometheus_client's histogram: keeps what it is told."""
-
-    def observe(self, amount: float) -> None:
-        self.append(amount)
-
-
 class Bench:
-    """A prober, its source and all that it told its observers."""
+    """A prober, its source, and what it reported to its callbacks."""
 
     def __init__(self, source: FakeSource, interval: float, timeout: float, max_peers: int) -> None:
         self.source = source
-        self.send_delays = Samples()
-        self.lags = Samples()
+        self.lags: list[float] = []
         self.outcomes: list[tuple[str, Outcome]] = []
         self.prober = Prober(
             source,
@@ -34,8 +27,7 @@ class Bench:
             interval_seconds=interval,
             timeout_seconds=timeout,
             max_peers=max_peers,
-            send_delay=self.send_delays,
-            schedule_lag=self.lags,
+            on_lag=self.lags.append,
             on_outcome=self._note,
         )
 
@@ -43,11 +35,11 @@ class Bench:
         self.outcomes.append((target.key.peer, outcome))
 
     def poll(self) -> dict[tuple[str, str], PairSnapshot]:
-        """Return all pairs by peer and family, each checked on its own."""
+        """Return all pairs by peer and family, after checking each."""
         pairs = {(pair.to, str(pair.family)): pair for pair in self.prober.pairs()}
         for pair in pairs.values():
             assert pair.sent == sum(pair.results.values()) + pair.in_flight
-            assert pair.rtt.count >= pair.results[Result.REPLY]  # the source adds up before the prober looks
+            assert pair.rtt.count >= pair.results[Result.REPLY]  # the source counts a reply before the prober does
         return pairs
 
     def pair(self, peer: str, family: str = "ipv4") -> PairSnapshot:
@@ -56,7 +48,7 @@ class Bench:
     def sent(self, peer: str, family: str = "ipv4") -> int:
         return self.pair(peer, family).sent
 
-    def decided(self, peer: str) -> int:
+    def ended(self, peer: str) -> int:
         return sum(self.pair(peer).results.values())
 
 

@@ -71,7 +71,7 @@ def test_metrics_show_one_snapshot_and_the_agent_itself(agent: SmallAgent, conne
     text = body.decode()
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert text.startswith(GOLDEN.read_text(encoding="utf-8"))
-    assert "\nmonlat_send_delay_seconds_count 0.0\n" in text
+    assert "\nmonlat_schedule_lag_seconds_count 0.0\n" in text
     assert "\nprocess_resident_memory_bytes " in text
     assert agent.taken == 1
 

@@ -23,23 +23,18 @@ def edges_of(metrics: SelfMetrics, name: str) -> list[float]:
     return sorted(float(dict(labels)["le"]) for found, labels in samples_of(metrics) if found == f"{name}_bucket")
 
 
-def test_delays_are_counted_by_octave() -> None:
-    """A send delay of 70 us is in the bucket of 122 us, a lag of 3 ms in the bucket of 3.9 ms, and in all above."""
+def test_schedule_lag_is_counted_by_octave() -> None:
+    """A lag of 3 ms is counted from the bucket of 3.9 ms on."""
     metrics = SelfMetrics()
-    metrics.send_delay.observe(70e-6)
     metrics.schedule_lag.observe(3e-3)
     samples = samples_of(metrics)
-    assert samples["monlat_send_delay_seconds_bucket", frozenset({("le", "6.103515625e-05")})] == 0
-    assert samples["monlat_send_delay_seconds_bucket", frozenset({("le", "0.0001220703125")})] == 1
-    assert samples["monlat_send_delay_seconds_sum", frozenset()] == 70e-6
     assert samples["monlat_schedule_lag_seconds_bucket", frozenset({("le", "0.001953125")})] == 0
     assert samples["monlat_schedule_lag_seconds_bucket", frozenset({("le", "0.00390625")})] == 1
 
 
 def test_buckets_reach_from_microseconds_to_eight_seconds() -> None:
-    """Send delay begins at 2^-20 s, schedule lag at 2^-17 s; both end at 8 s and +Inf, an octave at a time."""
+    """The buckets of schedule lag go from 2^-17 s to 8 s, an octave at a time, and to +Inf."""
     metrics = SelfMetrics()
-    assert edges_of(metrics, "monlat_send_delay_seconds") == [*(2.0**octave for octave in range(-20, 4)), float("inf")]
     assert edges_of(metrics, "monlat_schedule_lag_seconds") == [
         *(2.0**octave for octave in range(-17, 4)),
         float("inf"),

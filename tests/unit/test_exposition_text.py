@@ -70,6 +70,17 @@ def test_parser_reads_back_what_was_measured() -> None:
     assert values_of(samples, "monlat_peer_info", to=snapshots.ODD_NAME, to_zone='z"\\') == [1]
 
 
+def test_send_delay_is_one_histogram_without_labels() -> None:
+    """One sample of 20 us and one of 64 us, to whatever peer; a parser that knows labels finds none."""
+    samples = parsed(text_of(snapshots.SMALL_CLUSTER))
+    name = "monlat_send_delay_seconds"
+    assert samples[f"{name}_bucket", frozenset({("le", "1.52587890625e-05")})] == 0
+    assert samples[f"{name}_bucket", frozenset({("le", "3.0517578125e-05")})] == 1
+    assert samples[f"{name}_bucket", frozenset({("le", "0.0001220703125")})] == 2
+    assert values_of(samples, f"{name}_bucket", le="+Inf") == [2]
+    assert (samples[f"{name}_sum", frozenset()], samples[f"{name}_count", frozenset()]) == (8.4e-05, 2)
+
+
 def test_new_peer_has_all_its_series_at_zero() -> None:
     """A peer that nothing was sent to yet has every counter, all seven results and every bucket, at zero."""
     samples = parsed(text_of(snapshots.agent([snapshots.new_pair("node9", "10.0.0.9")])))

@@ -15,7 +15,7 @@ from monlat_ebpf.ping.resolve import resolve
 
 @pytest.mark.parametrize(("text", "seconds"), [("1", 1.0), ("0.2", 0.2), (".5", 0.5), ("200ms", 0.2), ("1m", 60.0)])
 def test_seconds_are_plain_numbers_or_have_a_unit(text: str, seconds: float) -> None:
-    """As ping takes them, and as MONLAT_INTERVAL of the agent's container has them."""
+    """As ping takes them, and as the agent takes MONLAT_INTERVAL."""
     assert parse_seconds(text, "interval") == seconds
 
 
@@ -30,7 +30,7 @@ def test_seconds_are_plain_numbers_or_have_a_unit(text: str, seconds: float) -> 
         (["-6"], "host '127.0.0.1' has no IPv6 address: "),
     ],
 )
-def test_what_cannot_be_is_a_configuration_error(arguments: list[str], message: str) -> None:
+def test_an_invalid_command_line_is_a_configuration_error(arguments: list[str], message: str) -> None:
     """Exit status 2 and one line, before a socket is opened."""
     error = CliRunner().invoke(monlat, ["ping", "127.0.0.1", *arguments]).exception
     assert isinstance(error, ConfigError)
@@ -39,21 +39,21 @@ def test_what_cannot_be_is_a_configuration_error(arguments: list[str], message: 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "300.1.1.1", "a" * 64 + ".example", "", "a b"])
 def test_an_unknown_host_is_one_sentence(host: str) -> None:
-    """Whatever the resolver dislikes about it; exit status 2 as ping's."""
+    """For whatever reason the resolver fails; exit status 2, as ping has it."""
     with pytest.raises(ConfigError, match=r"^host '.*' has no address: \S.*$") as raised:
         resolve(host)
     assert raised.value.exit_status == 2
 
 
 def test_addresses_are_taken_as_written() -> None:
-    """Literals of both families; a link-local one keeps its interface, by number (lo is 1)."""
+    """Addresses of both families; a link-local one keeps its interface, by number (lo is 1)."""
     assert str(resolve("127.0.0.1")) == "127.0.0.1"
     assert str(resolve("::1", Family.IPV6)) == "::1"
     assert str(resolve("fe80::1%lo")) == "fe80::1%1"
 
 
 def test_the_table_has_room_for_all_in_flight_and_late() -> None:
-    """1 s in flight at 10 ms, and a second more for late replies: 201 probes, twice, in places of 16 to the target."""
+    """1 s in flight at 10 ms, and a second more for late replies: 201 probes, twice, at 16 slots a target."""
     assert Plan(None, 0.010, 1.0).table_size().targets == 26
     assert Plan(None, 0.010, 0.2).table_size().targets == 16
     assert Plan(1, 1.0, 1.0).table_size().targets == 1

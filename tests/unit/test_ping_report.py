@@ -1,4 +1,4 @@
-"""The sums of a ping, and the document that --json prints."""
+"""The summary of a ping, and the document that --json prints."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def test_quantiles_are_samples_by_nearest_rank(q: float, wanted: int) -> None:
 
 
 def test_quantiles_of_few_samples() -> None:
-    """Of one sample every quantile is that one; of two the median is the lower; of none there is none."""
+    """Of one sample every quantile is that one; of two the median is the lower; of none it is None."""
     assert [Times((7,)).quantile(q) for q in (0.5, 0.99)] == [7, 7]
     assert Times((9, 7)).quantile(0.5) == 7
     assert Times(()).quantile(0.5) is None
 
 
-def test_every_probe_is_in_the_sums_once() -> None:
-    """Seven sent: five ended in their results, two in flight; times of those that have one."""
+def test_every_probe_is_in_the_summary_once() -> None:
+    """Seven sent: five ended, two in flight; the times are of those that have one."""
     sums = summary(PROBES, sent=7, in_flight=2, late=1, duplicates=3)
     assert sums == {
         "sent": 7,
@@ -51,14 +51,14 @@ def test_every_probe_is_in_the_sums_once() -> None:
         "in_flight": 2,
         "late": 1,
         "duplicates": 3,
-        "rtt_ms": {"min": 0.1, "p50": 0.1, "p99": 0.3, "max": 0.3},
-        "send_delay_ms": {"min": 0.01, "p50": 0.02, "p99": 0.04, "max": 0.04},
-        "user_rtt_ms": {"min": 0.4, "p50": 0.4, "p99": 0.5, "max": 0.5},
+        "rtt_seconds": {"min": 0.0001, "p50": 0.0001, "p99": 0.0003, "max": 0.0003},
+        "send_delay_seconds": {"min": 0.00001, "p50": 0.00002, "p99": 0.00004, "max": 0.00004},
+        "user_rtt_seconds": {"min": 0.0004, "p50": 0.0004, "p99": 0.0005, "max": 0.0005},
     }
 
 
 def test_the_document_lists_probes_in_the_order_of_sending() -> None:
-    """Their ends may come in another order; what is not known is null."""
+    """They may end in another order; what is not known is null."""
     head = Head("node2", ip_address("10.0.0.2"), "socket", "no BTF")
     whole = document(head, PROBES, summary(PROBES, sent=5, in_flight=0, late=0, duplicates=0))
     assert {key: whole[key] for key in ("host", "address", "family", "source", "source_reason")} == {
@@ -72,18 +72,18 @@ def test_the_document_lists_probes_in_the_order_of_sending() -> None:
     assert whole["probes"][0] == {
         "sequence": 0,
         "result": "reply",
-        "rtt_ms": 0.1,
-        "send_delay_ms": 0.01,
-        "user_rtt_ms": 0.4,
+        "rtt_seconds": 0.0001,
+        "send_delay_seconds": 0.00001,
+        "user_rtt_seconds": 0.0004,
         "error": "",
         "error_from": None,
     }
     assert whole["probes"][3] == {
         "sequence": 3,
         "result": "unreachable",
-        "rtt_ms": None,
-        "send_delay_ms": 0.04,
-        "user_rtt_ms": None,
+        "rtt_seconds": None,
+        "send_delay_seconds": 0.00004,
+        "user_rtt_seconds": None,
         "error": "icmp_time_exceeded",
         "error_from": "10.0.0.254",
     }

@@ -28,7 +28,7 @@ EVENTS: tuple[Event, ...] = (
 
 
 def test_a_line_for_each_event() -> None:
-    """Figures under their heads; whatever went wrong in words, with who said so where known."""
+    """Times under their headings; problems in words, with the sender of an ICMP error where it is known."""
     lines = [*heading(HEAD, 0.2), *(line(event, 1.0) for event in EVENTS)]
     assert "\n".join(each.text for each in lines) == (
         "ping node2 (10.0.0.2), a probe each 200ms, source tracepoint; times in ms\n"
@@ -48,8 +48,8 @@ def test_a_line_for_each_event() -> None:
     assert [each.is_bad for each in lines] == [False, False, False] + [True] * 10
 
 
-def test_a_source_that_is_not_the_first_choice_is_loud() -> None:
-    """Its reason stands above the figures; an address as host is not written twice."""
+def test_a_source_that_is_not_the_first_choice_is_named_with_the_reason() -> None:
+    """The reason stands above the times; an address as host is not written twice."""
     head = Head("10.0.0.2", ip_address("10.0.0.2"), "socket", "this kernel has no BTF")
     assert [each.text for each in heading(head, 1.0)][:2] == [
         "ping 10.0.0.2, a probe each 1s, source socket; times in ms",
@@ -57,7 +57,7 @@ def test_a_source_that_is_not_the_first_choice_is_loud() -> None:
     ]
 
 
-def test_the_sums() -> None:
+def test_the_summary() -> None:
     """Eight ended and two in flight: where each was lost, and the times of those that have one."""
     ended = [event for event in EVENTS if isinstance(event, Ended)]
     sums = summary(ended, sent=10, in_flight=2, late=2, duplicates=1)
@@ -71,8 +71,8 @@ def test_the_sums() -> None:
     )
 
 
-def test_the_sums_of_nothing() -> None:
-    """Ctrl-C before the first reply: no percentage of nothing."""
+def test_the_summary_of_no_probe() -> None:
+    """Ctrl-C before the first reply: there is no percentage."""
     text = as_text(closing(HEAD, summary((), sent=1, in_flight=1, late=0, duplicates=0)))
     assert text.splitlines()[0] == "node2: 1 sent, 0 replies, none has ended, 1 in flight"
     assert text.splitlines()[2] == "kernel RTT        -    -    -    -"

@@ -1,4 +1,4 @@
-"""What becomes of probes: sent, answered, lost, refused. The source is a fake that completes them on the spot."""
+"""What becomes of probes: sent, answered, lost, unreachable. The source is a fake that completes them at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from monlat_ebpf.model import Family, PairSnapshot, Result
+from monlat_ebpf.probing.prober import Prober
 from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import Bench, peer, running
@@ -19,17 +22,17 @@ A, B = peer("a", "10.0.0.1"), peer("b", "10.0.0.2")
 
 
 def only(pair: PairSnapshot) -> Result:
-    """Return the one result that all decided probes of `pair` have."""
+    """Return the one result that all ended probes of `pair` have."""
     (result,) = (result for result, count in pair.results.items() if count)
     return result
 
 
 def test_every_reply_is_counted() -> None:
-    """Over 97 probes through 16 places, each has its result `reply` and its sample of 50 us; none is left over."""
+    """Over 97 probes through 16 slots: each has the result `reply` and one sample of 50 us."""
     source = FakeSource(1)
     with running(source) as bench:
         bench.prober.set_peers([A])
-        wait_until(lambda: bench.decided("a") >= 97)
+        wait_until(lambda: bench.ended("a") >= 97)
         pair = bench.pair("a")
     assert only(pair) is Result.REPLY
     assert pair.rtt.count == pair.results[Result.REPLY]
@@ -41,12 +44,12 @@ def test_every_reply_is_counted() -> None:
 
 
 def test_a_reply_shows_before_its_deadline() -> None:
-    """A look finds the answer as soon as the source has it, not when the time-out of 8 s has passed."""
+    """Reading the pairs shows a reply as soon as the source has it, not when the time-out of 8 s has passed."""
     source = FakeSource(1)
     with running(source, interval=0.6, timeout=8) as bench:
         bench.prober.set_peers([A])
         wait_until(lambda: len(source.sent) >= 1)
-        wait_until(lambda: bench.decided("a") >= 1, seconds=4)
+        wait_until(lambda: bench.ended("a") >= 1, seconds=4)
         assert bench.pair("a").last_rtt_ns == 50_000
 
 
@@ -61,7 +64,7 @@ def test_a_reply_shows_before_its_deadline() -> None:
 )
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_probes_without_a_reply(behaviour: str, result: Result, errors: set[str], family: str) -> None:
-    """Lost behind the driver, before it, late, refused: one result for each probe, and no RTT from any."""
+    """Lost behind the driver, before it, late, unreachable: one result for each probe, and no RTT."""
     source = FakeSource(2)
     source.behaviour = getattr(source, behaviour)
     with running(source) as bench:
@@ -85,7 +88,7 @@ def test_failing_sends_are_counted_and_logged_once(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.WARNING), running(FakeSource(4, fail)) as bench:
         bench.prober.set_peers([A, B])
-        wait_until(lambda: bench.decided("a") >= 30 and bench.decided("b") >= 30)
+        wait_until(lambda: bench.ended("a") >= 30 and bench.ended("b") >= 30)
         bench.prober.stop()
         wait_until(lambda: bench.pair("a").in_flight == 0)
     pairs = bench.poll()
@@ -112,7 +115,7 @@ def test_a_second_reply_is_a_duplicate() -> None:
     source = FakeSource(2, answer_twice)
     with running(source) as bench:
         bench.prober.set_peers([A])
-        wait_until(lambda: bench.decided("a") >= 31)
+        wait_until(lambda: bench.ended("a") >= 31)
     pair = bench.pair("a")
     assert only(pair) is Result.REPLY
     assert pair.duplicates == pair.rtt.count == pair.sent
@@ -120,7 +123,7 @@ def test_a_second_reply_is_a_duplicate() -> None:
 
 
 def test_last_rtt_goes_when_the_peer_falls_silent() -> None:
-    """The last RTT is absent after the first probe that was lost, and there again with the next reply."""
+    """The last RTT is None after a lost probe, and a number again after the next reply."""
     source = FakeSource(2)
     with running(source) as bench:
         bench.prober.set_peers([A])
@@ -132,17 +135,19 @@ def test_last_rtt_goes_when_the_peer_falls_silent() -> None:
         assert bench.pair("a").min_rtt_ns == 50_000
 
 
-def test_observers_hear_of_each_probe_once() -> None:
-    """Lag, send delay (t1 - t0 is 1 us here) and outcome are told once for every probe, in order."""
+def test_each_probe_has_one_lag_one_send_delay_and_one_outcome() -> None:
+    """The send delay, t1 - t0, is 1 us here; outcomes come in the order of sending."""
     with running(FakeSource(2)) as bench:
         bench.prober.set_peers([A])
-        wait_until(lambda: bench.decided("a") >= 41)
+        wait_until(lambda: bench.ended("a") >= 41)
         bench.prober.stop()
         wait_until(lambda: bench.pair("a").in_flight == 0)
     sent = bench.sent("a")
     assert len(bench.lags) == sent
     assert min(bench.lags) >= 0
-    assert bench.send_delays == [1e-6] * sent
+    send_delay = bench.prober.send_delay()
+    assert (send_delay.count, send_delay.sum_ns) == (sent, 1_000 * sent)
+    assert send_delay.buckets[1] == sent  # above 2^-20 s, at most 2^(-20 + 1/8) s
     assert [(name, outcome.sequence) for name, outcome in bench.outcomes] == [("a", number) for number in range(sent)]
 
 
@@ -151,7 +156,6 @@ def test_pairs_are_sorted_by_peer_and_preference() -> None:
     with running(FakeSource(6), interval=60) as bench:
         bench.prober.set_peers([peer("b", "fd77::2", "10.0.0.2", zone="z"), peer("a", "10.0.0.1", "fd77::1")])
         pairs = list(bench.prober.pairs())
-        assert bench.prober.peer_count == 2
     assert [(pair.to, pair.family) for pair in pairs] == [
         ("a", Family.IPV4),
         ("a", Family.IPV6),
@@ -163,7 +167,7 @@ def test_pairs_are_sorted_by_peer_and_preference() -> None:
 
 
 def test_a_series_begins_at_zero() -> None:
-    """Before its first probe a pair is there, with nothing in it."""
+    """Before its first probe a pair is there, and all its counts are zero."""
     with running(FakeSource(2), interval=3600) as bench:
         bench.prober.set_peers([A])
         pair = bench.pair("a")
@@ -171,18 +175,18 @@ def test_a_series_begins_at_zero() -> None:
     assert pair.results == dict.fromkeys(Result, 0)
 
 
-def test_a_full_round_of_places_may_be_in_flight() -> None:
-    """With a time-out of 15 intervals and no answers, no probe is decided before its deadline."""
+def test_every_slot_may_hold_a_probe_in_flight() -> None:
+    """With a time-out of 15 intervals and no answers, no probe ends before its deadline."""
     source = FakeSource(2)
     source.behaviour = source.lose
     with running(source, interval=0.01, timeout=0.15) as bench:
         bench.prober.set_peers([A])
-        wait_until(lambda: bench.decided("a") >= 37)
+        wait_until(lambda: bench.ended("a") >= 37)
         bench.prober.stop()
-    decided = bench.decided("a")
+    ended = bench.ended("a")
     assert only(bench.pair("a")) is Result.LOST_NETWORK
     assert 1 <= bench.pair("a").in_flight <= 16
-    assert [outcome.sequence for _, outcome in bench.outcomes] == list(range(decided))
+    assert [outcome.sequence for _, outcome in bench.outcomes] == list(range(ended))
 
 
 STOPPED_BY_SIGNAL = """
@@ -203,7 +207,7 @@ print(stopped)
 
 
 def test_a_signal_handler_may_stop_it_at_any_moment() -> None:
-    """211 times of 211 a handler that interrupts the busy loop somewhere makes it return."""
+    """A handler interrupts the busy loop 211 times, each time somewhere else, and each time the loop returns."""
     command = [sys.executable, "-c", STOPPED_BY_SIGNAL]
     stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (stopped.stdout.strip(), stopped.stderr) == ("211", "")
@@ -215,3 +219,57 @@ def test_stop_before_run() -> None:
     bench.prober.stop()
     bench.prober.run()
     assert bench.source.sent == []
+
+
+@pytest.mark.parametrize("behaviour", ["answer", "lose"])
+def test_run_returns_when_count_probes_of_each_target_have_ended(behaviour: str) -> None:
+    """Seven probes to each of two targets, and not one more, whether they are answered or expire."""
+    source = FakeSource(2)
+    source.behaviour = getattr(source, behaviour)
+    prober = Prober(source, interval_seconds=0.002, timeout_seconds=0.02, max_peers=2, count=7)
+    prober.set_peers([A, B])
+    prober.run()
+    assert [(pair.to, pair.sent, pair.in_flight) for pair in prober.pairs()] == [("a", 7, 0), ("b", 7, 0)]
+    assert len(source.sent) == 14
+
+
+def test_run_returns_when_another_thread_resolves_the_last_probe() -> None:
+    """One probe with a time-out of an hour: `resolve` finds its reply, and `run` does not wait for the deadline."""
+    source = FakeSource(1)
+    prober = Prober(source, interval_seconds=3600, timeout_seconds=3600, max_peers=1, count=1)
+    prober.set_peers([A])
+    thread = threading.Thread(target=prober.run)
+    thread.start()
+    [target] = prober.targets()
+    wait_until(lambda: target.ledger.sent == 1)
+    prober.resolve(target, 0)
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert target.ledger.results[Result.REPLY] == 1
+
+
+def test_without_a_node_name_the_pace_is_even() -> None:
+    """The first probe is due at once, the n-th n intervals later: no phase and no jitter."""
+    lags: list[float] = []
+    source = FakeSource(1)
+    prober = Prober(source, interval_seconds=0.004, timeout_seconds=0.02, max_peers=1, count=11, on_lag=lags.append)
+    start = time.monotonic_ns()
+    prober.set_peers([A])
+    end = time.monotonic_ns()
+    prober.run()
+    dues = [sent.sent_ns - lag * 1e9 for sent, lag in zip(source.sent, lags, strict=True)]
+    assert start - 1_000 < dues[0] < end + 1_000
+    for due in dues:
+        assert abs((due - dues[0] + 2_000_000) % 4_000_000 - 2_000_000) < 1_000  # skipped times are whole intervals
+
+
+def test_one_target_may_use_the_slots_of_all() -> None:
+    """With 48 positions and no replies, 41 probes are in flight at once, each in a slot of its own."""
+    source = FakeSource(3)
+    source.behaviour = source.lose
+    prober = Prober(source, interval_seconds=1e-4, timeout_seconds=0.5, max_peers=1, count=41, positions=48)
+    prober.set_peers([A])
+    prober.run()
+    [pair] = prober.pairs()
+    assert (pair.sent, pair.results[Result.LOST_NETWORK]) == (41, 41)
+    assert [sent.slot for sent in source.sent] == list(range(41))

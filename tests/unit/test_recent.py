@@ -1,4 +1,4 @@
-"""One probe put together from its stamps, what the peer told of it, and the estimated clock offset."""
+"""One probe, put together from its stamps, the peer's report, and the estimated clock offset."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BOOT = 1_700_000_000_000_000_000  # wall time when CLOCK_MONOTONIC was 0
 AHEAD = 37_000_000  # of the peer's clock
 
 
-def test_a_told_probe_has_all_its_parts() -> None:
+def test_a_reported_probe_has_all_its_parts() -> None:
     """t0 1000, t1 1080, t2 1100, t3 1140, t4 1160 (us): 80 + 20 there + 40 dwell + 20 back, whatever the clocks say."""
     stamps = Stamps(nonce=5, sent_ns=1_000_000, transmitted_ns=1_080_000, received_ns=1_160_000)
-    told = PeerReport(5, 1_100_000 + BOOT + AHEAD, 40_000)
-    assert recent_probe(7, Result.REPLY, stamps, told, ClockOffset(AHEAD, 20_000), BOOT) == RecentProbe(
+    report = PeerReport(5, 1_100_000 + BOOT + AHEAD, 40_000)
+    assert recent_probe(7, Result.REPLY, stamps, report, ClockOffset(AHEAD, 20_000), BOOT) == RecentProbe(
         sequence=7,
         result=Result.REPLY,
         sent_unix_ns=BOOT + 1_000_000,
@@ -35,7 +35,7 @@ def test_a_told_probe_has_all_its_parts() -> None:
     )
 
 
-def test_a_probe_that_nobody_told_of_has_its_rtt_alone() -> None:
+def test_a_probe_without_a_report_has_only_its_rtt() -> None:
     """The peer's kernel answers without an agent."""
     stamps = Stamps(5, 1_000_000, 1_080_000, 1_160_000)
     assert recent_probe(7, Result.REPLY, stamps, None, None, BOOT) == RecentProbe(
@@ -44,7 +44,7 @@ def test_a_probe_that_nobody_told_of_has_its_rtt_alone() -> None:
 
 
 def test_a_late_reply_is_no_rtt() -> None:
-    """It was decided as lost, and its stamps do not make it a reply again."""
+    """The probe ended as lost, and stays lost when the stamps of its reply are there."""
     stamps = Stamps(5, 1_000_000, 1_080_000, 2_160_000)
     assert recent_probe(7, Result.LOST_RETURN, stamps, None, None, BOOT) == RecentProbe(
         7, Result.LOST_RETURN, BOOT + 1_000_000, 80_000
@@ -65,7 +65,7 @@ def test_a_probe_that_never_left_has_no_send_delay() -> None:
         (37_000_030_000, (30_000, 10_000)),
         (36_999_990_000, (-10_000, 50_000)),  # wrong by 10 us, and known to +- 20
         (36_998_980_000, (-1_020_000, 1_060_000)),  # 20 us of error and 1 ms of drift
-        (36_998_979_000, (None, None)),  # not possible: somebody set a clock
+        (36_998_979_000, (None, None)),  # not possible: a clock was stepped
         (37_001_060_000, (1_060_000, -1_020_000)),
         (37_001_061_000, (None, None)),
     ],
@@ -73,20 +73,18 @@ def test_a_probe_that_never_left_has_no_send_delay() -> None:
 def test_directions_are_split_by_the_offset_and_known_to_its_error(
     apparent_forward: int, expected: tuple[int | None, int | None]
 ) -> None:
-    """40 us of network, the peer's clock 37 s ahead, known to 20 us: what lies outside of that is no split."""
+    """40 us of network, the peer's clock 37 s ahead, known to 20 us: outside of that, and 1 ms of drift, no split."""
     assert directions(40_000, apparent_forward, ClockOffset(37_000_000_000, 20_000)) == expected
 
 
-def test_no_offset_is_no_split() -> None:
+def test_without_an_offset_there_is_no_split() -> None:
     """Before the first exchange."""
     assert directions(40_000, 30_000, None) == (None, None)
 
 
 def outcomes(ledger: Ledger, results: list[Result]) -> None:
     for result in results:
-        place = ledger.next_place()
-        sequence = ledger.open(place, 0, 1)
-        ledger.decide(place, Outcome(sequence, result))
+        ledger.resolve(Outcome(ledger.open(0, 1).sequence, result))
 
 
 def test_the_ledger_remembers_the_last_sixteen() -> None:
@@ -98,20 +96,20 @@ def test_the_ledger_remembers_the_last_sixteen() -> None:
 
 
 def test_a_probe_in_flight_is_not_among_the_last_ended() -> None:
-    """Nor is the one whose place it took."""
+    """Nor is the one whose position it took."""
     ledger = Ledger()
     outcomes(ledger, [Result.REPLY] * 17)
-    ledger.open(ledger.next_place(), 0, 1)  # number 17, in the place of number 1
+    ledger.open(0, 1)  # number 17, at the position of number 1
     assert [sequence for sequence, _ in ledger.last_ended()] == list(range(2, 17))
 
 
-def test_a_new_ledger_has_none() -> None:
+def test_of_a_new_ledger_no_probe_has_ended() -> None:
     """Nothing was sent."""
     assert list(Ledger().last_ended()) == []
 
 
-def test_the_prober_tells_of_each_family_of_a_peer() -> None:
-    """Answered over IPv4 with 50 us, 1 us after t0; held back over IPv6; nothing is known of a stranger."""
+def test_the_prober_returns_the_last_probes_of_each_family() -> None:
+    """Answered over IPv4 with 50 us, 1 us after t0; held back over IPv6; empty for a peer that is not probed."""
     source = FakeSource(2)
 
     def behave(probe: Sent) -> None:

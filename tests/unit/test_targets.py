@@ -1,4 +1,4 @@
-"""Which targets there should be: pure."""
+"""Which targets there should be."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_a_target_for_each_address() -> None:
         TargetKey("b", V4): Wanted(ip_address("10.0.0.2"), "z", 1),
         TargetKey("a", V4): Wanted(ip_address("10.0.0.1"), "", 0),
     }
-    assert (change.removed, change.kept, change.refused) == ((), {}, ())
+    assert (change.removed, change.kept, change.left_out) == ((), {}, ())
 
 
-def test_who_stays_who_goes_who_comes() -> None:
-    """A new address or zone keeps the target; a family that is gone goes alone."""
+def test_targets_that_stay_go_and_come() -> None:
+    """A new address or zone keeps the target; a family that is gone does not take the other with it."""
     current = [TargetKey("stays", V4), TargetKey("stays", V6), TargetKey("goes", V4)]
     change = changes(current, [peer("stays", "10.0.0.9", zone="new"), peer("comes", "fd77::3")], 10)
     assert change.removed == (TargetKey("goes", V4), TargetKey("stays", V6))
@@ -35,31 +35,31 @@ def test_who_stays_who_goes_who_comes() -> None:
 
 
 def test_no_peers_remove_all() -> None:
-    """An empty list is a list."""
+    """With an empty list, nothing is probed."""
     assert changes([TargetKey("a", V4), TargetKey("a", V6)], [], 10).removed == (TargetKey("a", V4), TargetKey("a", V6))
 
 
-def test_too_many_peers_are_refused_by_name() -> None:
-    """The first three names get the three places, whatever order the list has; the rest are named."""
+def test_of_too_many_peers_the_last_names_are_left_out() -> None:
+    """There is room for three: the first three names, whatever order the list has. The rest are named."""
     change = changes([], [peer(name, "10.0.0.1", "fd77::1") for name in ("e", "c", "a", "d", "b")], 3)
     assert {key.peer for key in change.added} == {"a", "b", "c"}
     assert len(change.added) == 6
-    assert change.refused == ("d", "e")
+    assert change.left_out == ("d", "e")
 
 
 def test_measured_peers_are_never_displaced_by_new_ones() -> None:
-    """With two places, the two that are measured stay, though new names come before theirs."""
+    """There is room for two: the two that are measured stay, though new names come before theirs."""
     current = [TargetKey("y", V4), TargetKey("z", V4)]
     change = changes(current, [peer(name, "10.0.0.1") for name in ("a", "b", "y", "z")], 2)
     assert set(change.kept) == set(current)
-    assert (change.removed, change.added, change.refused) == ((), {}, ("a", "b"))
+    assert (change.removed, change.added, change.left_out) == ((), {}, ("a", "b"))
 
 
-def test_a_place_that_is_freed_goes_to_the_next_name() -> None:
-    """One of two measured peers leaves, and of two that wait the first by name comes in."""
+def test_the_first_name_takes_the_room_of_a_peer_that_left() -> None:
+    """One of two measured peers leaves; of two that were left out, the first by name is probed."""
     current = [TargetKey("y", V4), TargetKey("z", V4)]
     change = changes(current, [peer(name, "10.0.0.1") for name in ("b", "a", "z")], 2)
-    assert (change.removed, tuple(change.added), change.refused) == (
+    assert (change.removed, tuple(change.added), change.left_out) == (
         (TargetKey("y", V4),),
         (TargetKey("a", V4),),
         ("b",),
@@ -75,7 +75,7 @@ def test_phases_are_even() -> None:
 
 
 def test_agents_spread_their_probes_to_one_peer() -> None:
-    """A thousand nodes probe one peer all over the interval, not at one time of it."""
+    """A thousand nodes probe one peer at times spread over the interval."""
     phases = [phase(f"node{number}", TargetKey("peer", V4)) for number in range(1_000)]
     for tenth in range(10):
         assert 50 < sum(tenth / 10 <= value < (tenth + 1) / 10 for value in phases) < 150
