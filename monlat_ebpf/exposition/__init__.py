@@ -1,12 +1,13 @@
-"""How an agent shows its numbers: Prometheus text, JSON, and the HTTP server under both.
+"""How an agent publishes its measurements: Prometheus text, JSON, and the HTTP server for both.
 
-families.py     the names, types and help texts of what an AgentSnapshot becomes
-text.py         the text format of an AgentSnapshot
-self_metrics.py          the agent's metrics about itself
-api.py          the JSON of /api/v1/peers
-peer_detail.py     the same of one peer, with its last probes
-chunks.py       both are streamed in chunks
-negotiation.py  which format a scraper asked for: the place where another format joins
-routes.py       what each path answers
-http.py         the server; listener.py its socket; clients.py which connection keeps its worker
+families.py      name, type and help text of each metric of an AgentSnapshot
+text.py          the Prometheus text of an AgentSnapshot
+self_metrics.py  the agent's metrics about itself
+api.py           the JSON of /api/v1/peers
+peer_detail.py   the JSON of one peer, with its last probes
+chunks.py        splits text and JSON into chunks to stream
+negotiation.py   selects the format that a scraper asks for
+routes.py        the answer of each path
+http.py          the server; listener.py has its socket, clients.py selects the connections that keep a worker
+client.py        asks an agent for its JSON
 """
