@@ -42,7 +42,7 @@ class VirtualAgent:
         self.process: subprocess.Popen[bytes] = node.namespace.popen(
             [
                 *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
-                *("--peers", f"/proc/self/fd/{peers_descriptor}", "--listen", f"[::]:{DEFAULT_PORT}"),
+                *("--peers", f"/proc/self/fd/{peers_descriptor}"),
             ],
             env={name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")},
             stdin=subprocess.DEVNULL,

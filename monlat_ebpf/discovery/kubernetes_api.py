@@ -24,9 +24,9 @@ from kubernetes.config import ConfigException
 from urllib3.connection import HTTPConnection
 
 import monlat_ebpf
+from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.api_errors import ApiError, Reason, api_error_of_status
 from monlat_ebpf.discovery.backoff import parse_retry_after
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes_login import log_in
 from monlat_ebpf.discovery.slice_store import version_of
 from monlat_ebpf.discovery.sockets import Sockets, pool_classes

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
+from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.errors import AgentUnreachable, ConfigError, UnknownPeer
 from monlat_ebpf.exposition.api import NetworkRttDocument, PairDocument, PeersDocument, RttDocument
 from monlat_ebpf.exposition.peer_detail import PeerDocument
 
-DEFAULT_URLS: Final = ("http://[::1]:10045", "http://127.0.0.1:10045")
+DEFAULT_URLS: Final = (f"http://[::1]:{DEFAULT_PORT}", f"http://127.0.0.1:{DEFAULT_PORT}")
 """The URLs of this node's agent. The second one is for a host without IPv6."""
 
 _PATH: Final = "/api/v1/peers"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
+from monlat_ebpf.config import KubernetesConfig
 from monlat_ebpf.errors import ConfigError
 from testkit.api_faults import hang
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
