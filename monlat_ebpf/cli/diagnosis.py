@@ -100,6 +100,11 @@ class Queued:
     forward_seconds: float
     return_seconds: float
 
+    @property
+    def largest(self) -> float:
+        """The queueing of the slower direction."""
+        return max(self.forward_seconds, self.return_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -128,7 +133,7 @@ def diagnosis(probes: Sequence[Times], usual: Usual, queued: Queued | None = Non
         sentences.append(_largest_text(largest, recent, usual, risen=largest is risen))
         if risen is not None and risen is not largest:
             sentences.append(f"The {NAMES[risen]} rose to {_compared(risen, recent, usual)}: {RISEN_MEANING[risen]}.")
-        if risen is Part.NETWORK and queued is not None:
+        if risen is Part.NETWORK and queued is not None and queued.largest >= RISEN_AT_LEAST_SECONDS:
             sentences.append(_direction_text(queued))
     if lost_mostly is not None:
         sentences.append(_lost_text(len(probes), lost, lost_mostly))

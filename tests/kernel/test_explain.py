@@ -24,7 +24,8 @@ from tests.unit.waiting import wait_until
 
 PROGRAM = (sys.executable, "-m", "monlat_ebpf")
 URL = f"http://127.0.0.1:{PORT}"
-WARM_UP = 127  # exchanges before a part is made slow: three times as many as are needed to detect it
+WARM_UP = 61  # exchanges before a part is made slow, so that its usual times stay short for as many
+WARM_UP_INTERVAL = "200ms"  # with WARM_UP and one_way.WINDOW: 12 s in which a loaded machine can detect the slow part
 ANSWERS = 5
 PARTS = {"send_delay": "send_delay_seconds", "network": "network_rtt_seconds", "dwell": "peer_dwell_seconds"}
 
@@ -51,7 +52,7 @@ class Bed:
 
 
 @contextmanager
-def built_bed(directory: Path, exchanges: int) -> Iterator[Bed]:
+def built_bed(directory: Path, exchanges: int, interval: str) -> Iterator[Bed]:
     """Yield a bed in which both agents have measured so many exchanges."""
     with ExitStack() as stack:
         here, middle, there = (stack.enter_context(Namespace(name)) for name in ("node1", "router", "node2"))
@@ -66,7 +67,9 @@ def built_bed(directory: Path, exchanges: int) -> Iterator[Bed]:
         _connect(built.node2, built.router2)
         peers = {"node1": entry("node2", "10.78.2.1"), "node2": entry("node1", "10.78.1.1")}
         agents = [
-            stack.enter_context(RunningAgent(node.namespace, directory, [peers[node.name]], node=node.name))
+            stack.enter_context(
+                RunningAgent(node.namespace, directory, [peers[node.name]], node=node.name, interval=interval)
+            )
             for node in (built.node1, built.node2)
         ]
         for agent in agents:
@@ -94,14 +97,14 @@ def _connect(node: Node, router: Node) -> None:
 @pytest.fixture
 def fresh_bed(tmp_path: Path) -> Iterator[Bed]:
     """For one test, which disturbs it."""
-    with built_bed(tmp_path, WARM_UP) as built:
+    with built_bed(tmp_path, WARM_UP, WARM_UP_INTERVAL) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """For all tests that do not change it."""
-    with built_bed(tmp_path_factory.mktemp("bed"), 17) as built:
+    with built_bed(tmp_path_factory.mktemp("bed"), 17, "50ms") as built:
         yield built
 
 

@@ -139,6 +139,13 @@ def test_queueing_is_not_mentioned_when_the_network_did_not_rise() -> None:
     assert "wait in queues" not in diagnosis([answered(80.0, 60.0, 40.0)], IDLE, Queued(9e-6, 1e-6)).text
 
 
+def test_direction_without_queueing_is_not_named() -> None:
+    """After a minute of queueing, its minimum is as slow as the last exchange: below 50 us there is no direction."""
+    rose = [answered(80.0, 60_000.0, 40.0)]
+    assert "wait in queues" not in diagnosis(rose, IDLE, Queued(0.0, 0.7e-6)).text
+    assert "wait in queues" in diagnosis(rose, IDLE, Queued(0.0, 51e-6)).text
+
+
 def test_text_says_where_probes_were_lost() -> None:
     """Of 5 probes 3 were lost, 2 of them on the way back."""
     probes = [answered(70.0, 55.0, 35.0)] * 2 + [lost(Result.LOST_RETURN)] * 2 + [lost(Result.LOST_FORWARD)]
