@@ -67,7 +67,7 @@ def test_fault_is_counted_in_its_own_counter(case: Case) -> None:
     """47 probes of both families meet the fault: 47 times its result, its counters, and nothing else."""
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([case.action])):
         with Measurement(
-            namespace, reflected_peers(PEERS), interval_seconds=2.0, timeout_seconds=0.4, settle_seconds=0.2
+            namespace, reflected_peers(PEERS), interval_seconds=2.0, timeout_seconds=0.4, linger_seconds=0.2
         ) as measurement:
             measurement.wait()
             pairs = measurement.pairs()
@@ -154,7 +154,7 @@ def test_faults_side_by_side_are_told_apart() -> None:
     lost = {Drop(), FlipNonce(), CorruptByte(), WrongAddress(), Answer(450 * MILLISECOND)}
     with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle(actions)) as reflector:
         with Measurement(
-            namespace, reflected_peers(23), probes=9, interval_seconds=0.1, timeout_seconds=0.4, settle_seconds=0.2
+            namespace, reflected_peers(23), probes=9, interval_seconds=0.1, timeout_seconds=0.4, linger_seconds=0.2
         ) as measurement:
             outcomes = measurement.wait()
         records = {(record.address, record.sequence): record for record in reflector.stop()}
