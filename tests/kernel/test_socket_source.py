@@ -110,7 +110,7 @@ def test_fault_is_counted_as_the_tracepoint_source_counts_it(case: Case) -> None
             reflected_peers(PEERS),
             interval_seconds=1.2,
             timeout_seconds=0.4,
-            settle_seconds=0.2,
+            linger_seconds=0.2,
             open_source=SocketSource,
         ) as measurement:
             measurement.wait()
