@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client; where there are too many, another one ends."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=1)  # pause at once; 0 would stall asyncio over TLS
         connections = self._service.connections
         if len(connections) >= self._service.limits.clients:
             min(connections, key=lambda connection: (connection._answering, connection._since)).abort()

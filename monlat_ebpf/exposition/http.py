@@ -4,7 +4,7 @@ messages.py    what routes get and return; rendering.py  the thread that renders
 connection.py  one connection, parsed by h11; listener.py  the listening socket
 
 What a route raises is answered with 500, counted by exception, and logged the first time. A client that goes away
-is no error.
+is no error. docs/http-server.md compares it with other servers.
 """
 
 from __future__ import annotations

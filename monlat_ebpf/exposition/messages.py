@@ -44,7 +44,7 @@ class Limits:
     clients: int = 64
     """Connections at once. A newcomer ends the connection that has been idle longest, else the oldest answer."""
     renderings: int = 8
-    """Rendered bodies in memory at once, each 0.1 to 2 MB. A newer one ends the connections that read the oldest."""
+    """Rendered bodies in memory at once, 0.5 MB each at 1,000 peers. A newer one ends the readers of the oldest."""
     idle_seconds: float = 75.0
     """To send a request: past the usual scrape interval of a minute, so that Prometheus keeps its connection."""
     answer_seconds: float = 30.0

@@ -17,7 +17,7 @@ from monlat_ebpf.exposition.messages import Response
 PIECE_BYTES: Final = 32 * 1024  # what a slow client keeps in memory beside the body that it shares
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_FASTEST: Final = 1  # zlib's level: takes less time than rendering does
+_FASTEST: Final = 1  # zlib's level: takes about as long as rendering does
 
 
 class Reader(Protocol):
