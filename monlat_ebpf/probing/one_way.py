@@ -7,7 +7,7 @@ half of the network RTT. So the exchange with the least network RTT bounds the o
 a bound grows with age (RFC 5905 calls this dispersion). So the offset comes from the exchange of a window whose bound,
 age included, is the least.
 
-Without synchronised clocks, nobody can know how an RTT splits into two directions: a constant difference between the
+Without synchronised clocks, it cannot be known how an RTT splits into two directions: a constant difference between the
 directions looks like a clock offset, and biases the estimate by half of it. But the variation of each direction is
 known: t2 - t1 above its least of the window is time in queues on the way there, t4 - t3 above its least is time in
 queues on the way back. This holds while no clock is stepped. The drift within the window adds to one direction: 60 us

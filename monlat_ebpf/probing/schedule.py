@@ -20,7 +20,7 @@ class Schedule(Generic[Item]):
     """Items that are due once in each interval. All times are nanoseconds of one clock.
 
     After its first time, the n-th time of an item is its first grid point plus n intervals, plus jitter that the
-    next time does not inherit. Points that passed while nobody asked are skipped: there is no burst to catch up.
+    next time does not inherit. Points in time that passed without a call of `due` are skipped: no burst catches up.
     """
 
     def __init__(self, interval_ns: int, random: Random, jitter: float = JITTER) -> None:

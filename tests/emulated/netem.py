@@ -118,7 +118,7 @@ def measured() -> Iterator[Measured]:
 
 def _measurement(namespace: Namespace, peers: Sequence[Peer]) -> Measurement:
     """Return a measurement that has loaded its program; it probes in its `with` block, so two can probe each other."""
-    return Measurement(namespace, peers, probes=PROBES, interval_seconds=0.3, timeout_seconds=4.0, settle_seconds=3.0)
+    return Measurement(namespace, peers, probes=PROBES, interval_seconds=0.3, timeout_seconds=4.0, linger_seconds=3.0)
 
 
 def _sent(pairs: list[PairSnapshot]) -> int:

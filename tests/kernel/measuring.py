@@ -30,7 +30,7 @@ class Measurement:
     Each peer is probed once in `interval_seconds`. The first `probes` outcomes of each are kept, and probing ends
     with the last of them, so that a test has a known number. With one probe each, no peer gets a second one if three
     quarters of the interval are longer than the time-out: the first round takes the first quarter.
-    `settle_seconds` is how long `wait` waits for packets that come after the last outcome.
+    `linger_seconds` is how long `wait` waits for packets that come after the last outcome.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Measurement:
         probes: int = 1,
         interval_seconds: float = 3.0,
         timeout_seconds: float = 1.0,
-        settle_seconds: float = 0.0,
+        linger_seconds: float = 0.0,
         open_source: Callable[[TableSize], Source] = TracepointSource,
         wall_clock: WallClock | None = None,
     ) -> None:
         self._namespace = namespace
         self._peers = peers
         self._probes = probes
-        self._settle_seconds = settle_seconds
+        self._linger_seconds = linger_seconds
         self.outcomes: dict[tuple[Address, int], Outcome] = {}
         self._complete = threading.Event()
         with namespace.entered():
@@ -83,7 +83,7 @@ class Measurement:
         """Wait for all outcomes and return them by address and sequence."""
         seconds = DEADLINE_SECONDS
         assert self._complete.wait(seconds), f"{len(self.outcomes)} of {self.expected} outcomes after {seconds} s"
-        time.sleep(self._settle_seconds)
+        time.sleep(self._linger_seconds)
         return self.outcomes
 
     def results(self) -> Counter[Result]:

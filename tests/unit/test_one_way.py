@@ -1,4 +1,4 @@
-"""What is known of each direction and of the peer's clock, by arithmetic."""
+"""What is known about each direction and about the peer's clock, by arithmetic."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_exchange_by_hand() -> None:
 
 @given(forward=times, backward=times, dwell=times, offset=st.integers(-(10**12), 10**12))
 def test_the_offset_is_wrong_by_half_the_asymmetry(forward: int, backward: int, dwell: int, offset: int) -> None:
-    """RFC 5905, section 8: whatever the directions took, the error is half their difference, within half their sum."""
+    """RFC 5905, section 8: the error is half the difference of the directions, and at most half their sum."""
     one = exchange(5, forward, backward, offset=offset, dwell=dwell)
     assert one.network_rtt == forward + backward
     assert one.offset - offset == (forward - backward) / 2
@@ -43,7 +43,7 @@ def test_the_offset_is_wrong_by_half_the_asymmetry(forward: int, backward: int, 
 
 
 def test_nothing_is_known_before_the_first_exchange() -> None:
-    """No offset and no queueing, rather than zeros."""
+    """Offset and queueing are None, not zero."""
     assert OneWay().clock_offset() is None
     assert OneWay().queueing() is None
     assert OneWay().last is None
@@ -87,7 +87,7 @@ def test_the_error_holds_for_clocks_that_drift(drift: int, delays: list[tuple[in
 
 @pytest.mark.parametrize("step", [-2 * SECOND, 37_000_000, 150_000])
 def test_a_step_starts_the_window_anew(step: int) -> None:
-    """By more than the delays (20 us) and the drift of a second (100 us) explain: what was before says nothing."""
+    """By more than the delays (20 us) and the drift of a second (100 us) explain: the older exchanges are dropped."""
     one_way = filled(*(exchange(number * SECOND, 10_000, 10_000) for number in range(10)))
     one_way.add(exchange(10 * SECOND, 12_000, 8_000, offset=step))
     assert one_way.clock_offset() == ClockOffset(step + 2_000, 10_000)
@@ -95,7 +95,7 @@ def test_a_step_starts_the_window_anew(step: int) -> None:
 
 
 def test_a_long_delay_is_no_step() -> None:
-    """A reply that waited 5 s in a queue moves its own offset by 2.5 s; it explains that itself, and is outvoted."""
+    """A reply that waited 5 s in a queue moves its own offset by 2.5 s, and its own network RTT explains that."""
     one_way = filled(exchange(0, 10_000, 10_000), exchange(SECOND // 1000, 10_000, 5 * SECOND))
     known = one_way.clock_offset()
     assert known is not None
@@ -114,7 +114,7 @@ def test_queueing_is_what_each_direction_took_above_its_least() -> None:
 
 
 def test_the_window_forgets() -> None:
-    """After WINDOW more exchanges the once least delayed one is no longer what others are compared with."""
+    """WINDOW exchanges later, the least delayed one is no longer compared with."""
     one_way = filled(exchange(0, 1_000, 1_000))
     for number in range(1, WINDOW + 1):
         one_way.add(exchange(number * SECOND, 50_000, 50_000))

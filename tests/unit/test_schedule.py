@@ -21,7 +21,7 @@ def times_of_all(schedule: Schedule[str], until_ns: int) -> dict[str, list[int]]
 
 
 def test_ten_thousand_intervals_do_not_drift() -> None:
-    """The n-th time is the grid's first point plus n seconds, off by the jitter of 2 % and by nothing more."""
+    """The n-th time is the grid's first point plus n seconds, plus or minus a jitter of 2 %."""
     schedule: Schedule[str] = Schedule(SECOND, Random(1))
     schedule.add("a", START, 0.25)
     times = times_of_all(schedule, START + 10_000 * SECOND)["a"]
@@ -67,7 +67,7 @@ def test_lateness_of_the_caller_is_not_inherited() -> None:
 
 
 def test_no_burst_after_a_gap() -> None:
-    """Asked again after any gap, each item comes once, and next at its own grid point, in the future."""
+    """After any gap each item comes once, and then at its own grid point in the future."""
     for gap_ns in range(SECOND, 12 * SECOND, 7_000_001):
         schedule: Schedule[str] = Schedule(SECOND, Random(gap_ns))
         schedule.add("a", 0, 0.5)
@@ -82,7 +82,7 @@ def test_no_burst_after_a_gap() -> None:
 
 
 def test_what_is_due_at_once_comes_in_order_of_time() -> None:
-    """Items come in the order in which they fell due, with that time, though asked for together."""
+    """Items that are due together come in the order of their times, each with its time."""
     schedule: Schedule[str] = Schedule(SECOND, Random(6))
     for name, phase in (("late", 0.5), ("early", 0.125), ("middle", 0.25)):
         schedule.add(name, 0, phase)
@@ -94,7 +94,7 @@ def test_what_is_due_at_once_comes_in_order_of_time() -> None:
 
 
 def test_a_removed_item_is_due_no_more() -> None:
-    """Removed before, between and among items that are due, it never comes again; the others do."""
+    """An item that is removed before, between or among items that are due never comes again; the others do."""
     schedule: Schedule[str] = Schedule(SECOND, Random(7))
     for number in range(10):
         schedule.add(f"item{number}", 0, number / 10)
@@ -110,7 +110,7 @@ def test_a_removed_item_is_due_no_more() -> None:
 
 
 def test_removed_and_added_again_comes_once_an_interval() -> None:
-    """The former entry is dead: 100 times removed and added, an item has one time in the interval."""
+    """Removed and added 100 times, an item still has one time in the interval."""
     schedule: Schedule[str] = Schedule(SECOND, Random(8))
     schedule.add("a", 0, 0.5)
     for _ in range(100):
@@ -120,7 +120,7 @@ def test_removed_and_added_again_comes_once_an_interval() -> None:
 
 
 def test_nothing_is_due_in_an_empty_schedule() -> None:
-    """No item, no time; the same after the last one was removed."""
+    """There is no next time without an item, nor after the last one was removed."""
     schedule: Schedule[str] = Schedule(SECOND, Random(9))
     assert schedule.next_due_ns() is None
     assert list(schedule.due(SECOND)) == []
