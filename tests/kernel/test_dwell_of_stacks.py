@@ -23,8 +23,8 @@ def test_dwell_through_a_bridge_ends_at_the_wire() -> None:
     """47 requests of each family make a dwell each, which includes the queue of the port.
 
     Requests and replies pass the hooks of both port and bridge. The first receive and the last transmit count, so the
-    median dwell is over 10 ms; until the transmit of the bridge it would be about 30 us. On some machines the kernel runs
-    no tracing program for moments of up to 15 ms, so half of the dwells are asked for.
+    median dwell is over 10 ms; until the transmit of the bridge it would be about 30 us. On some machines the kernel
+    runs no tracing program for moments of up to 15 ms. So half of the dwells are enough.
     """
     with Namespace("near") as near, Namespace("far") as far, Links(near) as near_links, Links(far) as far_links:
         near_links.add_veth("wire0", far, "wire0")
