@@ -1,11 +1,11 @@
-"""What an agent is told before it starts: checked as it is made, frozen after. No files, no environment.
+"""The settings of an agent: checked when they are made, then frozen. Reads no files and no environment.
 
-`monlat_ebpf.cli.agent` fills it from flags and variables, and tests fill it by hand: an AgentConfig that exists
-is one that can be run.
+`monlat_ebpf.cli.agent` makes an AgentConfig from flags and variables. Every AgentConfig that exists is valid.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,19 +13,20 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
-from monlat_ebpf.node_name import why_unfit
+from monlat_ebpf.model import why_unfit
 from monlat_ebpf.sources import SourceChoice
 
 DEFAULT_PORT: Final = 10045
-"""9345 and most of the 9100s are taken on real nodes."""
+"""Other programs on real nodes use 9345 and most of the 9100s."""
+
+MOST_PEERS: Final = 100_000
 
 _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
 _SHORTEST_TIMEOUT: Final = 0.001
 _LONGEST_TIMEOUT: Final = float(2**layout.HIGHEST_OCTAVE)
 _INTERVALS_IN_FLIGHT: Final = layout.PROBES_PER_TARGET - 1
-_MOST_PEERS: Final = 100_000
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 class DiscoveryKind(StrEnum):
@@ -36,94 +37,160 @@ class DiscoveryKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentConfig:
-    """Settings of one agent. Raises ConfigError, naming flag and variable, when a value cannot be."""
+class Timing:
+    """Times and limits of Kubernetes discovery; times are in seconds.
 
-    node_name: str
-    """This node's name: the label `from`, and the name by which it leaves itself out of the peers. The command
-    line's default is the host's name, which is the node's name in most clusters."""
+    The defaults are for a cluster with thousands of nodes, whose agents all ask the same API server. Tests use
+    shorter times.
+    """
 
-    zone: str = ""
-    """This node's zone: the label `from_zone`. Empty by default: then it is what discovery says of this node."""
+    backoff_base: float = 1.0
+    """Longest wait after the first failure; each further failure doubles it. 1 s, as in Kubernetes' own clients."""
 
-    discovery: DiscoveryKind = DiscoveryKind.STATIC
-    """Where peers come from. Static by default: it asks for nothing but a file."""
+    backoff_cap: float = 60.0
+    """Upper limit of that wait. 60 s: the agent continues to probe the known peers."""
 
-    peers_file: Path | None = None
-    """The peers file of static discovery (`--peers`); followed as it changes. No default: there is no good place."""
+    requests_per_second: float = 1.0
+    """Average rate of requests, whatever the API server answers."""
 
-    kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
-    """Settings of Kubernetes discovery; without meaning for the other."""
+    burst: int = 3
+    """Requests allowed before that rate applies: a list of two pages and a watch."""
 
-    listen_host: str = "::"
-    """Address of the HTTP server. `::` by default: every address of the node, IPv4 as well."""
+    page_size: int = 50
+    """EndpointSlices in one answer. 50 slices of 100 endpoints are about 2 MB of JSON in memory."""
 
-    listen_port: int = DEFAULT_PORT
-    """TCP port of the HTTP server; 0 takes a free one."""
+    connect_timeout: float = 5.0
+    """Timeout of the TCP connection and of the TLS handshake."""
 
-    interval_seconds: float = 1.0
-    """Seconds from one probe of an address to the next. 1 s by default, as ping does: 15 samples and more
-    between two scrapes at common scrape intervals. At least 10 ms: one probe must not wait behind the last."""
+    list_timeout: float = 30.0
+    """Timeout of a list: longest time without data."""
 
-    timeout_seconds: float = 1.0
-    """Seconds after which a probe without a reply is lost. 1 s by default, as ping waits. At most 8 s, the
-    histogram's last edge, and at most 15 intervals: a 16th would need a place in the kernel's table that is in use."""
+    watch_seconds: float = 290.0
+    """Time after which the API server ends a watch, plus up to a tenth, so that the agents spread over its replicas
+    again."""
 
-    max_peers: int = 1000
-    """Peers at most; a longer list is refused whole. 1000 by default: a wrong list must not flood a network, and
-    the kernel's tables, some 5 KiB for a peer of two addresses, are made for this many at the start."""
+    quiet_seconds: float = 100.0
+    """Time without data after which the connection of a watch counts as dead. Bookmarks come once a minute."""
 
-    source: SourceChoice = SourceChoice.AUTO
-    """Who stamps the packets. `auto` by default; a source asked for by name is never replaced by another."""
+    healthy_seconds: float = 10.0
+    """A watch that ends earlier counts as a failure, so that the agent waits before it opens the next one."""
+
+    debounce_seconds: float = 0.2
+    """Changes within this time are published together: a node that moves between slices never seems to be gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesConfig:
+    """Settings of Kubernetes discovery. Raises ConfigError that names the flag and its variable."""
+
+    namespace: str = ""
+    """Namespace of the Service (`--namespace`). Empty: that of the service account or of the kubeconfig's context."""
+
+    service: str = "monlat-agents"
+    """The headless Service whose endpoints are the agents (`--service`). The default is its name in the manifests."""
+
+    kubeconfig: str = ""
+    """Path of a kubeconfig (`--kubeconfig`), or several in the form of KUBECONFIG. Empty: KUBECONFIG if it is set, then
+    the pod's service account, then ~/.kube/config."""
+
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """Directory in which the kubelet mounts token, CA and namespace. A rotated token is read again."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check the names."""
+        if self.namespace and not _DNS_LABEL.fullmatch(self.namespace):
+            refuse("namespace", f"{self.namespace[:70]!r} is not a namespace; use lower-case letters, digits and -")
+        if not _DNS_LABEL.fullmatch(self.service):
+            refuse(
+                "service", f"{self.service[:70]!r} is not the name of a Service; use lower-case letters, digits and -"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Settings of one agent. Raises ConfigError that names the flag and its variable."""
+
+    node_name: str
+    """This node's name: the label `from`. The agent does not probe the peer of this name. The command line's default
+    is the host's name, which is the node's name in most clusters."""
+
+    zone: str = ""
+    """This node's zone: the label `from_zone`. Empty by default: the zone comes from discovery."""
+
+    discovery: DiscoveryKind = DiscoveryKind.STATIC
+    """Where peers come from. Static by default: it needs only a file."""
+
+    peers_file: Path | None = None
+    """The peers file of static discovery (`--peers`), read again when it changes. No default: no path suits all."""
+
+    kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
+    """Settings of Kubernetes discovery."""
+
+    listen_host: str = "::"
+    """Address of the HTTP server. `::` by default: every address of the node, including IPv4."""
+
+    listen_port: int = DEFAULT_PORT
+    """TCP port of the HTTP server. 0: any free port."""
+
+    interval_seconds: float = 1.0
+    """Seconds between two probes of an address. 1 s by default, as in ping: at least 15 samples between two scrapes at
+    common scrape intervals. At least 10 ms: a probe must not wait behind the one before it."""
+
+    timeout_seconds: float = 1.0
+    """Seconds after which a probe without a reply is lost. 1 s by default, as in ping. At most 8 s, the last edge of
+    the histogram, and at most 15 intervals: the kernel's table has 16 slots for each address."""
+
+    max_peers: int = 1000
+    """Largest number of peers; a longer list is rejected as a whole. 1000 by default: a wrong list must not flood a
+    network. The kernel's tables are allocated for this number at the start, 5 KiB for a peer with two addresses."""
+
+    source: SourceChoice = SourceChoice.AUTO
+    """What takes the time stamps. `auto` by default. A source that is named is never replaced by another."""
+
+    def __post_init__(self) -> None:
+        """Check all settings."""
         self._check_names()
         self._check_times()
-        if not 1 <= self.max_peers <= _MOST_PEERS:
-            refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {_MOST_PEERS}")
+        if not 1 <= self.max_peers <= MOST_PEERS:
+            refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {MOST_PEERS}")
         if not 0 <= self.listen_port <= 65_535:
             refuse("listen", f"port {self.listen_port} does not exist; give 0 to 65535")
         self._check_discovery()
 
     def _check_names(self) -> None:
         if not self.node_name:
-            refuse(
-                "node-name", "this node has no name, and the host has none to take; give the name that peers know it by"
-            )
+            refuse("node-name", "this node has no name, and its host has none either; give the name that peers use")
         if reason := why_unfit(self.node_name):
-            refuse("node-name", f"{self.node_name[:40]!r} {reason}; give the name that peers know this node by")
+            refuse("node-name", f"{self.node_name[:40]!r} {reason}; give the name that peers use for this node")
         if self.zone and (reason := why_unfit(self.zone)):
             refuse("zone", f"{self.zone[:40]!r} {reason}; give a short name or nothing")
 
     def _check_discovery(self) -> None:
         if self.discovery is DiscoveryKind.STATIC and self.peers_file is None:
-            refuse("peers", "static discovery reads a peers file, and none is named; give --peers FILE")
+            refuse("peers", "static discovery needs a peers file; give --peers FILE")
         if self.discovery is not DiscoveryKind.STATIC and self.peers_file is not None:
-            refuse(
-                "peers",
-                f"discovery {self.discovery} reads no peers file; leave --peers out, or take --discovery static",
-            )
+            refuse("peers", f"discovery {self.discovery} reads no peers file; omit --peers, or use --discovery static")
 
     def _check_times(self) -> None:
         interval, timeout = duration_text(self.interval_seconds), duration_text(self.timeout_seconds)
         if self.interval_seconds <= 0:
-            refuse("interval", f"{interval} is no time between two probes; give 10ms or more, 1s is usual")
+            refuse("interval", f"{interval} is not a time between two probes; give 10ms or more, for example 1s")
         if self.interval_seconds < _SHORTEST_INTERVAL:
-            refuse("interval", f"{interval} is too short, one probe would wait behind the last; give 10ms or more")
-        if self.interval_seconds > _LONGEST_INTERVAL:
-            refuse("interval", f"{interval} is too long for a series of samples; give 1h or less")
-        if self.timeout_seconds < _SHORTEST_TIMEOUT:
-            refuse("timeout", f"{timeout} leaves a reply no time to come; give 1ms or more, 1s is usual")
-        if self.timeout_seconds > _LONGEST_TIMEOUT:
             refuse(
-                "timeout", f"{timeout} is over {duration_text(_LONGEST_TIMEOUT)}, where the histogram ends; give less"
+                "interval", f"{interval} is too short: a probe would wait behind the one before it; give 10ms or more"
             )
-        # In whole nanoseconds: 15 x 0.1 s is more than 1.5 s in floating point.
-        longest = _INTERVALS_IN_FLIGHT * round(self.interval_seconds * 1e9)
-        if round(self.timeout_seconds * 1e9) > longest:
+        if self.interval_seconds > _LONGEST_INTERVAL:
+            refuse("interval", f"{interval} is too long for a useful time series; give 1h or less")
+        if self.timeout_seconds < _SHORTEST_TIMEOUT:
+            refuse("timeout", f"{timeout} is too short for any reply; give 1ms or more, for example 1s")
+        if self.timeout_seconds > _LONGEST_TIMEOUT:
+            longest = duration_text(_LONGEST_TIMEOUT)
+            refuse("timeout", f"{timeout} is beyond the end of the histogram; give {longest} or less")
+        # In whole nanoseconds: 15 x 0.1 s is not 1.5 s in floating point.
+        longest_ns = _INTERVALS_IN_FLIGHT * round(self.interval_seconds * 1e9)
+        if round(self.timeout_seconds * 1e9) > longest_ns:
             refuse(
                 "timeout",
-                f"{timeout} is over {_INTERVALS_IN_FLIGHT} intervals of {interval}, and no more probes of an address "
-                f"can be in flight; give {duration_text(longest / 1e9)} or less, or a longer --interval",
+                f"{timeout} is longer than {_INTERVALS_IN_FLIGHT} intervals of {interval}: an address has no more "
+                f"probes in flight; give {duration_text(longest_ns / 1e9)} or less, or a longer --interval",
             )

@@ -1,12 +1,12 @@
-"""What can go wrong, as a user sees it.
+"""The errors that a user sees.
 
-The tree of exceptions, and the exit status of a command that ends with one:
+The tree of exceptions, with the exit status of a command that ends with one:
 
     MonlatError
-    +-- ConfigError         a flag, a variable or a file says what cannot be     exit status 2
-    +-- SourceError         a timestamp source cannot be had on this machine     exit status 1
-    +-- AgentUnreachable    a command found no agent to ask                      exit status 1
-    +-- UnknownPeer         a command asks for a peer that the agent has not     exit status 2
+    +-- ConfigError         a flag, a variable or a file has a wrong value       exit status 2
+    +-- SourceError         a timestamp source does not work on this machine     exit status 1
+    +-- AgentUnreachable    no agent answers a command                           exit status 1
+    +-- UnknownPeer         a command asks for a peer that is not measured       exit status 2
     +-- RouteError          the kernel has no route to an address                exit status 1
     +-- TestbedError        namespaces or links cannot be made                   exit status 1
 """
@@ -15,23 +15,23 @@ from __future__ import annotations
 
 
 class MonlatError(Exception):
-    """An error whose text is for the user: what, where, and how to fix it."""
+    """An error whose text tells the user what is wrong, where, and how to fix it."""
 
     exit_status = 1
 
 
 class ConfigError(MonlatError):
-    """A flag, a variable or a file says what cannot be."""
+    """A flag, a variable or a file has a wrong value."""
 
     exit_status = 2
 
 
 class SourceError(MonlatError):
-    """A timestamp source cannot be had on this machine."""
+    """A timestamp source does not work on this machine."""
 
 
 class AgentUnreachable(MonlatError):
-    """A command found no agent to ask."""
+    """No agent answers a command."""
 
 
 class UnknownPeer(MonlatError):
@@ -47,4 +47,4 @@ class RouteError(MonlatError):
 class TestbedError(MonlatError):
     """Namespaces or links cannot be made."""
 
-    __test__ = False  # the name is no test's, whatever pytest thinks
+    __test__ = False  # pytest must not collect it, although its name begins with Test

@@ -1,4 +1,4 @@
-"""The values that the parts of monlat hand to each other: small, frozen, no input or output."""
+"""The values that the parts of monlat exchange: small, frozen, without input or output."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 
+LONGEST_NAME: Final = 253
+"""Bytes of UTF-8: the longest name of a node in Kubernetes (an RFC 1123 subdomain)."""
+
+
+def why_unfit(name: str) -> str | None:
+    """Return why `name` cannot be the name of a node or zone, as the end of a sentence. None: it can."""
+    if not name:
+        return "is empty"
+    for character in name:
+        if not character.isprintable():
+            return f"holds U+{ord(character):04X}, which does not print"
+    if name != name.strip():
+        return "begins or ends with a space"
+    size = len(name.encode())
+    if size > LONGEST_NAME:
+        return f"is {size} bytes long, and a label holds {LONGEST_NAME} at most"
+    return None
+
 
 class Family(StrEnum):
-    """An address family, spelt as the `family` label spells it."""
+    """An address family. The values are those of the label `family`."""
 
     IPV4 = "ipv4"
     IPV6 = "ipv6"
@@ -23,7 +42,14 @@ class Family(StrEnum):
 
 
 class Result(StrEnum):
-    """How a probe ended; each ends in exactly one way (DESIGN section 5)."""
+    """The result of a probe. Each probe ends with exactly one, which is decided at its deadline at the latest.
+
+    REPLY: the stack delivered a reply whose receive stamp is before the deadline. LOST_NETWORK: the driver got the
+    request, and no reply came in time. LOST_FORWARD, LOST_RETURN: lost, and the peer reported that it did not, or did,
+    receive the request. LOST_HOST: the request did not reach the driver in time, or the reply was received and not
+    delivered. UNREACHABLE: an ICMP error came back, or no neighbour has the next hop's address. SEND_ERROR: the system
+    call failed.
+    """
 
     REPLY = "reply"
     LOST_NETWORK = "lost_network"
@@ -38,8 +64,8 @@ class Result(StrEnum):
 class Peer:
     """A node to measure.
 
-    `addresses` holds at most one address of each family, in order of preference: `latency_between_nodes`
-    shows the first family that answers.
+    `addresses` has at most one address of each family, in order of preference: `latency_between_nodes` shows the
+    first family that answers.
     """
 
     name: str
@@ -49,10 +75,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts by bucket, in the layout of `bpf/monlat.h`; not cumulative.
+    """Counts by bucket, not cumulative, in the layout of `bpf/monlat.h`.
 
-    `buckets` has `abi.BUCKETS` entries, `sum_ns` is the sum of the samples in nanoseconds. `count` is the
-    sum of the buckets.
+    `buckets` has `layout.BUCKETS` entries. `sum_ns` is the sum of the samples in nanoseconds.
     """
 
     buckets: tuple[int, ...]
@@ -66,7 +91,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """The peer's clock minus ours, known to within `error_ns` to either side."""
+    """The peer's clock minus ours. The error in either direction is at most `error_ns`."""
 
     offset_ns: float
     error_ns: float
@@ -74,7 +99,7 @@ class ClockOffset:
 
 @dataclass(frozen=True, slots=True)
 class Queueing:
-    """Time of the last exchange above the window's least, by direction, nanoseconds."""
+    """Time of the last exchange above the minimum of the window, by direction, in nanoseconds."""
 
     forward_ns: int
     return_ns: int
@@ -82,11 +107,11 @@ class Queueing:
 
 @dataclass(frozen=True, slots=True)
 class RecentProbe:
-    """One of the last probes, ended. Times are nanoseconds, `sent_unix_ns` since 1970; None where not known.
+    """One of the last probes that have ended. Times are in nanoseconds, `sent_unix_ns` since 1970. None: not known.
 
-    `dwell_ns` is the peer's, once it told; then RTT less dwell is what the network took. Its split into `forward_ns`
-    and `return_ns` is by the estimated offset of the peer's clock, and as wrong as that is: each by up to
-    ClockOffset.error_ns, the one as much too long as the other is too short (`monlat_ebpf/probing/one_way.py`).
+    `dwell_ns` is the peer's dwell, once the peer has reported it. RTT minus dwell is the network RTT. `forward_ns` and
+    `return_ns` split it by the estimated offset of the peer's clock: one can be too long, and the other too short by
+    the same amount, at most ClockOffset.error_ns (`monlat_ebpf/probing/one_way.py`).
     """
 
     sequence: int
@@ -101,14 +126,16 @@ class RecentProbe:
 
 @dataclass(frozen=True, slots=True)
 class PairSnapshot:
-    """What this node knows of one family of one peer, at one instant.
+    """The measurements of one address family of one peer at one instant. Times are in nanoseconds.
 
-    `sent == sum(results.values()) + in_flight` always holds. Times are nanoseconds. `last_rtt_ns` is None
-    while the peer does not answer, `min_rtt_ns` and `max_rtt_ns` until it first has. `device` is the name
-    of the interface that the last probe left by, "" before there was one. What takes both ends' agents is None
-    where the source does not see the peer's requests, or until it first did. `dwell` is of this node's kernel, when
-    it answers the peer; `last_peer_dwell_ns` is of the peer's. The last four are of the exchanges that the peer told
-    of, and None again when it has told of none of the last PROBES_PER_TARGET probes.
+    `sent == sum(results.values()) + in_flight` always holds. `last_rtt_ns` is None while the peer does not answer,
+    `min_rtt_ns` and `max_rtt_ns` until its first reply. `device` is the interface of the last probe, "" before the
+    first one.
+
+    The other fields need an agent at the peer. They are None if the source cannot see the peer's requests, and until
+    it sees the first. `dwell` is the time that this node's kernel takes to answer the peer, `last_peer_dwell_ns` the
+    time that the peer's kernel takes. The last four fields are of the exchanges that the peer reported. They become
+    None again when it has reported none of the last PROBES_PER_TARGET probes.
     """
 
     to: str
@@ -135,12 +162,12 @@ class PairSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class AgentSnapshot:
-    """What this agent knows at one instant; all that is shown anywhere comes from here.
+    """All measurements of this agent at one instant. Every output is made from it.
 
-    `pairs` is sorted by peer, and within a peer by its order of preference of families. `probe_errors`
-    counts by ICMP error or errno name, `unmatched_packets` by reason. `rejected_feedback`
-    as well, None where the source hears no feedback. `source_reason` is "" when the source is the first choice.
-    `send_delay` is of all probes to all peers.
+    `pairs` is sorted by peer, and within a peer by its preference of families. `probe_errors` counts by ICMP error or
+    errno name. `unmatched_packets` and `rejected_feedback` count by reason; `rejected_feedback` is None if the source
+    receives no feedback. `source_reason` says why the source is not the first choice, "" when it is. `send_delay` is
+    of all probes to all peers.
     """
 
     node: str

@@ -99,6 +99,6 @@ class _Agent:
         for target in self.task.targets:
             document = json.loads(self.scraper.get(f"/api/v1/peers?peer={target}"))
             for probe in document["pairs"][0]["probes"]:
-                if probe["rtt_us"] is not None:
+                if probe["rtt_seconds"] is not None:
                     nth = probe["sequence"]
-                    self.found[target, nth] = Sample(target, nth, round(probe["rtt_us"] * 1e3))
+                    self.found[target, nth] = Sample(target, nth, round(probe["rtt_seconds"] * 1e9))

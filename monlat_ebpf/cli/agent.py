@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import setting
-from monlat_ebpf.config import AgentConfig, DiscoveryKind
-from monlat_ebpf.config_text import parse_choice, parse_count, parse_duration, parse_listen
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
+from monlat_ebpf.cli.options import Duration, Listen, setting
+from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig
+from monlat_ebpf.config_text import duration_text
 from monlat_ebpf.sources import SourceChoice
 
-_LOG_LEVELS = ("debug", "info", "warning", "error")
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(AgentConfig)}
+_KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(KubernetesConfig)}
 
 
 @click.command("agent")
@@ -24,14 +26,13 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
     metavar="NAME",
     default=socket.gethostname,
     show_default="the host's name",
-    help="This node's name: the label `from`, and the entry of a shared peers file that is this node.",
+    help="Name of this node: the label `from`. The entry of this name in a shared peers file is this node.",
 )
-@setting("--zone", metavar="NAME", default="", help="This node's zone: the label `from_zone`.")
+@setting("--zone", metavar="NAME", default=_DEFAULT["zone"], help="Zone of this node: the label `from_zone`.")
 @setting(
     "--discovery",
-    parse=partial(parse_choice, choices=DiscoveryKind),
-    metavar="|".join(DiscoveryKind),
-    default="static",
+    type=click.Choice(DiscoveryKind, case_sensitive=False),
+    default=_DEFAULT["discovery"].value,
     show_default=True,
     help="Where the list of peers comes from.",
 )
@@ -39,65 +40,69 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
     "--peers",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Peers file of static discovery (YAML); followed as it changes.",
+    help="Peers file (YAML) of static discovery. The agent reads it again when it changes.",
 )
 @setting(
-    "--namespace", metavar="NAME", default="", help="Namespace of the Service that lists the agents; else its own."
+    "--namespace",
+    metavar="NAME",
+    default=_KUBERNETES_DEFAULT["namespace"],
+    help="Namespace of the Service that lists the agents. Without it: the agent's own namespace.",
 )
 @setting(
     "--service",
     metavar="NAME",
-    default="monlat-agents",
+    default=_KUBERNETES_DEFAULT["service"],
     show_default=True,
-    help="The headless Service whose endpoints are the agents.",
+    help="Headless Service whose endpoints are the agents.",
 )
-@setting("--kubeconfig", metavar="FILE", default="", help="Kubernetes from outside a cluster: the kubeconfig to use.")
+@setting(
+    "--kubeconfig",
+    metavar="FILE",
+    default=_KUBERNETES_DEFAULT["kubeconfig"],
+    help="Kubeconfig of an agent that runs outside the cluster.",
+)
 @setting(
     "--listen",
-    parse=parse_listen,
-    metavar="HOST:PORT",
-    default="[::]:10045",
+    type=Listen(),
+    default=f"[{_DEFAULT['listen_host']}]:{_DEFAULT['listen_port']}",
     show_default=True,
-    help="Where /metrics and the rest are served; [::] serves IPv4 as well.",
+    help="Address of /metrics and of the other paths. [::] also serves IPv4.",
 )
 @setting(
     "--interval",
-    parse=parse_duration,
-    metavar="DURATION",
-    default="1s",
+    type=Duration(),
+    default=duration_text(_DEFAULT["interval_seconds"]),
     show_default=True,
-    help="Time from one probe of an address to the next.",
+    help="Time between two probes of an address.",
 )
 @setting(
     "--timeout",
-    parse=parse_duration,
-    metavar="DURATION",
-    default="1s",
+    type=Duration(),
+    default=duration_text(_DEFAULT["timeout_seconds"]),
     show_default=True,
     help="A probe without a reply after this time is lost.",
 )
 @setting(
     "--max-peers",
-    parse=parse_count,
+    type=click.IntRange(1, MOST_PEERS),
     metavar="N",
-    default="1000",
+    default=_DEFAULT["max_peers"],
     show_default=True,
-    help="Refuse a list of more peers than this.",
+    help="Reject a list with more peers.",
 )
 @setting(
     "--source",
-    parse=partial(parse_choice, choices=SourceChoice),
-    metavar="|".join(SourceChoice),
-    default="auto",
+    type=click.Choice(SourceChoice, case_sensitive=False),
+    default=_DEFAULT["source"].value,
     show_default=True,
-    help="Who stamps the packets; auto takes the best that this machine allows.",
+    help="What takes the time stamps. auto uses the best source that this machine allows.",
 )
 @setting(
     "--log-level",
     type=click.Choice(_LOG_LEVELS),
     default="info",
     show_default=True,
-    help="Log records of this level and above, on standard error.",
+    help="Write log records of this level and above to standard error.",
 )
 def command(
     node_name: str,
@@ -114,7 +119,7 @@ def command(
     source: SourceChoice,
     log_level: str,
 ) -> int:
-    """Probe the peers, and serve what was measured at /metrics and /api/v1/peers."""
+    """Probe the peers, and serve the measurements at /metrics and /api/v1/peers."""
     config = AgentConfig(
         node_name=node_name,
         zone=zone,
@@ -129,7 +134,7 @@ def command(
         source=source,
     )
     start_logging(log_level)
-    # Imported here, so that a wrong flag is told at once and --help needs no kernel.
+    # Imported here: a wrong flag is reported at once, and --help does not need a kernel.
     from monlat_ebpf.agent import run
 
     return run(config)

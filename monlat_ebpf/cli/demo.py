@@ -1,4 +1,4 @@
-"""`monlat demo`: virtual nodes on this machine, and the latency between each two of them, live."""
+"""`monlat demo`: virtual nodes on this machine, and the latency between every two of them, live."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from monlat_ebpf.exposition.api import PeersDocument
 from monlat_ebpf.host.wake_event import WakeEvent
 
 MOST_NODES: Final = 16
-"""Each agent compiles its own kernel program and runs on this machine's cores."""
+"""Each agent compiles its own kernel program, and all agents share this machine's cores."""
 
 _REFRESH_SECONDS: Final = 0.5
 
 
 @click.command("demo")
-@setting("--nodes", type=click.IntRange(2, MOST_NODES), default=3, show_default=True, help="Virtual nodes.")
+@setting("--nodes", type=click.IntRange(2, MOST_NODES), default=3, show_default=True, help="Number of virtual nodes.")
 @setting(
     "--seconds",
     type=click.FloatRange(min=0),
     default=30.0,
     show_default=True,
-    help="How long to measure; 0: until Ctrl-C.",
+    help="How long to measure. 0: until Ctrl-C.",
 )
-@setting("--json", "as_json", is_flag=True, help="Print the final matrix as JSON, and nothing else.")
+@setting("--json", "as_json", is_flag=True, help="Print only the final matrix, as JSON.")
 def command(nodes: int, seconds: float, as_json: bool) -> None:
-    """Run a cluster of virtual nodes with an agent each; leave nothing behind."""
+    """Run a cluster of virtual nodes, each with an agent. Nothing is left behind at the end."""
     stop = WakeEvent()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    _on_end(signal.default_int_handler)  # while it starts: give up at once
+    _on_signals(signal.default_int_handler)  # during the start: stop at once
     click.echo(f"starting {nodes} virtual nodes", err=True)
     with Demo(nodes) as demo:
-        _on_end(end)
+        _on_signals(end)
         _measure(demo, seconds, stop, live=sys.stdout.isatty() and not as_json)
-        answers = demo.settled_answers()
+        answers = demo.final_answers()
         hints = _hints(demo.agents)
     if as_json:
         click.echo(json.dumps(summary(answers), indent=2))
@@ -58,17 +58,17 @@ def command(nodes: int, seconds: float, as_json: bool) -> None:
 
 
 def summary(answers: Sequence[PeersDocument]) -> dict[str, Any]:
-    """Return the matrix of all agents' answers, in the form that --json prints."""
+    """Return the document of --json: the matrix of all agents' answers."""
     sources = sorted({answer["source"] for answer in answers})
-    wanted = ("from", "to", "family", "sent", "replies", "lost", "rtt_ms")
+    wanted = ("from", "to", "family", "sent", "replies", "lost", "rtt_seconds")
     return {
         "source": ", ".join(sources),
         "nodes": [answer["node"] for answer in answers],
-        "pairs": [{key: pair[key] for key in wanted} for answer in answers for pair in answer["pairs"]],  # type: ignore[literal-required]  # keys of PairDocument, all
+        "pairs": [{key: pair[key] for key in wanted} for answer in answers for pair in answer["pairs"]],  # type: ignore[literal-required]  # all are keys of PairDocument
     }
 
 
-def _on_end(handler: Callable[[int, FrameType | None], object]) -> None:
+def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
 
@@ -93,7 +93,7 @@ def _measure(demo: Demo, seconds: float, stop: WakeEvent, *, live: bool) -> None
 
 
 def _turns(seconds: float, stop: WakeEvent) -> Iterator[None]:
-    """Yield now and then until `seconds` (0: no limit) are over or `stop` is set."""
+    """Yield every `_REFRESH_SECONDS` until `seconds` (0: no limit) have passed or `stop` is set."""
     end = time.monotonic() + seconds if seconds else float("inf")
     while not stop.is_set() and (left := end - time.monotonic()) > 0:
         yield

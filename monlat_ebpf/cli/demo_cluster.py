@@ -1,7 +1,7 @@
-"""A cluster of virtual nodes on this machine, a real agent on each: what `monlat demo` shows.
+"""A cluster of virtual nodes on this machine with a real agent on each, for `monlat demo`.
 
-Nothing of it has a name or a place on the disk: namespaces hang on descriptors, the peers file is memory, the
-agents die with this process. So nothing is left behind, however the demo ends.
+Nothing is left behind, however the demo ends. Only descriptors refer to the namespaces, the peers file is in memory,
+and the kernel ends the agents when this process dies.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from monlat_ebpf.exposition.api import PeersDocument
 from monlat_ebpf.testbed.network import Cluster, Node
 
 INTERVAL: Final = "200ms"
-"""Five probes a second: a number to look at soon, and 75 samples a pair in a 15 s run."""
+"""Five probes a second: a first number soon, and 75 samples for each pair in a run of 15 s."""
 
 START_SECONDS: Final = 60.0
-"""Every agent compiles its kernel program, 0.5 s of a core each; one on a busy machine takes its time."""
+"""Each agent compiles its kernel program: 0.5 s of a core, and much longer on a busy machine."""
 
 _POLL_SECONDS: Final = 0.05
-_LAST_WORDS: Final = 5
+_LAST_LINES: Final = 5
 
 
 class VirtualAgent:
-    """One node's agent, a process of its own in the node's namespace."""
+    """The agent of one node: a process in the node's namespace."""
 
     def __init__(self, node: Node, peers_descriptor: int) -> None:
         self.node = node
@@ -42,7 +42,7 @@ class VirtualAgent:
         self.process: subprocess.Popen[bytes] = node.namespace.popen(
             [
                 *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
-                *("--peers", f"/proc/self/fd/{peers_descriptor}", "--listen", f"[::]:{DEFAULT_PORT}"),
+                *("--peers", f"/proc/self/fd/{peers_descriptor}"),
             ],
             env={name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")},
             stdin=subprocess.DEVNULL,
@@ -53,19 +53,19 @@ class VirtualAgent:
 
     @property
     def metrics_command(self) -> str:
-        """A shell command that shows this node's /metrics while it lives."""
+        """A shell command that shows this node's /metrics while the demo runs."""
         return f"nsenter --target {self.process.pid} --net curl -s http://127.0.0.1:{DEFAULT_PORT}/metrics"
 
     def ask(self) -> PeersDocument:
-        """Return what the agent knows. Raises AgentUnreachable, and what `check` raises."""
+        """Return the agent's answer. Raises AgentUnreachable, and TestbedError as `check` does."""
         self.check()
         with self.node.namespace.entered():
             return client.ask(f"http://127.0.0.1:{DEFAULT_PORT}")
 
     def check(self) -> None:
-        """Raise TestbedError with the agent's last words when it has ended."""
+        """Raise TestbedError with the last lines of the agent's log if it has ended."""
         if self.process.poll() is not None:
-            raise TestbedError(f"the agent of {self.node.name} ended:\n{self._last_words()}")
+            raise TestbedError(f"the agent of {self.node.name} ended:\n{self._last_lines()}")
 
     def close(self) -> None:
         """End the agent and wait for it."""
@@ -77,13 +77,13 @@ class VirtualAgent:
             self.process.wait()
         self._log.close()
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LAST_WORDS:])
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
 
 
 class Demo:
-    """The running cluster; a context manager. Raises TestbedError when it cannot be made."""
+    """The running cluster: a context manager. Raises TestbedError when it cannot start."""
 
     def __init__(self, nodes: int) -> None:
         self._count = nodes
@@ -101,33 +101,33 @@ class Demo:
                 agents.append(agent)
             self.agents = tuple(agents)
             self._wait_until_measuring()
-            self._stack = self._stack.pop_all()  # it runs: only __exit__ ends it from here
+            self._stack = self._stack.pop_all()  # it runs; from here on only __exit__ ends it
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         for agent in self.agents:
-            agent.process.terminate()  # all at once; close() waits for each
+            agent.process.terminate()  # all at the same time; close() waits for each
         self._stack.close()
 
     def answers(self) -> list[PeersDocument]:
-        """Return what each agent knows now."""
+        """Return each agent's answer of now."""
         return [agent.ask() for agent in self.agents]
 
-    def settled_answers(self) -> list[PeersDocument]:
-        """Return what each agent knows at an instant when none of its probes is in flight."""
-        return [self._settled(agent) for agent in self.agents]
+    def final_answers(self) -> list[PeersDocument]:
+        """Return an answer of each agent in which no probe is in flight."""
+        return [self._final_answer(agent) for agent in self.agents]
 
-    def _settled(self, agent: VirtualAgent) -> PeersDocument:
+    def _final_answer(self, agent: VirtualAgent) -> PeersDocument:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             answer = agent.ask()
             if not any(pair["in_flight"] for pair in answer["pairs"]):
                 return answer
             time.sleep(_POLL_SECONDS)
-        raise TestbedError(f"the agent of {agent.node.name} always has probes in flight: is a peer gone?")
+        raise TestbedError(f"the agent of {agent.node.name} always has probes in flight; does a peer not answer?")
 
     def _wait_until_measuring(self) -> None:
-        """Return when every pair has had a reply."""
+        """Wait until every pair has had a reply."""
         end = time.monotonic() + START_SECONDS
         for agent in self.agents:
             while True:

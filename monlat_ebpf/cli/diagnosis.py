@@ -1,7 +1,7 @@
-"""Which part of a probe's time is the largest, which one rose, and what that means. Pure.
+"""Find which part of a probe's time is the largest, which part rose, and what that means. Pure; times in seconds.
 
-A probe's time has three parts: the send delay (this node's stack and queue), the network, both directions of it,
-and the dwell (the peer's kernel). Where the peer's agent tells nothing, the last two are one.
+A probe's time has three parts: the send delay (this node's stack and queue), the network RTT (both directions), and
+the dwell (the peer's kernel). Without a report from the peer, the last two are known only as their sum, the RTT.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from monlat_ebpf.model import Result
 from monlat_ebpf.probing.one_way import WINDOW
 
 RISEN_FACTOR: Final = 2.0
-RISEN_AT_LEAST_US: Final = 50.0
-"""What is worth a word: idle nodes vary by less, from one probe to the next."""
+RISEN_AT_LEAST_SECONDS: Final = 50e-6
+"""A smaller rise is not reported: on idle nodes, the parts vary by less from one probe to the next."""
 RISEN_PART_OF_USUAL: Final = 0.2
-"""Of the usual round trip: the usual dwell is a difference of two medians, each read from buckets 9 % wide."""
+"""The least rise as a part of the usual RTT: the usual dwell is the difference of two medians, each read from a
+histogram with buckets 9 % wide."""
 LOPSIDED_FACTOR: Final = 2.0
-"""One direction's queueing over the other's, before it is said to be that direction's."""
+"""A direction is named when its queueing is more than this many times the other's."""
 
 
 class Part(StrEnum):
@@ -41,10 +42,10 @@ NAMES: Final = {
     Part.NETWORK_AND_PEER: "RTT",
 }
 MEANING: Final = {
-    Part.SEND_DELAY: "this node's own stack, and the queue before its device",
-    Part.NETWORK: "the network, both directions of it",
+    Part.SEND_DELAY: "this node's stack, and the queue before its device",
+    Part.NETWORK: "the network, both directions",
     Part.DWELL: "the peer's kernel, and the queue before its device",
-    Part.NETWORK_AND_PEER: "network and peer, which cannot be told apart as no agent there tells of our probes",
+    Part.NETWORK_AND_PEER: "network and peer together: no agent at the peer reports our probes",
 }
 RISEN_MEANING: Final = {
     Part.SEND_DELAY: "a queue on this node",
@@ -53,9 +54,9 @@ RISEN_MEANING: Final = {
     Part.NETWORK_AND_PEER: "a slow network or a slow peer",
 }
 LOST: Final = {
-    Result.LOST_NETWORK: "in the network, in which direction nobody told",
-    Result.LOST_FORWARD: "on the way there: the peer did not see them",
-    Result.LOST_RETURN: "on the way back: the peer saw them",
+    Result.LOST_NETWORK: "in the network: the peer did not report in which direction",
+    Result.LOST_FORWARD: "on the way to the peer: the peer did not receive them",
+    Result.LOST_RETURN: "on the way back: the peer received them",
     Result.LOST_HOST: "on this node: no driver had them in time",
     Result.UNREACHABLE: "unreachable: an ICMP error came back",
     Result.SEND_ERROR: "not sent: the system call failed",
@@ -64,47 +65,53 @@ LOST: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The parts of one probe in microseconds, None where not known."""
+    """The parts of one probe. None: not known."""
 
     result: Result
-    send_delay_us: float | None = None
-    rtt_us: float | None = None
-    dwell_us: float | None = None
+    send_delay_seconds: float | None = None
+    rtt_seconds: float | None = None
+    dwell_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What is usual: medians in microseconds since the peer came, of the send delay to any peer. None: not known."""
+    """The usual times: medians since the peer was added; the send delay's covers all peers. None: not known."""
 
-    send_delay_us: float | None = None
-    rtt_us: float | None = None
-    network_us: float | None = None
+    send_delay_seconds: float | None = None
+    rtt_seconds: float | None = None
+    network_rtt_seconds: float | None = None
 
     def of(self, part: Part) -> float | None:
-        """Return the usual of `part`; of the dwell what the RTT has and the network does not explain."""
-        if part is Part.DWELL:
-            known = self.rtt_us is not None and self.network_us is not None
-            return max((self.rtt_us or 0) - (self.network_us or 0), 0.0) if known else None
+        """Return the usual time of `part`. The usual dwell is the usual RTT minus the usual network RTT."""
+        rtt, network = self.rtt_seconds, self.network_rtt_seconds
+        dwell = None if rtt is None or network is None else max(rtt - network, 0.0)
         return {
-            Part.SEND_DELAY: self.send_delay_us,
-            Part.NETWORK: self.network_us,
-            Part.NETWORK_AND_PEER: self.rtt_us,
+            Part.SEND_DELAY: self.send_delay_seconds,
+            Part.NETWORK: network,
+            Part.DWELL: dwell,
+            Part.NETWORK_AND_PEER: rtt,
         }[part]
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Queueing of the last exchange in microseconds, by direction."""
+    """Queueing of the last exchange, by direction."""
 
-    forward_us: float
-    return_us: float
+    forward_seconds: float
+    return_seconds: float
+
+    @property
+    def largest(self) -> float:
+        """The queueing of the slower direction."""
+        return max(self.forward_seconds, self.return_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`largest` of the last probes' parts by median, and `risen`, what rose most above its usual; None: nothing.
+    """What the last probes say. None: nothing.
 
-    `lost_mostly` is how most of those that were not answered ended. `text` says it all in a sentence or two.
+    `largest` is the part with the largest median, `risen` the part that rose most above its usual time, and
+    `lost_mostly` the most frequent result of the probes without a reply. `text` says all of it in a few sentences.
     """
 
     largest: Part | None
@@ -114,52 +121,59 @@ class Diagnosis:
 
 
 def diagnosis(probes: Sequence[Times], usual: Usual, queued: Queued | None = None) -> Diagnosis:
-    """Return what the last probes to one address of a peer say."""
+    """Diagnose the last probes to one address of a peer."""
     recent = recent_parts(probes)
     lost: Counter[Result] = Counter(probe.result for probe in probes if probe.result is not Result.REPLY)
     lost_mostly = lost.most_common(1)[0][0] if lost else None
-    said = []
+    sentences = []
     largest = risen = None
     if recent:
         largest = max(recent, key=lambda part: recent[part])
         risen = _risen(recent, usual)
-        said.append(_largest_text(largest, recent, usual, risen=largest is risen))
+        sentences.append(_largest_text(largest, recent, usual, risen=largest is risen))
         if risen is not None and risen is not largest:
-            said.append(f"What rose is the {NAMES[risen]}, {_compared(risen, recent, usual)}: {RISEN_MEANING[risen]}.")
-        if risen is Part.NETWORK and queued is not None:
-            said.append(_direction_text(queued))
+            sentences.append(f"The {NAMES[risen]} rose to {_compared(risen, recent, usual)}: {RISEN_MEANING[risen]}.")
+        if risen is Part.NETWORK and queued is not None and queued.largest >= RISEN_AT_LEAST_SECONDS:
+            sentences.append(_direction_text(queued))
     if lost_mostly is not None:
-        said.append(_lost_text(len(probes), lost, lost_mostly))
-    return Diagnosis(largest, risen, lost_mostly, " ".join(filter(None, said)) or "No probe has ended yet.")
+        sentences.append(_lost_text(len(probes), lost, lost_mostly))
+    return Diagnosis(largest, risen, lost_mostly, " ".join(sentences) or "No probe has ended yet.")
 
 
 def recent_parts(probes: Sequence[Times]) -> dict[Part, float]:
-    """Return the median of each part over the answered probes; split, where the peer told of any of them."""
-    answered = [probe for probe in probes if probe.result is Result.REPLY and probe.rtt_us is not None]
+    """Return the median of each part over the answered probes.
+
+    Network and dwell come from the probes that the peer reported. If it reported none, they are one part.
+    """
+    answered = [
+        (probe.send_delay_seconds or 0.0, probe.rtt_seconds, probe.dwell_seconds)
+        for probe in probes
+        if probe.result is Result.REPLY and probe.rtt_seconds is not None
+    ]
     if not answered:
         return {}
-    parts = {Part.SEND_DELAY: median(probe.send_delay_us or 0.0 for probe in answered)}
-    told = [(probe.rtt_us or 0.0, probe.dwell_us) for probe in answered if probe.dwell_us is not None]
-    if told:
-        parts[Part.NETWORK] = median(rtt - dwell for rtt, dwell in told)
-        parts[Part.DWELL] = median(dwell for _, dwell in told)
+    parts = {Part.SEND_DELAY: median(send_delay for send_delay, _, _ in answered)}
+    reported = [(rtt, dwell) for _, rtt, dwell in answered if dwell is not None]
+    if reported:
+        parts[Part.NETWORK] = median(rtt - dwell for rtt, dwell in reported)
+        parts[Part.DWELL] = median(dwell for _, dwell in reported)
     else:
-        parts[Part.NETWORK_AND_PEER] = median(probe.rtt_us or 0.0 for probe in answered)
+        parts[Part.NETWORK_AND_PEER] = median(rtt for _, rtt, _ in answered)
     return parts
 
 
-def duration(microseconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a time with three digits and its unit: 43.1 µs, 1.27 ms, 2.05 s."""
-    for unit, factor in (("µs", 1.0), ("ms", 1e3)):
-        if abs(microseconds) < 999.5 * factor:
-            value = microseconds / factor
+    for unit, factor in (("µs", 1e6), ("ms", 1e3)):
+        value = seconds * factor
+        if abs(value) < 999.5:
             decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
             return f"{value:.{decimals}f} {unit}"
-    return f"{microseconds / 1e6:.2f} s"
+    return f"{seconds:.2f} s"
 
 
 def _risen(recent: dict[Part, float], usual: Usual) -> Part | None:
-    margin = max(RISEN_AT_LEAST_US, RISEN_PART_OF_USUAL * (usual.rtt_us or 0.0))
+    margin = max(RISEN_AT_LEAST_SECONDS, RISEN_PART_OF_USUAL * (usual.rtt_seconds or 0.0))
     above = {
         part: now - before
         for part, now in recent.items()
@@ -180,16 +194,16 @@ def _compared(part: Part, recent: dict[Part, float], usual: Usual) -> str:
 
 
 def _direction_text(queued: Queued) -> str:
-    forward, backward = queued.forward_us, queued.return_us
+    forward, backward = queued.forward_seconds, queued.return_seconds
     if forward > LOPSIDED_FACTOR * backward:
-        where = "on the way there"
+        where = "on the way to the peer"
     elif backward > LOPSIDED_FACTOR * forward:
         where = "on the way back"
     else:
         where = "in both directions"
     return (
-        f"It waits {where}: {duration(forward)} there and {duration(backward)} back, "
-        f"above the least of the last {WINDOW}."
+        f"Packets wait in queues {where}: {duration(forward)} forward and {duration(backward)} back, "
+        f"above the minimum of the last {WINDOW} exchanges."
     )
 
 

@@ -1,4 +1,4 @@
-"""`monlat doctor`: can an agent measure on this machine, and if not, what is missing."""
+"""`monlat doctor`: check whether an agent can measure on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _COLOURS: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"
     help="Print one JSON document: {ok, checks: [{name, status, found, why, remedy}]}.",
 )
 def command(as_json: bool) -> int:
-    """Check what an agent needs here, and say how to fix what is missing.
+    """Check what an agent needs on this machine, and say how to fix what is missing.
 
-    It loads the kernel program for real and measures this host's own addresses. Run it as the agent runs: same user,
-    same capabilities, same container. Exit status: 0 when an agent could measure at driver level, else 1.
+    It loads the real kernel program and measures this host's own addresses. Run it in the same way as the agent: with
+    the same user, the same capabilities and in the same container. Exit status: 0 if an agent can measure at driver
+    level, 1 if not.
     """
-    start_logging("error")  # what goes wrong is a check's to say
+    start_logging("error")  # the checks report warnings themselves
     checks = run_checks(gather())
     if as_json:
         click.echo(json.dumps(document(checks), indent=2))

@@ -1,4 +1,4 @@
-"""What `monlat doctor` writes for people: a line a check, and why and how to fix it where it is not well. Pure."""
+"""The text of `monlat doctor`: a line for each check, and for one that is not ok the reason and the remedy. Pure."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _NARROWEST: Final = 20
 
 
 class Line(NamedTuple):
-    """A line of output; `status` where it begins with one."""
+    """A line of output. `status` is the status that it begins with, if any."""
 
     text: str
     status: Status | None = None
 
 
 def lines(checks: Sequence[Check], width: int | None) -> Iterator[Line]:
-    """Yield the lines, broken to `width` columns, or each as long as it is when None."""
+    """Yield the lines, wrapped to `width` columns; None: not wrapped."""
     names = max(len(check.name) for check in checks)
     indent = " " * (_STATUS_WIDTH + names + 2 * len(_GUTTER))
     for check in checks:
         head = f"{check.status:{_STATUS_WIDTH}}{_GUTTER}{check.name:{names}}{_GUTTER}"
-        first, *rest = _broken(head + _one_line(check.found), indent, width)
+        first, *rest = _wrapped(head + _one_line(check.found), indent, width)
         yield Line(first, check.status)
         yield from map(Line, rest)
         if check.status is not Status.OK:
-            yield from map(Line, _broken(f"{indent}why it matters: {check.why}", indent, width))
-            yield from map(Line, _broken(f"{indent}to fix it: {_one_line(check.remedy)}", indent, width))
+            yield from map(Line, _wrapped(f"{indent}why it matters: {check.why}", indent, width))
+            yield from map(Line, _wrapped(f"{indent}to fix it: {_one_line(check.remedy)}", indent, width))
     if is_ok(checks):
         yield Line("an agent can measure at driver level here")
     else:
@@ -44,7 +44,7 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _broken(text: str, indent: str, width: int | None) -> list[str]:
+def _wrapped(text: str, indent: str, width: int | None) -> list[str]:
     if width is None:
         return [text]
     return textwrap.wrap(

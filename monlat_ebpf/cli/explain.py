@@ -1,4 +1,4 @@
-"""`monlat explain`: where the microseconds to one peer go."""
+"""`monlat explain`: which parts the time of the last probes to one peer has."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ from monlat_ebpf.host.addresses import Route, route_to
 @click.command("explain")
 @click.argument("peer")
 @setting(
-    "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
+    "--url",
+    metavar="URL",
+    show_default=DEFAULT_URLS[0],
+    help="URL of the agent to ask. Without it: the agent on this node.",
 )
-@setting("--json", "as_json", is_flag=True, help="Print the agent's answer with diagnosis and route, as JSON.")
+@setting(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON: the agent's answer, and for each pair the diagnosis and the route.",
+)
 def command(peer: str, url: str | None, as_json: bool) -> None:
-    """Show where the time of the last probes to PEER went: this node, the network, the peer.
+    """Show where the last probes to PEER spent their time: this node, the network or the peer.
 
-    Network and peer can be told apart when the peer runs an agent too.
+    Network and peer are separate only when the peer runs an agent too.
     """
     answer = ask_about(peer, url)
     here = url is None or is_loopback(url)
@@ -42,7 +50,7 @@ def command(peer: str, url: str | None, as_json: bool) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether `url` names this machine itself, so that its routes are the agent's."""
+    """Return True if `url` names this machine, whose routes are then the agent's routes."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -57,7 +65,7 @@ def _document(answer: PeerDocument, here: bool) -> dict[str, Any]:
         pairs.append(
             {
                 **pair,
-                "diagnosis": asdict(explain_text.judge(answer, pair)),
+                "diagnosis": asdict(explain_text.diagnose(answer, pair)),
                 "route": asdict(route) if isinstance(route, Route) else None,
                 "route_error": route if isinstance(route, str) else "",
             }
@@ -67,20 +75,20 @@ def _document(answer: PeerDocument, here: bool) -> dict[str, Any]:
 
 def _show(answer: PeerDocument, pair: ExplainedPairDocument, here: bool) -> None:
     click.secho(explain_text.heading(answer, pair), bold=True)
-    click.echo(explain_text.judge(answer, pair).text)
+    click.echo(explain_text.diagnose(answer, pair).text)
     click.echo()
     show(explain_text.waterfall(pair["probes"]))
     click.echo(explain_text.LEGEND)
     click.echo()
     show(explain_text.spread(answer, pair))
     click.echo()
-    route = str(_route(pair)) if here else "the agent's node knows it; ask there"
+    route = str(_route(pair)) if here else "known only on the agent's node; run this command there"
     for line in explain_text.notes(pair, route):
         click.echo(line)
 
 
 def _route(pair: ExplainedPairDocument) -> Route | str:
-    """Return the route, or why there is none."""
+    """Return the route, or the reason why there is none."""
     try:
         return route_to(ip_address(pair["address"]))
     except RouteError as error:

@@ -1,4 +1,4 @@
-"""What `monlat explain` shows of one address of a peer: a waterfall of the last probes, their spread, prose. Pure."""
+"""What `monlat explain` shows of one address of a peer: the last probes as bars, their times, and notes. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from statistics import median
 from typing import Final
 
 from monlat_ebpf.cli.diagnosis import Diagnosis, Queued, Times, Usual, diagnosis
-from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, loss, lost_at, milliseconds, printable
+from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, in_milliseconds, loss, lost_at, printable, source_text
 from monlat_ebpf.exposition.api import AgentDocument
 from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, ProbeDocument
 from monlat_ebpf.model import Result
 
 BAR_WIDTH: Final = 32
-LEGEND: Final = "bars: s send delay, f forward, d dwell at the peer, r return, n network and peer where nobody told"
+LEGEND: Final = (
+    "bars: s send delay, f forward, d dwell at the peer, r return, n network and peer (no report from the peer)"
+)
 
 _ENDED: Final = {
     Result.REPLY: "reply",
     Result.LOST_NETWORK: "lost",
-    Result.LOST_FORWARD: "lost there",
-    Result.LOST_RETURN: "lost back",
+    Result.LOST_FORWARD: "lost forward",
+    Result.LOST_RETURN: "lost return",
     Result.LOST_HOST: "lost here",
     Result.UNREACHABLE: "unreachable",
     Result.SEND_ERROR: "not sent",
@@ -43,70 +45,77 @@ _SPREAD_COLUMNS: Final = (
 )
 
 
-def judge(agent: AgentDocument, pair: ExplainedPairDocument) -> Diagnosis:
-    """Return what the last probes of `pair` say, against what is usual."""
+def diagnose(agent: AgentDocument, pair: ExplainedPairDocument) -> Diagnosis:
+    """Diagnose the last probes of `pair` against the usual times."""
     usual = Usual(
-        send_delay_us=_microseconds(agent["send_delay_ms"]["p50"]),
-        rtt_us=_microseconds(pair["rtt_ms"]["p50"]),
-        network_us=_microseconds(pair["network_rtt_ms"]["p50"]),
+        send_delay_seconds=agent["send_delay_seconds"]["p50"],
+        rtt_seconds=pair["rtt_seconds"]["p50"],
+        network_rtt_seconds=pair["network_rtt_seconds"]["p50"],
     )
-    queueing = pair["queueing_ms"]
-    queued = Queued(queueing["forward"] * 1e3, queueing["return"] * 1e3) if queueing else None
-    return diagnosis([_times(probe) for probe in pair["probes"]], usual, queued)
+    queueing = pair["queueing_seconds"]
+    queued = Queued(queueing["forward"], queueing["return"]) if queueing else None
+    times = [
+        Times(Result(probe["result"]), probe["send_delay_seconds"], probe["rtt_seconds"], probe["peer_dwell_seconds"])
+        for probe in pair["probes"]
+    ]
+    return diagnosis(times, usual, queued)
 
 
 def heading(agent: AgentDocument, pair: ExplainedPairDocument) -> str:
-    """Say who looks at whom."""
+    """Name the two nodes, the address, the zone, the device and the source."""
     zone = f", zone {pair['to_zone']}" if pair["to_zone"] else ""
     device = f", by {pair['device']}" if pair["device"] else ""
-    source = agent["source"] + (f" ({agent['source_reason']})" if agent["source_reason"] else "")
-    return printable(f"{pair['from']} to {pair['to']}: {pair['address']}{zone}{device}, source {source}")
+    return printable(f"{pair['from']} to {pair['to']}: {pair['address']}{zone}{device}, source {source_text(agent)}")
 
 
 def waterfall(probes: Sequence[ProbeDocument]) -> Table:
-    """Return a row a probe, oldest first, its bar as long as its time is beside the longest one's."""
+    """Return a row for each probe, oldest first. Its bar is in proportion to the longest probe."""
     longest = max((sum(_lengths(probe).values()) for probe in probes), default=0.0)
     rows = tuple(_probe_row(probe, longest) for probe in probes)
     return Table(f"the last {len(probes)} probes, ms", _WATERFALL_COLUMNS, rows)
 
 
 def spread(agent: AgentDocument, pair: ExplainedPairDocument) -> Table:
-    """Return each part over the last probes, beside what is usual since the peer came."""
+    """Return each part over the last probes, beside its usual time since the peer was added."""
     probes = pair["probes"]
     unknown = (None, None)
-    send_delay, rtt, network = agent["send_delay_ms"], pair["rtt_ms"], pair["network_rtt_ms"]
-    user = [_sum(probe["send_delay_us"], probe["rtt_us"]) for probe in probes if probe["rtt_us"] is not None]
+    send_delay, rtt, network = agent["send_delay_seconds"], pair["rtt_seconds"], pair["network_rtt_seconds"]
+    total = [
+        (probe["send_delay_seconds"] or 0.0) + probe["rtt_seconds"]
+        for probe in probes
+        if probe["rtt_seconds"] is not None
+    ]
     rows = (
-        ("send delay", [probe["send_delay_us"] for probe in probes], (send_delay["p50"], send_delay["p99"])),
-        ("RTT", [probe["rtt_us"] for probe in probes], (rtt["p50"], rtt["p99"])),
-        ("  network RTT", [probe["network_us"] for probe in probes], (network["p50"], network["p99"])),
-        ("    forward", [probe["forward_us"] for probe in probes], unknown),
-        ("    return", [probe["return_us"] for probe in probes], unknown),
-        ("  dwell", [probe["dwell_us"] for probe in probes], unknown),
-        ("send delay + RTT", user, unknown),
+        ("send delay", [probe["send_delay_seconds"] for probe in probes], (send_delay["p50"], send_delay["p99"])),
+        ("RTT", [probe["rtt_seconds"] for probe in probes], (rtt["p50"], rtt["p99"])),
+        ("  network RTT", [probe["network_rtt_seconds"] for probe in probes], (network["p50"], network["p99"])),
+        ("    forward", [probe["forward_seconds"] for probe in probes], unknown),
+        ("    return", [probe["return_seconds"] for probe in probes], unknown),
+        ("  dwell", [probe["peer_dwell_seconds"] for probe in probes], unknown),
+        ("send delay + RTT", total, unknown),
     )
-    title = "the last probes beside what is usual since the peer came (send delay: to any peer)"
+    title = "the last probes beside the usual times since the peer was added (send delay: to all peers)"
     return Table(title, _SPREAD_COLUMNS, tuple(_spread_row(*row) for row in rows))
 
 
 def notes(pair: ExplainedPairDocument, route: str) -> list[str]:
-    """Return the lines below the tables: losses, route, the peer's clock, and what the numbers are not.
+    """Return the lines below the tables: losses, route, the peer's clock, and the comparison with user space.
 
-    `route` is what is known of it, "" for nothing.
+    `route` is the text of the route, "" if none was looked up.
     """
     lines = [_losses(pair)]
     if route:
         lines.append(f"route: {route}" + (f"; handed to the driver of {pair['device']}" if pair["device"] else ""))
     lines += _clock(pair)
     lines.append(
-        "A prober in user space would have said send delay + RTT, and the wake-up of its reader on top: "
-        f"`monlat ping {pair['address']}` measures that."
+        "A prober in user space measures send delay + RTT and the wake-up of its own process: "
+        f"`monlat ping {pair['address']}` shows both."
     )
     return [printable(line) for line in lines]
 
 
 def bar(lengths: Iterable[tuple[str, float]], longest: float, width: int = BAR_WIDTH) -> str:
-    """Return a bar of letters, each as often as its length is long; `longest` is `width` letters wide."""
+    """Return a bar in which each letter takes its length's share; a bar of `longest` has `width` letters."""
     if longest <= 0:
         return ""
     pieces = [(letter, max(length, 0.0)) for letter, length in lengths]
@@ -117,35 +126,36 @@ def bar(lengths: Iterable[tuple[str, float]], longest: float, width: int = BAR_W
 
 def _probe_row(probe: ProbeDocument, longest: float) -> tuple[Cell, ...]:
     result = Result(probe["result"])
-    sent = datetime.fromtimestamp(probe["sent_unix"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    times = (probe[key] for key in ("send_delay_us", "forward_us", "dwell_us", "return_us", "rtt_us"))
+    sent = datetime.fromtimestamp(probe["sent_unix_seconds"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    times = (
+        *(probe["send_delay_seconds"], probe["forward_seconds"], probe["peer_dwell_seconds"]),
+        *(probe["return_seconds"], probe["rtt_seconds"]),
+    )
     return (
         Cell(sent),
         Cell(str(probe["sequence"])),
         Cell(_ENDED[result], Tone.PLAIN if result is Result.REPLY else Tone.BAD),
-        *(Cell(_signed(time)) for time in times),
+        *(Cell(in_milliseconds(time)) for time in times),
         Cell(bar(_lengths(probe).items(), longest), Tone.BAR),
     )
 
 
 def _lengths(probe: ProbeDocument) -> dict[str, float]:
-    """Return what a bar shows, in the order of time."""
-    lengths = {"s": probe["send_delay_us"] or 0.0}
-    forward, dwell, back = probe["forward_us"], probe["dwell_us"], probe["return_us"]
+    """Return the pieces of a probe's bar in the order of time."""
+    lengths = {"s": probe["send_delay_seconds"] or 0.0}
+    forward, dwell, back = probe["forward_seconds"], probe["peer_dwell_seconds"], probe["return_seconds"]
     if forward is not None and dwell is not None and back is not None:
-        # what the clock's error makes shorter than nothing is taken from the other direction
+        # The clock's error can make one direction negative. Then the other direction gets the whole network RTT.
         network = forward + back
         forward = min(max(forward, 0.0), network)
         return {**lengths, "f": forward, "d": dwell, "r": network - forward}
-    return {**lengths, "n": probe["rtt_us"] or 0.0}
+    return {**lengths, "n": probe["rtt_seconds"] or 0.0}
 
 
-def _spread_row(
-    name: str, times_us: Sequence[float | None], usual_ms: tuple[float | None, float | None]
-) -> tuple[Cell, ...]:
-    known = [time for time in times_us if time is not None]
+def _spread_row(name: str, times: Sequence[float | None], usual: tuple[float | None, float | None]) -> tuple[Cell, ...]:
+    known = [time for time in times if time is not None]
     middle, largest = (median(known), max(known)) if known else (None, None)
-    return (Cell(name), Cell(_signed(middle)), Cell(_signed(largest)), *(Cell(milliseconds(time)) for time in usual_ms))
+    return (Cell(name), *(Cell(in_milliseconds(time)) for time in (middle, largest, *usual)))
 
 
 def _losses(pair: ExplainedPairDocument) -> str:
@@ -155,31 +165,12 @@ def _losses(pair: ExplainedPairDocument) -> str:
 
 
 def _clock(pair: ExplainedPairDocument) -> list[str]:
-    offset, error = pair["clock_offset_ms"], pair["clock_offset_error_ms"]
+    offset, error = pair["clock_offset_seconds"], pair["clock_offset_error_seconds"]
     if offset is None or error is None:
-        return ["dwell, network RTT and directions are not known: no agent at the peer tells of our probes"]
+        return ["dwell, network RTT and directions are not known: no agent at the peer reports our probes"]
     side = "ahead of" if offset >= 0 else "behind"
-    bound = milliseconds(error)
+    bound = in_milliseconds(error)
     return [
-        f"clock of {pair['to']}: {milliseconds(abs(offset))} ms {side} ours, ± {bound} ms; "
-        f"forward and return are split by it, so each is known to ± {bound} ms, their sum exactly"
+        f"clock of {pair['to']}: {in_milliseconds(abs(offset))} ms {side} ours, ± {bound} ms. "
+        f"Forward and return are split by it: each is known to ± {bound} ms, their sum exactly."
     ]
-
-
-def _times(probe: ProbeDocument) -> Times:
-    return Times(Result(probe["result"]), probe["send_delay_us"], probe["rtt_us"], probe["dwell_us"])
-
-
-def _signed(microseconds: float | None) -> str:
-    """Write milliseconds; a direction can be under nothing, by the error of the clock offset."""
-    if microseconds is not None and microseconds < 0:
-        return "-" + milliseconds(-microseconds / 1e3)
-    return milliseconds(None if microseconds is None else microseconds / 1e3)
-
-
-def _microseconds(in_milliseconds: float | None) -> float | None:
-    return None if in_milliseconds is None else in_milliseconds * 1e3
-
-
-def _sum(first: float | None, second: float | None) -> float:
-    return (first or 0.0) + (second or 0.0)

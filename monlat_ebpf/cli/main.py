@@ -1,4 +1,4 @@
-"""The program `monlat`: picks the command, and turns an error into one line and an exit status."""
+"""The program `monlat`: run a command, and turn an error into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from monlat_ebpf import __version__
 from monlat_ebpf.errors import MonlatError
 
 COMMANDS = ("agent", "ping", "peers", "explain", "watch", "doctor", "demo")
-"""In the order of the help. Each is the `command` of the module of its name in this package."""
+"""In the order of the help. Each is the object `command` in the module of the same name in this package."""
 
-_NO_COMMAND = 2  # as for any other usage that cannot be
+_NO_COMMAND = 2  # as for any other wrong command line
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is used, so that the agent carries no other command's libraries."""
+    """Import a command's module only when it is used: the agent loads no library of another command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, imported now, or None when there is none of that name."""
+        """Import and return the command; None if no command has that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"monlat_ebpf.cli.{cmd_name}").command
@@ -41,9 +41,9 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="monlat")
 @click.pass_context
 def monlat(context: click.Context) -> None:
-    """Latency between the nodes of a cluster, stamped by the kernel where the driver takes the packet.
+    """Measure the latency between the nodes of a cluster. The kernel takes the time stamps at the network driver.
 
-    Every flag can be an environment variable: --node-name is MONLAT_NODE_NAME.
+    Each flag has an environment variable, for example MONLAT_NODE_NAME for --node-name.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -51,12 +51,12 @@ def monlat(context: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 it failed, 2 it was asked for what cannot be, 130 interrupted."""
+    """Run the command line and exit with 0 (done), 1 (failed), 2 (wrong command line) or 130 (interrupted)."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; return its exit status. An error is one line on standard error."""
+    """Run the command line and return its exit status. Write an error to standard error."""
     try:
         status = monlat.main(arguments, prog_name="monlat", standalone_mode=False)
     except MonlatError as error:

@@ -1,27 +1,94 @@
-"""Flags that environment variables can stand for, all by one rule: `--node-name` is MONLAT_NODE_NAME."""
+"""The flags of all commands: each has an environment variable, and the types that click does not have.
+
+Rule for the variables: `--node-name` is MONLAT_NODE_NAME.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
-from typing import Any
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Any, Final
 
 import click
 
-from monlat_ebpf.config_text import variable_of
+from monlat_ebpf.config import DEFAULT_PORT
+from monlat_ebpf.config_text import duration_text, variable_of
+
+_NANOSECONDS: Final = {"us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DURATION: Final = re.compile(r"(?P<number>-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9}))(?P<unit>us|ms|s|m|h)?", re.ASCII)
+_LISTEN: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<plain>.*)):(?P<port>\d{1,9})", re.ASCII)
+_HOST_NAME: Final = re.compile(
+    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII | re.IGNORECASE
+)
 
 
-def setting(
-    flag: str, *names: str, parse: Callable[[str, str], Any] | None = None, **attributes: Any
-) -> Callable[[Any], Any]:
-    """Return click's option `--flag` with its environment variable.
+def setting(flag: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Return click's option `--flag` with its environment variable. `names` and `attributes` are click's."""
+    return click.option(flag, *names, envvar=variable_of(flag.removeprefix("--")), show_envvar=True, **attributes)
 
-    `parse(text, flag)` reads its value and raises ConfigError; `names` and `attributes` are click's.
+
+class Duration(click.ParamType[float]):
+    """A number and a unit, for example 200ms, 1.5s or 2m, as seconds.
+
+    Zero needs no unit. With `plain_seconds`, any number without a unit is in seconds.
     """
-    name = flag.removeprefix("--")
-    if parse is not None:
 
-        def read(text: str) -> Any:
-            return parse(text, name)
+    name = "duration"
 
-        attributes["type"] = read
-    return click.option(flag, *names, envvar=variable_of(name), show_envvar=True, **attributes)
+    def __init__(self, shortest: float = -math.inf, longest: float = math.inf, *, plain_seconds: bool = False) -> None:
+        self._shortest, self._longest, self._plain_seconds = shortest, longest, plain_seconds
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse `value`, and check its range."""
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            example = "for example 1s, 200ms or 0.5s"
+            self.fail(f"{value!r} is not a duration; write a number and a unit, {example}", param, ctx)
+        number, unit = match["number"], match["unit"]
+        if unit is None and float(number) and not self._plain_seconds:
+            self.fail(f"{value!r} has no unit; write {number}s or {number}ms", param, ctx)
+        seconds = round(float(number) * _NANOSECONDS[unit or "s"]) / 10**9
+        if not self._shortest <= seconds <= self._longest:
+            limits = f"{duration_text(self._shortest)} to {duration_text(self._longest)}"
+            self.fail(f"{value!r} is out of range; give {limits}", param, ctx)
+        return seconds
+
+
+class Listen(click.ParamType[tuple[str, int]]):
+    """HOST:PORT as host and port. An IPv6 address is in brackets; without a host, the host is `::`."""
+
+    name = "host:port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Parse `value`. AgentConfig checks the range of the port."""
+        match = _LISTEN.fullmatch(value.strip())
+        if match is None:
+            examples = f"for example [::]:{DEFAULT_PORT}, 127.0.0.1:{DEFAULT_PORT} or :{DEFAULT_PORT}"
+            self.fail(f"{value!r} is not HOST:PORT; write {examples}", param, ctx)
+        bracketed, plain, port = match["bracketed"], match["plain"], int(match["port"])
+        if bracketed is not None:
+            if not _is_address(IPv6Address, bracketed):
+                example = f"for example [::]:{port}"
+                self.fail(f"{bracketed!r} is not an IPv6 address; only those have brackets, {example}", param, ctx)
+            return bracketed, port
+        if ":" in plain:
+            self.fail(f"{value!r} is ambiguous; write the IPv6 address in brackets, as in [::1]:{port}", param, ctx)
+        if plain and not _is_address(IPv4Address, plain) and not _is_host_name(plain):
+            example = f"for example 127.0.0.1:{port}"
+            self.fail(f"{plain!r} is neither an address nor a host name; write {example}", param, ctx)
+        return plain or "::", port
+
+
+def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:
+    try:
+        kind(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    """Return True if `text` can be a host name. One whose last part has only digits is a mistyped address."""
+    return bool(_HOST_NAME.fullmatch(text)) and not text.rpartition(".")[2].isdigit()

@@ -1,4 +1,4 @@
-"""`monlat peers`: what the agent on this node knows of its peers."""
+"""`monlat peers`: the latency to each peer of one agent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
 
 @click.command("peers")
 @setting(
-    "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
+    "--url",
+    metavar="URL",
+    show_default=DEFAULT_URLS[0],
+    help="URL of the agent to ask. Without it: the agent on this node.",
 )
-@setting("--json", "as_json", is_flag=True, help="Print the agent's answer, as /api/v1/peers gives it.")
+@setting("--json", "as_json", is_flag=True, help="Print the agent's answer at /api/v1/peers as JSON.")
 def command(url: str | None, as_json: bool) -> None:
-    """Show the latency to each peer, as the agent on this node measures it."""
+    """Show the latency to each peer that the agent on this node measures."""
     answer = ask(url) if url else ask_this_node()
     if as_json:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))

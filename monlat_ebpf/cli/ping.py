@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
 from monlat_ebpf.cli import ping_text
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.options import Duration, setting
 from monlat_ebpf.cli.screen import show
-from monlat_ebpf.config_text import duration_text, parse_choice, parse_count, parse_duration, refuse
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Family
 from monlat_ebpf.ping.events import Ended
@@ -32,43 +30,6 @@ _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
 _SHORTEST_TIMEOUT: Final = 0.001
 _LONGEST_TIMEOUT: Final = 60.0
-_NUMBER: Final = re.compile(r"-?\d+(\.\d*)?|-?\.\d+", re.ASCII)
-
-Value = TypeVar("Value", int, float)
-
-
-def parse_seconds(text: str, flag: str) -> float:
-    """Return seconds, from a plain number as ping takes it or from a number with a unit as the agent takes it."""
-    plain = text.strip()
-    return parse_duration(f"{float(plain):.9f}s" if _NUMBER.fullmatch(plain) else text, flag)
-
-
-def _parse_interval(text: str, flag: str) -> float:
-    return _within(parse_seconds(text, flag), _SHORTEST_INTERVAL, _LONGEST_INTERVAL, flag)
-
-
-def _parse_timeout(text: str, flag: str) -> float:
-    return _within(parse_seconds(text, flag), _SHORTEST_TIMEOUT, _LONGEST_TIMEOUT, flag)
-
-
-def _within(seconds: float, shortest: float, longest: float, flag: str) -> float:
-    if not shortest <= seconds <= longest:
-        refuse(
-            flag,
-            f"{duration_text(seconds)} is out of range; give {duration_text(shortest)} to {duration_text(longest)}",
-        )
-    return seconds
-
-
-def _parse_count(text: str, flag: str) -> int:
-    count = parse_count(text, flag)
-    if count < 1:
-        refuse(flag, f"{count} probes measure nothing; give 1 or more, or leave it out to ping until Ctrl-C")
-    return count
-
-
-def _parse_source(text: str, flag: str) -> SourceChoice:
-    return parse_choice(text, flag, SourceChoice)
 
 
 @click.command("ping")
@@ -76,7 +37,7 @@ def _parse_source(text: str, flag: str) -> SourceChoice:
 @setting(
     "--count",
     "-c",
-    parse=_parse_count,
+    type=click.IntRange(min=1),
     metavar="N",
     show_default=f"until Ctrl-C; {COUNT_FOR_JSON} with --json",
     help="Probes to send.",
@@ -84,7 +45,7 @@ def _parse_source(text: str, flag: str) -> SourceChoice:
 @setting(
     "--interval",
     "-i",
-    parse=_parse_interval,
+    type=Duration(_SHORTEST_INTERVAL, _LONGEST_INTERVAL, plain_seconds=True),
     metavar="SECONDS",
     default="1",
     show_default=True,
@@ -93,7 +54,7 @@ def _parse_source(text: str, flag: str) -> SourceChoice:
 @setting(
     "--timeout",
     "-W",
-    parse=_parse_timeout,
+    type=Duration(_SHORTEST_TIMEOUT, _LONGEST_TIMEOUT, plain_seconds=True),
     metavar="SECONDS",
     default="1",
     show_default=True,
@@ -103,8 +64,7 @@ def _parse_source(text: str, flag: str) -> SourceChoice:
 @setting("--ipv6", "-6", is_flag=True, help="Use an IPv6 address of HOST.")
 @setting(
     "--source",
-    parse=_parse_source,
-    metavar="|".join(SourceChoice),
+    type=click.Choice(SourceChoice, case_sensitive=False),
     default="auto",
     show_default=True,
     help="What stamps the packets; auto uses the best source that this machine allows.",

@@ -1,4 +1,4 @@
-"""What the commands show, as tables of text: which cells there are, not how they reach the screen. Pure."""
+"""The tables that the commands show, as data: columns and cells of text. `screen.py` draws them. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RttKind = Literal["last", "p50", "p99", "min", "max"]
 
 _NOTHING = "-"
 _DECIMALS = ((0.00995, 4), (0.9995, 3), (9.995, 2), (99.95, 1))
-"""Below each limit, so many decimals: the limits stand where rounding would add a digit."""
+"""Below each limit in milliseconds, the number of decimals. Rounding adds no digit at these limits."""
 
 _RESULT_NAMES = {
     "lost_network": "network",
@@ -28,7 +28,7 @@ _RESULT_NAMES = {
 
 
 class Tone(StrEnum):
-    """How a cell is meant, for whoever has colours. Each letter of a BAR is a colour of its own."""
+    """What a cell means, for an output with colours. Each letter of a BAR has its own colour."""
 
     PLAIN = ""
     FAINT = "faint"
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column; numbers stand on the right. `spare` above 0: the higher, the sooner it gives way."""
+    """The head of a column. Numbers are aligned `right`. Of columns with `spare` > 0, the highest is left out first."""
 
     head: str
     right: bool = False
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: every row has a cell for each column. `note` stands below it."""
+    """A table. Every row has a cell for each column; `note` is the line below it."""
 
     title: str
     columns: tuple[Column, ...]
@@ -82,23 +82,31 @@ _PEERS_COLUMNS = (
 
 
 def milliseconds(value: float | None) -> str:
-    """Write milliseconds to three digits or to the microsecond, what is less: 0.043, 1.27, 103; "-" for None."""
+    """Write milliseconds with three digits, or fewer where the third is below a microsecond: 0.043, 1.27, 103.
+
+    A direction can be negative, by the error of the clock offset. None is "-".
+    """
     if value is None:
         return _NOTHING
-    decimals = next((decimals for limit, decimals in _DECIMALS if value < limit), 0)
+    decimals = next((decimals for limit, decimals in _DECIMALS if abs(value) < limit), 0)
     return f"{value:.{decimals}f}"
 
 
+def in_milliseconds(seconds: float | None) -> str:
+    """Write a time in seconds as `milliseconds` does."""
+    return milliseconds(None if seconds is None else seconds * 1e3)
+
+
 def peers_table(answer: PeersDocument) -> Table:
-    """Return one agent's pairs, a row each."""
+    """Return a row for each pair of one agent."""
     return Table(title(answer), _PEERS_COLUMNS, tuple(_pair_row(pair) for pair in answer["pairs"]))
 
 
 def matrix(pairs: Sequence[PairDocument], kind: RttKind = "last") -> Table:
     """Return the round-trip times between nodes, in milliseconds: a row for each `from`, a column for each `to`.
 
-    Of two families of a pair it shows the first that has a time, as `latency_between_nodes` does. A pair that was
-    probed and has no time is "lost", a pair that nobody probes is "-".
+    If a pair has two families, show the first that has a time, as `latency_between_nodes` does. A pair without a time
+    is "lost" when its probes were lost, and "-" when it is not probed.
     """
     senders = sorted({pair["from"] for pair in pairs}, key=_by_number)
     receivers = sorted({pair["to"] for pair in pairs} | set(senders), key=_by_number)
@@ -117,7 +125,7 @@ def matrix(pairs: Sequence[PairDocument], kind: RttKind = "last") -> Table:
 
 
 def narrowed(table: Table) -> Iterator[Table]:
-    """Yield `table`, and then without its spare columns, one rank after the other; the note says which are left out."""
+    """Yield `table`, then narrower ones: each leaves out one more rank of spare columns, which its note names."""
     yield table
     left_out: list[str] = []
     for rank in sorted({column.spare for column in table.columns if column.spare}, reverse=True):
@@ -132,21 +140,25 @@ def narrowed(table: Table) -> Iterator[Table]:
 
 
 def printable(text: str) -> str:
-    """Return `text` with what could steer a terminal written as an escape."""
+    """Return `text` with unprintable characters escaped, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def title(answer: AgentDocument) -> str:
-    """Say whose answer it is, and how that agent measures."""
-    source = answer["source"] + (f" ({answer['source_reason']})" if answer["source_reason"] else "")
+    """Name the agent's node, and say how it measures."""
     return printable(
-        f"node {answer['node']}, source {source}, a probe each {answer['interval_seconds']:g} s, "
-        f"lost after {answer['timeout_seconds']:g} s; RTT in ms"
+        f"node {answer['node']}, source {source_text(answer)}, a probe every {answer['interval_seconds']:g} s, "
+        f"lost after {answer['timeout_seconds']:g} s; times in ms"
     )
 
 
+def source_text(answer: AgentDocument) -> str:
+    """Name the source, and say why it is not the first choice."""
+    return answer["source"] + (f" ({answer['source_reason']})" if answer["source_reason"] else "")
+
+
 def _pair_row(pair: PairDocument) -> tuple[Cell, ...]:
-    rtt = pair["rtt_ms"]
+    rtt = pair["rtt_seconds"]
     ended = pair["replies"] + pair["lost"]
     lost_tone = Tone.BAD if pair["lost"] else Tone.PLAIN
     return (
@@ -157,31 +169,31 @@ def _pair_row(pair: PairDocument) -> tuple[Cell, ...]:
         Cell(str(pair["sent"])),
         Cell(str(pair["lost"]), lost_tone),
         Cell(loss(pair), lost_tone),
-        Cell(milliseconds(rtt["last"]), Tone.BAD if rtt["last"] is None and ended else Tone.PLAIN),
-        *(Cell(milliseconds(value)) for value in (rtt["p50"], rtt["p99"], rtt["min"], rtt["max"])),
+        Cell(in_milliseconds(rtt["last"]), Tone.BAD if rtt["last"] is None and ended else Tone.PLAIN),
+        *(Cell(in_milliseconds(value)) for value in (rtt["p50"], rtt["p99"], rtt["min"], rtt["max"])),
         Cell(lost_at(pair), lost_tone),
     )
 
 
 def loss(pair: PairDocument) -> str:
-    """Say which part of the probes that ended was lost: "17.4%"; "-" before one ended."""
+    """Return the lost part of the ended probes: "17.4%"; "-" before the first has ended."""
     ended = pair["replies"] + pair["lost"]
     return f"{100 * pair['lost'] / ended:.3g}%" if ended else _NOTHING
 
 
 def lost_at(pair: PairDocument) -> str:
-    """Say where the lost probes ended: "network 3, host 1"."""
+    """Say where probes were lost: "network 3, host 1"."""
     results = pair["results"]
     return ", ".join(f"{name} {results[key]}" for key, name in _RESULT_NAMES.items() if results.get(key))
 
 
 def _matrix_cell(families: Sequence[PairDocument], kind: RttKind) -> Cell:
     for pair in families:
-        if (value := pair["rtt_ms"][kind]) is not None:
-            return Cell(milliseconds(value))
+        if (value := pair["rtt_seconds"][kind]) is not None:
+            return Cell(in_milliseconds(value))
     return Cell("lost", Tone.BAD) if any(pair["lost"] for pair in families) else Cell(_NOTHING, Tone.FAINT)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sort key in which node2 comes before node10."""
+    """Return a sort key that puts node2 before node10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

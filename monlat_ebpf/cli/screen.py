@@ -1,4 +1,4 @@
-"""Puts tables on a screen: with rich in a terminal, as plain aligned text in a pipe."""
+"""Draw tables: with rich in a terminal, as plain aligned text in a pipe."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _GUTTER = "  "
 _WIDEST = 10_000  # columns: no table is wider
 _STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.BAD: "bold red", Tone.BAR: ""}
 _BAR_STYLES = ("black on yellow", "black on cyan", "black on magenta", "black on green", "black on white")
-"""Of the letters of a bar, in the order of their first coming in a table."""
+"""The styles of the letters of bars, in the order in which the letters first appear in a table."""
 
 
 def show(table: Table) -> None:
-    """Write `table` to standard output, as fits a terminal or a pipe."""
+    """Write `table` to standard output, which is a terminal or a pipe."""
     if sys.stdout.isatty():
         _show_in_terminal(table)
     else:
@@ -28,8 +28,8 @@ def show(table: Table) -> None:
 
 
 def _show_in_terminal(table: Table) -> None:
-    """Write as many columns as fit; where even the fewest do not, the terminal breaks the lines and nothing is cut."""
-    # Imported here: a pipe needs no rich.
+    """Write as many columns as fit. If even the fewest are too wide, the terminal wraps the lines; nothing is cut."""
+    # Imported here: output to a pipe does not need rich.
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -39,7 +39,7 @@ def _show_in_terminal(table: Table) -> None:
 
 
 def fitting(table: Table, console: rich.console.Console) -> Table:
-    """Return `table` with as many columns as fit `console`, the fewest where even those do not."""
+    """Return `table` with as many columns as fit `console`, or with the fewest if even those do not fit."""
     for candidate in narrowed(table):
         if _width_of(as_rich(candidate), console) <= console.width:
             break
@@ -52,7 +52,7 @@ def _width_of(drawn: rich.table.Table, console: rich.console.Console) -> int:
 
 
 def as_text(table: Table) -> str:
-    """Return title, head and rows as aligned lines, as wide as they need to be, without colours or frames."""
+    """Return title, head and rows as aligned lines of any width, without colours or frames."""
     lines = [tuple(column.head for column in table.columns), *(tuple(cell.text for cell in row) for row in table.rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
     aligned = (
@@ -66,7 +66,7 @@ def as_text(table: Table) -> str:
 
 
 def as_rich(table: Table) -> rich.table.Table:
-    """Return the table as rich draws it; `demo` shows it live."""
+    """Return the table as a rich object, which can also be shown live."""
     import rich.box
     import rich.table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""`monlat watch`: what the agent on this node measures, live."""
+"""`monlat watch`: the measurements of one agent, live."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Final
 
 import click
 
-from monlat_ebpf.cli.options import setting
+from monlat_ebpf.cli.options import Duration, setting
 from monlat_ebpf.cli.rendering import Table
 from monlat_ebpf.cli.screen import as_rich, as_text, fitting
 from monlat_ebpf.cli.watch_text import watch_table
-from monlat_ebpf.config_text import duration_text, parse_duration, refuse
 from monlat_ebpf.errors import AgentUnreachable
 from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
 
@@ -24,23 +23,24 @@ _SHORTEST_INTERVAL: Final = 0.1
 _LONGEST_INTERVAL: Final = 3600.0
 
 
-def _parse_interval(text: str, flag: str) -> float:
-    seconds = parse_duration(text, flag)
-    if not _SHORTEST_INTERVAL <= seconds <= _LONGEST_INTERVAL:
-        shortest, longest = duration_text(_SHORTEST_INTERVAL), duration_text(_LONGEST_INTERVAL)
-        refuse(flag, f"{duration_text(seconds)} is out of range; give {shortest} to {longest}")
-    return seconds
-
-
 @click.command("watch")
 @setting(
-    "--url", metavar="URL", show_default=DEFAULT_URLS[0], help="The agent to ask; without it, the one on this node."
+    "--url",
+    metavar="URL",
+    show_default=DEFAULT_URLS[0],
+    help="URL of the agent to ask. Without it: the agent on this node.",
 )
-@setting("--interval", parse=_parse_interval, metavar="TIME", default="1s", show_default=True, help="How often to ask.")
+@setting(
+    "--interval",
+    type=Duration(_SHORTEST_INTERVAL, _LONGEST_INTERVAL),
+    default="1s",
+    show_default=True,
+    help="Time between two requests.",
+)
 def command(url: str | None, interval: float) -> None:
-    """Show all peers of the agent on this node, until Ctrl-C: RTT, network, the peer's dwell, loss by place.
+    """Show all peers of the agent on this node until Ctrl-C: RTT, network RTT, dwell, queueing and losses.
 
-    In a pipe: one plain table each interval.
+    In a pipe, print one plain table each interval.
     """
     stop = threading.Event()
 
@@ -53,7 +53,7 @@ def command(url: str | None, interval: float) -> None:
     def fetch() -> Table:
         return watch_table(ask(url) if url else ask_this_node())
 
-    table = fetch()  # an agent that never answers is an error; one that stops is waited for
+    table = fetch()  # an agent missing at the start is an error; later, watch waits for it
     if sys.stdout.isatty():
         _live(table, fetch, interval, stop)
     else:
@@ -61,7 +61,7 @@ def command(url: str | None, interval: float) -> None:
 
 
 def _plain(table: Table, fetch: Callable[[], Table], interval: float, stop: threading.Event) -> None:
-    is_away = False
+    is_missing = False
     try:
         sys.stdout.write(as_text(table))
         sys.stdout.flush()
@@ -69,15 +69,15 @@ def _plain(table: Table, fetch: Callable[[], Table], interval: float, stop: thre
             try:
                 table = fetch()
             except AgentUnreachable as error:
-                if not is_away:  # said once, until it is back
+                if not is_missing:  # reported once, until it is back
                     click.echo(f"monlat: {error}", err=True)
-                is_away = True
+                is_missing = True
                 continue
-            is_away = False
+            is_missing = False
             sys.stdout.write("\n" + as_text(table))
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has had enough. What Python would flush at its end goes nowhere, without a complaint.
+        # The reader closed the pipe. What Python flushes at its end goes to /dev/null, without an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -88,12 +88,12 @@ def _live(table: Table, fetch: Callable[[], Table], interval: float, stop: threa
 
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, transient=False) as screen:
-        trouble = ""
+        error_text = ""
         while True:
-            screen.update(Group(as_rich(fitting(table, console)), Text(trouble, style="bold red")), refresh=True)
+            screen.update(Group(as_rich(fitting(table, console)), Text(error_text, style="bold red")), refresh=True)
             if stop.wait(interval):
                 return
             try:
-                table, trouble = fetch(), ""
+                table, error_text = fetch(), ""
             except AgentUnreachable as error:
-                trouble = str(error)
+                error_text = str(error)

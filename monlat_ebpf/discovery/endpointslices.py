@@ -12,8 +12,7 @@ from enum import IntEnum
 from ipaddress import ip_address
 from typing import Any, Final
 
-from monlat_ebpf.model import Address, Peer
-from monlat_ebpf.node_name import why_unfit
+from monlat_ebpf.model import Address, Peer, why_unfit
 
 _VERSION_OF: Final = {"IPv4": 4, "IPv6": 6}
 

@@ -12,11 +12,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.api_errors import ApiError, Reason
 from monlat_ebpf.discovery.backoff import Backoff, RateLimiter
 from monlat_ebpf.discovery.endpointslices import Malformed, membership_of
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.metrics import KubernetesMetrics
 from monlat_ebpf.discovery.publisher import Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
@@ -81,7 +81,7 @@ class KubernetesDiscovery:
 
         self._api = KubernetesApi(self._config, self._timing)
         self._publish = publish
-        self._publisher = Publisher(self._current_peers, self._publish_checked, self._timing.settle_seconds)
+        self._publisher = Publisher(self._current_peers, self._publish_checked, self._timing.debounce_seconds)
         self._publisher.start()
         self._thread.start()
         service = f"{self._api.namespace}/{self._config.service}"

@@ -24,8 +24,8 @@ from kubernetes.config import ConfigException
 from urllib3.util.ssl_ import create_urllib3_context
 
 import monlat_ebpf
+from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.api_errors import ApiError, Reason
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes_login import log_in
 from monlat_ebpf.discovery.slice_store import version_of
 from monlat_ebpf.discovery.sockets import Sockets, pool_classes

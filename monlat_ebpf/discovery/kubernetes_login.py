@@ -12,7 +12,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
 from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME, InClusterConfigLoader
 
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
+from monlat_ebpf.config import KubernetesConfig
 from monlat_ebpf.errors import ConfigError
 
 

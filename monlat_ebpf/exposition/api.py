@@ -1,6 +1,7 @@
-"""The JSON of `/api/v1/peers`: what `monlat peers`, `watch` and `collect` read. Its shape is stable.
+"""The JSON of `/api/v1/peers`, which `monlat peers`, `explain`, `watch` and `demo` read.
 
-Fields may be added; none changes its meaning or goes within `v1`.
+Every time is in seconds, and its key ends in `_seconds`. Within `v1`, fields may be added; no field is removed or
+changes its meaning.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ CONTENT_TYPE: Final = "application/json"
 
 
 class RttDocument(TypedDict):
-    """Round-trip times in milliseconds.
+    """Round-trip times.
 
-    `last` is null while the peer does not answer, the others until it first has. The quantiles are of all
-    replies since the peer came, read from the histogram (9 % to the bucket) and kept within `min` and `max`.
+    `last` is null while the peer does not answer. The other fields are null until its first reply. The quantiles
+    cover all replies since the peer was added. They come from the histogram, whose buckets are 9 % wide, and are
+    limited to `min` and `max`.
     """
 
     last: float | None
@@ -31,9 +33,9 @@ class RttDocument(TypedDict):
 
 
 class NetworkRttDocument(TypedDict):
-    """RTT less the peer's dwell, in milliseconds; `last` is of the last probe that the peer told of, null without one.
+    """RTT minus the peer's dwell, of the probes that the peer reported.
 
-    The quantiles are null until the peer first told.
+    `last` is null when the peer reported none of the last probes, the quantiles until its first report.
     """
 
     last: float | None
@@ -42,14 +44,14 @@ class NetworkRttDocument(TypedDict):
 
 
 class SpreadDocument(TypedDict):
-    """Quantiles in milliseconds, null without a sample."""
+    """Quantiles, null without a sample."""
 
     p50: float | None
     p99: float | None
 
 
 QueueingDocument = TypedDict("QueueingDocument", {"forward": float, "return": float})
-"""Milliseconds above the least of the last exchanges (one_way.WINDOW of them), by direction."""
+"""Time of the last exchange above the minimum of the last `one_way.WINDOW` exchanges, by direction."""
 
 PairDocument = TypedDict(
     "PairDocument",
@@ -68,27 +70,31 @@ PairDocument = TypedDict(
         "in_flight": int,
         "late": int,
         "duplicates": int,
-        "rtt_ms": RttDocument,
-        "network_rtt_ms": NetworkRttDocument,
-        "dwell_ms": SpreadDocument,
-        "peer_dwell_ms": float | None,
-        "clock_offset_ms": float | None,
-        "clock_offset_error_ms": float | None,
-        "queueing_ms": QueueingDocument | None,
+        "rtt_seconds": RttDocument,
+        "network_rtt_seconds": NetworkRttDocument,
+        "dwell_seconds": SpreadDocument,
+        "peer_dwell_seconds": float | None,
+        "clock_offset_seconds": float | None,
+        "clock_offset_error_seconds": float | None,
+        "queueing_seconds": QueueingDocument | None,
     },
 )
-"""One family of one peer. `lost` counts every probe that ended in anything but a reply, `results` all of
-them by result; `sent == sum(results) + in_flight`. `device` is "" before a probe left.
+"""One address family of one peer.
 
-`dwell_ms` is of this node's kernel when it answers the peer, `peer_dwell_ms` of the peer's when it answered the last
-probe that it told of. `clock_offset_ms` is the peer's clock minus ours, known to within `clock_offset_error_ms`
-either way. All of these take an agent at the peer, and are null as long as it tells nothing."""
+`results` counts the ended probes by result, and `sent == sum(results) + in_flight`. `lost` counts all results except
+`reply`. `device` is "" before the first probe is sent.
+
+`dwell_seconds` is the time that this node's kernel takes to answer the peer. `peer_dwell_seconds` is the time that the
+peer's kernel took to answer the last probe that it reported. `clock_offset_seconds` is the peer's clock minus ours;
+its error is at most `clock_offset_error_seconds` in either direction. These four and `network_rtt_seconds` and
+`queueing_seconds` need an agent at the peer, and are null until it reports."""
 
 
 class AgentDocument(TypedDict):
-    """What is of the agent, not of a pair. `source_reason` is "" when the source is the first choice.
+    """What describes the agent and not a pair.
 
-    `send_delay_ms` is of all probes to anybody.
+    `source_reason` says why the source is not the first choice; "" when it is. `send_delay_seconds` covers the probes
+    to all peers.
     """
 
     node: str
@@ -99,17 +105,17 @@ class AgentDocument(TypedDict):
     probe_errors: dict[str, int]
     unmatched_packets: dict[str, int]
     rejected_feedback: dict[str, int]
-    send_delay_ms: SpreadDocument
+    send_delay_seconds: SpreadDocument
 
 
 class PeersDocument(AgentDocument):
-    """The whole answer; `pairs` in the order of the snapshot."""
+    """The whole answer. `pairs` has the order of the snapshot."""
 
     pairs: list[PairDocument]
 
 
 def render_peers(snapshot: AgentSnapshot) -> Iterator[bytes]:
-    """Yield a PeersDocument as JSON, in chunks: at 5,000 peers it has 2 MB."""
+    """Yield a PeersDocument as JSON, in chunks: 5,000 peers make 4 MB."""
     return in_chunks(_pieces(snapshot))
 
 
@@ -123,7 +129,7 @@ def _pieces(snapshot: AgentSnapshot) -> Iterator[bytes]:
 
 
 def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
-    """Return what is of the agent."""
+    """Return the part of the answer that describes the agent."""
     return {
         "node": snapshot.node,
         "source": snapshot.source,
@@ -133,7 +139,7 @@ def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
         "probe_errors": dict(snapshot.probe_errors),
         "unmatched_packets": dict(snapshot.unmatched_packets),
         "rejected_feedback": dict(snapshot.rejected_feedback or {}),
-        "send_delay_ms": _spread(snapshot.send_delay),
+        "send_delay_seconds": _spread(snapshot.send_delay),
     }
 
 
@@ -155,34 +161,37 @@ def pair_document(snapshot: AgentSnapshot, pair: PairSnapshot) -> PairDocument:
         "in_flight": pair.in_flight,
         "late": pair.late,
         "duplicates": pair.duplicates,
-        "rtt_ms": {
-            "last": milliseconds(pair.last_rtt_ns),
-            "p50": milliseconds(_rtt_quantile_ns(pair, 0.50)),
-            "p99": milliseconds(_rtt_quantile_ns(pair, 0.99)),
-            "min": milliseconds(pair.min_rtt_ns),
-            "max": milliseconds(pair.max_rtt_ns),
+        "rtt_seconds": {
+            "last": seconds(pair.last_rtt_ns),
+            "p50": seconds(_rtt_quantile_ns(pair, 0.50)),
+            "p99": seconds(_rtt_quantile_ns(pair, 0.99)),
+            "min": seconds(pair.min_rtt_ns),
+            "max": seconds(pair.max_rtt_ns),
         },
-        "network_rtt_ms": {"last": milliseconds(pair.last_network_rtt_ns), **_spread(pair.network_rtt)},
-        "dwell_ms": _spread(pair.dwell),
-        "peer_dwell_ms": milliseconds(pair.last_peer_dwell_ns),
-        "clock_offset_ms": milliseconds(pair.clock_offset.offset_ns) if pair.clock_offset else None,
-        "clock_offset_error_ms": milliseconds(pair.clock_offset.error_ns) if pair.clock_offset else None,
-        "queueing_ms": _queueing(pair.queueing),
+        "network_rtt_seconds": {"last": seconds(pair.last_network_rtt_ns), **_spread(pair.network_rtt)},
+        "dwell_seconds": _spread(pair.dwell),
+        "peer_dwell_seconds": seconds(pair.last_peer_dwell_ns),
+        "clock_offset_seconds": seconds(pair.clock_offset.offset_ns) if pair.clock_offset else None,
+        "clock_offset_error_seconds": seconds(pair.clock_offset.error_ns) if pair.clock_offset else None,
+        "queueing_seconds": _queueing(pair.queueing),
     }
 
 
 def _spread(histogram: Histogram | None) -> SpreadDocument:
-    return {"p50": milliseconds(_quantile_ns(histogram, 0.50)), "p99": milliseconds(_quantile_ns(histogram, 0.99))}
+    return {"p50": seconds(_quantile_ns(histogram, 0.50)), "p99": seconds(_quantile_ns(histogram, 0.99))}
 
 
 def _queueing(queueing: Queueing | None) -> QueueingDocument | None:
     if queueing is None:
         return None
-    return {"forward": queueing.forward_ns / 1e6, "return": queueing.return_ns / 1e6}
+    return {
+        "forward": queueing.forward_ns / NANOSECONDS_PER_SECOND,
+        "return": queueing.return_ns / NANOSECONDS_PER_SECOND,
+    }
 
 
 def _rtt_quantile_ns(pair: PairSnapshot, q: float) -> int | None:
-    """Return the q-quantile within the extremes seen: a bucket is wider than those may be."""
+    """Return the q-quantile, limited to the measured minimum and maximum: a bucket can reach beyond them."""
     nanoseconds = _quantile_ns(pair.rtt, q)
     if nanoseconds is None:
         return None
@@ -195,10 +204,10 @@ def _rtt_quantile_ns(pair: PairSnapshot, q: float) -> int | None:
 
 def _quantile_ns(histogram: Histogram | None, q: float) -> int | None:
     """Return the q-quantile in whole nanoseconds."""
-    seconds = None if histogram is None else quantile(histogram, q)
-    return None if seconds is None else round(seconds * NANOSECONDS_PER_SECOND)
+    value = None if histogram is None else quantile(histogram, q)
+    return None if value is None else round(value * NANOSECONDS_PER_SECOND)
 
 
-def milliseconds(nanoseconds: float | None) -> float | None:
-    """Return milliseconds, None of None."""
-    return None if nanoseconds is None else nanoseconds / 1e6
+def seconds(nanoseconds: float | None) -> float | None:
+    """Convert nanoseconds to seconds; None stays None."""
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_SECOND

@@ -1,4 +1,4 @@
-"""Asks an agent over HTTP: the commands' one way to what was measured. Used by all that show it."""
+"""Ask an agent over HTTP. Every command that shows measurements gets them here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
+from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.errors import AgentUnreachable, ConfigError, UnknownPeer
 from monlat_ebpf.exposition.api import NetworkRttDocument, PairDocument, PeersDocument, RttDocument
 from monlat_ebpf.exposition.peer_detail import PeerDocument
 
-DEFAULT_URLS: Final = ("http://[::1]:10045", "http://127.0.0.1:10045")
-"""This node's agent; the second for a host without IPv6."""
+DEFAULT_URLS: Final = (f"http://[::1]:{DEFAULT_PORT}", f"http://127.0.0.1:{DEFAULT_PORT}")
+"""The URLs of this node's agent. The second one is for a host without IPv6."""
 
 _PATH: Final = "/api/v1/peers"
-_NAMED_PEERS: Final = 5  # of those that there are, when somebody asks for one that there is not
+_NAMED_PEERS: Final = 5  # in the error about an unknown peer
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024  # bytes; 5,000 peers of two addresses need 8 MB
 
 Answer = TypeVar("Answer")
@@ -30,7 +31,7 @@ def ask_this_node(timeout_seconds: float = 5.0) -> PeersDocument:
 
 
 def ask_about(peer: str, url: str | None, timeout_seconds: float = 5.0) -> PeerDocument:
-    """Return what the agent at `url` (None: on this node) knows of `peer`, its last probes with it.
+    """Return the measurements of one peer, with its last probes, by the agent at `url` (None: on this node).
 
     Raises as `ask` does, and UnknownPeer.
     """
@@ -38,11 +39,11 @@ def ask_about(peer: str, url: str | None, timeout_seconds: float = 5.0) -> PeerD
         return _first_answer(lambda url: ask_about(peer, url, timeout_seconds))
     answer = cast(PeerDocument, ask(url, timeout_seconds, f"?{urlencode({'peer': peer})}"))
     if not all("probes" in pair for pair in answer["pairs"]):
-        raise _unreachable(url, f"its answer to {_PATH} lacks probes (is it a monlat of another version?)")
+        raise _unreachable(url, f"its answer to {_PATH} lacks probes (is it another version of monlat?)")
     if not answer["pairs"]:
         known = list(dict.fromkeys(pair["to"] for pair in ask(url, timeout_seconds)["pairs"]))
         some = ", ".join(known[:_NAMED_PEERS]) + (", …" if len(known) > _NAMED_PEERS else "")
-        raise UnknownPeer(f"node {answer['node']} measures no peer {peer!r}; it measures {some or 'none'}")
+        raise UnknownPeer(f"node {answer['node']} does not measure a peer {peer!r}; it measures {some or 'none'}")
     return answer
 
 
@@ -59,8 +60,8 @@ def _first_answer(attempt: Callable[[str], Answer]) -> Answer:
 def ask(url: str, timeout_seconds: float = 5.0, query: str = "") -> PeersDocument:
     """Return the answer of the agent at `url`, waiting at most `timeout_seconds` for each part of it.
 
-    No proxy is used, whatever the environment says: it would ask about its own node. Raises ConfigError when `url`
-    is none, AgentUnreachable when no agent answers.
+    Use no proxy, whatever the environment says: a proxy runs on another node. Raises ConfigError if `url` is
+    not a URL, AgentUnreachable if no agent answers.
     """
     base = _checked(url)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -75,55 +76,59 @@ def ask(url: str, timeout_seconds: float = 5.0, query: str = "") -> PeersDocumen
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(base, _reason(error)) from error
     if len(body) > _LARGEST_ANSWER:
-        raise _unreachable(base, f"its answer to {_PATH} is over {_LARGEST_ANSWER >> 20} MiB long")
+        raise _unreachable(base, f"its answer to {_PATH} is longer than {_LARGEST_ANSWER >> 20} MiB")
     return parse_answer(body, base)
 
 
 def parse_answer(body: bytes, url: str) -> PeersDocument:
-    """Return the answer that `body` says. Raises AgentUnreachable when it is not an agent's."""
+    """Parse `body`. Raises AgentUnreachable if it is not an answer of an agent."""
     try:
         answer = json.loads(body)
     except ValueError as error:
-        raise _unreachable(url, f"its answer to {_PATH} is no JSON") from error
+        raise _unreachable(url, f"its answer to {_PATH} is not JSON") from error
     if problem := _problem(answer):
         raise _unreachable(url, f"its answer to {_PATH} {problem}")
     return cast(PeersDocument, answer)
 
 
 def _problem(answer: Any) -> str:
-    """Say what `answer` lacks to be a PeersDocument, "" for nothing. More than that it may have."""
+    """Return what `answer` lacks of a PeersDocument, as the end of a sentence, or "". Other keys are allowed."""
     if not isinstance(answer, dict):
-        return "is no JSON object"
+        return "is not a JSON object"
     missing = _missing(answer, PeersDocument.__required_keys__, "")
     if not missing and not isinstance(answer["pairs"], list):
         missing = "a list in pairs"
     for index, pair in enumerate([] if missing else answer["pairs"]):
-        place = f"pairs[{index}]."
+        path = f"pairs[{index}]."
         missing = (
-            _missing(pair, PairDocument.__required_keys__, place)
-            or _missing(pair["rtt_ms"], RttDocument.__required_keys__, place + "rtt_ms.")
-            or _missing(pair["network_rtt_ms"], NetworkRttDocument.__required_keys__, place + "network_rtt_ms.")
+            _missing(pair, PairDocument.__required_keys__, path)
+            or _missing(pair["rtt_seconds"], RttDocument.__required_keys__, f"{path}rtt_seconds.")
+            or _missing(
+                pair["network_rtt_seconds"], NetworkRttDocument.__required_keys__, f"{path}network_rtt_seconds."
+            )
         )
         if missing:
             break
-    return f"lacks {missing} (is it a monlat of another version?)" if missing else ""
+    return f"lacks {missing} (is it another version of monlat?)" if missing else ""
 
 
-def _missing(value: Any, keys: frozenset[str], place: str) -> str:
-    """Return the names of the `keys` that `value`, found at `place`, lacks; "" for none."""
+def _missing(value: Any, keys: frozenset[str], path: str) -> str:
+    """Return the `keys` that `value` lacks, each with `path` before it; "" if it lacks none."""
     present = value.keys() if isinstance(value, dict) else set()
-    return ", ".join(place + key for key in sorted(keys - present))
+    return ", ".join(path + key for key in sorted(keys - present))
 
 
 def _checked(url: str) -> str:
-    """Return `url` without a slash at its end."""
+    """Return `url` without a slash at its end. Raises ConfigError if it is not a URL."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigError(f"--url (MONLAT_URL): {url!r} is no URL of an agent; write for example {DEFAULT_URLS[0]}")
+        raise ConfigError(
+            f"--url (MONLAT_URL): {url!r} is not the URL of an agent; write for example {DEFAULT_URLS[0]}"
+        )
     return url.rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""The JSON of `/api/v1/peers?peer=NAME`: one peer with its last probes, what `monlat explain` reads."""
+"""The JSON of `/api/v1/peers?peer=NAME`: one peer with its last probes. `monlat explain` reads it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from monlat_ebpf.exposition.api import AgentDocument, PairDocument, agent_document, pair_document
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
+from monlat_ebpf.exposition.api import AgentDocument, PairDocument, agent_document, pair_document, seconds
 from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe
 
 
 class ProbeDocument(TypedDict):
-    """One probe that has ended. `sent_unix` is in seconds since 1970, by this node's wall clock; the rest in µs.
+    """One probe that has ended. `sent_unix_seconds` counts from 1970 by this node's wall clock.
 
-    Null is what is not known: the RTT of a probe without a reply, `dwell_us` (the peer's) and `network_us` (RTT less
-    dwell) until the peer told. `forward_us` and `return_us` split `network_us` by the estimated offset of the
-    peer's clock: the one may be too long, and the other too short, by as much as `clock_offset_error_ms` of the pair.
+    A time that is not known is null: the RTT of a probe without a reply, and, until the peer reports the probe, the
+    peer's dwell and the network RTT (RTT minus dwell). `forward_seconds` and `return_seconds` split the network RTT
+    by the estimated offset of the peer's clock. One can be too long, and the other too short by the same amount: at
+    most the pair's `clock_offset_error_seconds`.
     """
 
     sequence: int
     result: str
-    sent_unix: float
-    send_delay_us: float | None
-    rtt_us: float | None
-    dwell_us: float | None
-    network_us: float | None
-    forward_us: float | None
-    return_us: float | None
+    sent_unix_seconds: float
+    send_delay_seconds: float | None
+    rtt_seconds: float | None
+    peer_dwell_seconds: float | None
+    network_rtt_seconds: float | None
+    forward_seconds: float | None
+    return_seconds: float | None
 
 
 class ExplainedPairDocument(PairDocument):
@@ -36,7 +38,7 @@ class ExplainedPairDocument(PairDocument):
 
 
 class PeerDocument(AgentDocument):
-    """A PeersDocument of one peer: a pair for each of its families, none when nobody of that name is measured."""
+    """A PeersDocument of one peer: a pair for each of its families, none when no peer has that name."""
 
     pairs: list[ExplainedPairDocument]
 
@@ -53,20 +55,16 @@ def render_peer(snapshot: AgentSnapshot, peer: str, recent: Mapping[Family, Sequ
 
 
 def probe_document(probe: RecentProbe) -> ProbeDocument:
-    """Return one probe as the JSON shows it."""
+    """Return one probe."""
     network = None if probe.rtt_ns is None or probe.dwell_ns is None else probe.rtt_ns - probe.dwell_ns
     return {
         "sequence": probe.sequence,
         "result": probe.result.value,
-        "sent_unix": probe.sent_unix_ns / 1e9,
-        "send_delay_us": _microseconds(probe.send_delay_ns),
-        "rtt_us": _microseconds(probe.rtt_ns),
-        "dwell_us": _microseconds(probe.dwell_ns),
-        "network_us": _microseconds(network),
-        "forward_us": _microseconds(probe.forward_ns),
-        "return_us": _microseconds(probe.return_ns),
+        "sent_unix_seconds": probe.sent_unix_ns / NANOSECONDS_PER_SECOND,
+        "send_delay_seconds": seconds(probe.send_delay_ns),
+        "rtt_seconds": seconds(probe.rtt_ns),
+        "peer_dwell_seconds": seconds(probe.dwell_ns),
+        "network_rtt_seconds": seconds(network),
+        "forward_seconds": seconds(probe.forward_ns),
+        "return_seconds": seconds(probe.return_ns),
     }
-
-
-def _microseconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e3

@@ -1,7 +1,7 @@
 """The Prometheus text format, version 0.0.4, of an AgentSnapshot.
 
-Written for 5,000 peers in a small process: what never changes of a pair, its labels, is kept as bytes from
-scrape to scrape, so that a scrape formats numbers only, and the text leaves in chunks instead of as a whole.
+Made for 5,000 peers in a small process. The labels of a pair do not change, so they are kept as bytes between
+scrapes, and a scrape formats only numbers. The text is sent in chunks and is never whole in memory.
 Format: https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md
 """
 
@@ -21,17 +21,17 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
-_LABELS: Final = b"@"  # stands for a pair's labels in the lines of a histogram, which hold no other @
+_LABELS: Final = b"@"  # placeholder for a pair's labels in the lines of a histogram; these have no other @
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> bytes:
-    """Return `name="value",…` with the values escaped; a lone surrogate becomes a question mark."""
+    """Return `name="value",…` with escaped values. A lone surrogate becomes a question mark."""
     return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels).encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
 class _PairLabels:
-    """The label sets of a pair, ready to print: of the nodes, with the family, and of monlat_peer_info."""
+    """The label sets of a pair as text: the two nodes; nodes and family; all labels of monlat_peer_info."""
 
     nodes: bytes
     family: bytes
@@ -55,13 +55,13 @@ _Rows = list[tuple[_PairLabels, PairSnapshot]]
 
 
 class TextExposition:
-    """Renders snapshots, remembering the labels of the pairs that the last one held."""
+    """Renders snapshots, and keeps the labels of the last one's pairs."""
 
     def __init__(self) -> None:
         self._labels: dict[tuple[object, ...], _PairLabels] = {}
 
     def render(self, snapshot: AgentSnapshot) -> Iterator[bytes]:
-        """Yield the text in chunks. Several threads may render at once."""
+        """Yield the text in chunks. Several threads may render at the same time."""
         return in_chunks(_lines(snapshot, self._rows(snapshot)))
 
     def _rows(self, snapshot: AgentSnapshot) -> _Rows:
@@ -141,7 +141,7 @@ def _histogram_lines(family: MetricFamily, rows: Iterable[tuple[bytes, Histogram
 
 
 def _one_way_lines(rows: _Rows) -> Iterator[bytes]:
-    """Yield one line a peer and gauge: of the first of its families whose exchanges the peer tells."""
+    """Yield the gauges of each peer, from the first of its address families that has a value."""
     offsets: dict[str, tuple[bytes, ClockOffset]] = {}
     queues: dict[str, tuple[bytes, Queueing]] = {}
     for labels, pair in rows:
@@ -163,7 +163,7 @@ def _one_way_lines(rows: _Rows) -> Iterator[bytes]:
 
 
 def _latency_lines(rows: _Rows) -> Iterator[bytes]:
-    """Yield one line a peer: of the first of its families that answers."""
+    """Yield a line for each peer that answers, from the first of its address families that does."""
     shown: set[str] = set()
     for labels, pair in rows:
         if pair.last_rtt_ns is not None and pair.to not in shown:

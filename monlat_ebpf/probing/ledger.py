@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.echo import error_name
+from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Family, Histogram, Result
 

@@ -10,8 +10,8 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry
 
+from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig, Timing
 from monlat_ebpf.model import Peer
 from testkit.waiting import wait_until
 
@@ -23,7 +23,7 @@ QUICK = Timing(
     list_timeout=0.5,
     quiet_seconds=0.5,
     healthy_seconds=0.3,
-    settle_seconds=0.05,
+    debounce_seconds=0.05,
 )
 """The timing of a real agent, 10 to 1,000 times shorter, so that no test waits a minute."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monlat_ebpf.discovery.kubernetes_config import Timing
+from monlat_ebpf.config import Timing
 from testkit.api_exchange import Answer, Exchange, honest
 from testkit.api_faults import (
     BROKEN,

@@ -142,7 +142,7 @@ def test_node_that_moves_between_slices_is_never_removed(server: FakeApiServer, 
 
 def test_a_thousand_changes_are_published_in_a_few_lists(server: FakeApiServer, tmp_path: Path) -> None:
     """1,009 nodes in 1,009 events come and go: at most one list per debounce time, and none is lost."""
-    timing = replace(CALM, settle_seconds=0.2)
+    timing = replace(CALM, debounce_seconds=0.2)
     many = {f"x{number:04}": f"10.1.{number // 250}.{number % 250 + 1}" for number in range(1009)}
     slices = [endpoint_slice(f"slice-{node}", endpoint(node, address)) for node, address in many.items()]
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:

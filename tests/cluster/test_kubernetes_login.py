@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from kubernetes.client.configuration import Configuration
 
+from monlat_ebpf.config import KubernetesConfig
 from monlat_ebpf.discovery.kubernetes_api import lenient_tls
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
 from monlat_ebpf.errors import ConfigError
 from testkit.api_faults import hang
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice

@@ -1,4 +1,4 @@
-"""`monlat demo` as a user runs it: what it prints, and that nothing of it is left however it ends."""
+"""`monlat demo` as a user runs it: its output, and that it leaves nothing behind, however it ends."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.kernel.leftovers import networks_in_use, networks_of, objects_of_proc
 DEMO = (sys.executable, "-m", "monlat_ebpf", "demo")
 RUNS = "each node's /metrics"
 RTT_KEYS = {"last", "p50", "p99", "min", "max"}
-PAIR_KEYS = {"from", "to", "family", "sent", "replies", "lost", "rtt_ms"}
-AS_NOBODY = ("unshare", "--user")  # without a mapping, root sees itself as 65534
+PAIR_KEYS = {"from", "to", "family", "sent", "replies", "lost", "rtt_seconds"}
+AS_NOBODY = ("unshare", "--user")  # without a mapping of users, root is user 65534
 
 
 class Traces:
-    """What a running demo has in the kernel; its processes are known by their TMPDIR."""
+    """The kernel objects of a running demo. Its processes are found by their TMPDIR."""
 
     def __init__(self, temporary: Path) -> None:
         self.temporary = temporary
@@ -45,18 +45,18 @@ class Traces:
     def processes(self) -> set[int]:
         return processes_with(str(self.temporary))
 
-    def take_down(self) -> None:
-        """Note the programs, maps and network namespaces of the moment."""
+    def record(self) -> None:
+        """Record the programs, maps and network namespaces that exist now."""
         processes = self.processes()
         self.objects = objects_of_process(*processes)
         self.networks = set[int]().union(*map(networks_of, processes))
         self.networks -= networks_of(os.getpid())
 
     def check_gone(self) -> None:
-        """Return when all of it is gone; fail when it does not go."""
+        """Wait until all of them are gone; fail if they stay."""
         wait_until(lambda: not self.processes())
         self.objects.wait_until_gone()
-        # a dying process has no environment any more while its descriptors are still being closed
+        # a dying process has no environment, but its descriptors may still be open
         wait_until(lambda: not self.networks & networks_in_use())
         assert list(self.temporary.iterdir()) == []
 
@@ -70,7 +70,7 @@ def traces(tmp_path: Path) -> Traces:
 
 @contextmanager
 def running_demo(traces: Traces, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """A demo that measures, and its standard error after that was said."""
+    """Yield a demo that has begun to measure, and the rest of its standard error."""
     with subprocess.Popen(
         [*DEMO, *arguments], env=traces.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as demo:
@@ -79,14 +79,14 @@ def running_demo(traces: Traces, *arguments: str) -> Iterator[tuple[subprocess.P
             for line in demo.stderr:
                 if line.startswith(RUNS):
                     break
-            traces.take_down()
+            traces.record()
             yield demo, demo.stderr
         finally:
             demo.kill()
 
 
 def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
-    """3 nodes for 5 s: 6 ordered pairs at 5 probes a second, each answered, and nothing else on standard output."""
+    """3 nodes for 5 s: 6 ordered pairs at 5 probes a second, all answered, and only JSON on standard output."""
     with running_demo(traces, "--nodes", "3", "--seconds", "5", "--json") as (demo, _):
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0
@@ -99,13 +99,13 @@ def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
     ]
     for pair in document["pairs"]:
         assert pair.keys() == PAIR_KEYS
-        assert pair["rtt_ms"].keys() == RTT_KEYS
+        assert pair["rtt_seconds"].keys() == RTT_KEYS
         assert pair["family"] == "ipv4"
         assert pair["sent"] == pair["replies"] + pair["lost"]
         assert pair["lost"] == 0
         assert pair["replies"] >= 17
-        rtt = pair["rtt_ms"]
-        assert 0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"] < 1000
+        rtt = pair["rtt_seconds"]
+        assert 0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"] < 1
         assert rtt["min"] <= rtt["last"] <= rtt["max"]
     assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 4, 3 * 8)
     assert len(traces.networks) == 4  # three nodes and their switch
@@ -114,7 +114,7 @@ def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_it_with_the_matrix(traces: Traces, number: signal.Signals) -> None:
-    """Until Ctrl-C means that: status 0, the final matrix, the way to each node's /metrics, and nothing left."""
+    """Status 0, the final matrix, a command for each node's /metrics, and nothing is left."""
     with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
         demo.send_signal(number)
         output, _ = demo.communicate(timeout=60)
@@ -128,9 +128,9 @@ def test_signal_ends_it_with_the_matrix(traces: Traces, number: signal.Signals) 
 
 
 def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
-    """What the demo prints for node1, run in a shell as it stands, is a scrape of node1."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (_, said):
-        name, command = said.readline().strip().split(":", 1)
+    """The command that the demo prints for node1 scrapes node1 when a shell runs it."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (_, errors):
+        name, command = errors.readline().strip().split(":", 1)
         assert name == "node1"
         command = command.strip().removeprefix("sudo ")
         shown = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout
@@ -139,7 +139,7 @@ def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
 
 
 def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
-    """SIGKILL: agents, programs, maps and namespaces go with it."""
+    """After SIGKILL, agents, programs, maps and namespaces are gone too."""
     with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
         assert traces.networks <= networks_in_use()
         demo.kill()
@@ -149,11 +149,11 @@ def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
 
 
 def test_agent_that_dies_ends_the_demo_with_its_name(traces: Traces) -> None:
-    """One line says whose agent it was, status 1, and the other agent goes as well."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, said):
+    """An error names the node of the agent, the status is 1, and the other agent ends too."""
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, stream):
         (victim,) = (number for number in traces.processes() if "\0--node-name\0node2\0" in _command_line(number))
         os.kill(victim, signal.SIGKILL)
-        errors = said.read()
+        errors = stream.read()
         assert demo.wait(timeout=20) == 1
     assert "monlat: the agent of node2 ended" in errors
     assert "Traceback" not in errors
@@ -167,7 +167,7 @@ def _command_line(process_id: int) -> str:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("attempt", range(3))
 def test_signal_while_it_starts_leaves_nothing(traces: Traces, number: signal.Signals, attempt: int) -> None:
-    """At a random moment within its first 3 s, most of which it spends on making nodes and loading programs."""
+    """At a random time in its first 3 s, in which it makes nodes and loads programs most of the time."""
     with subprocess.Popen(
         [*DEMO, "--nodes", "2", "--seconds", "0"],
         env=traces.environment,
@@ -177,7 +177,7 @@ def test_signal_while_it_starts_leaves_nothing(traces: Traces, number: signal.Si
         try:
             with pytest.raises(subprocess.TimeoutExpired):
                 demo.wait(timeout=random.uniform(0.1, 3.0))
-            traces.take_down()
+            traces.record()
             demo.send_signal(number)
             demo.wait(timeout=60)
         finally:
@@ -186,14 +186,14 @@ def test_signal_while_it_starts_leaves_nothing(traces: Traces, number: signal.Si
 
 
 def test_matrix_is_live_in_a_terminal(traces: Traces) -> None:
-    """In 3 s it is drawn over itself at least 3 times, with the hints below, and once more at the end, to stay."""
+    """In 3 s it is redrawn in place at least 3 times with the commands below it, and the last one stays."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
     with subprocess.Popen(
         [*DEMO, "--nodes", "2", "--seconds", "3"], env=traces.environment, stdout=theirs, stderr=subprocess.DEVNULL
     ) as demo:
         os.close(theirs)
-        shown = "".join(_until_hang_up(ours))
+        shown = "".join(_until_closed(ours))
         assert demo.wait(timeout=60) == 0
     os.close(ours)
     drawings = shown.split("RTT in ms, last")
@@ -207,16 +207,16 @@ def test_matrix_is_live_in_a_terminal(traces: Traces) -> None:
     traces.check_gone()
 
 
-def _until_hang_up(terminal: int) -> Iterator[str]:
+def _until_closed(terminal: int) -> Iterator[str]:
     while True:
         try:
             yield os.read(terminal, 65536).decode(errors="replace")
-        except OSError:  # the other end was closed
+        except OSError:  # the other end is closed
             return
 
 
-def test_one_node_is_no_cluster(traces: Traces) -> None:
-    """One line, status 2."""
+def test_one_node_is_too_few(traces: Traces) -> None:
+    """One line and status 2."""
     finished = subprocess.run([*DEMO, "--nodes", "1"], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout) == (2, "")
     (line,) = finished.stderr.splitlines()
@@ -224,8 +224,8 @@ def test_one_node_is_no_cluster(traces: Traces) -> None:
     assert "--nodes" in line
 
 
-def test_missing_root_is_one_sentence() -> None:
-    """Who may not make namespaces reads what it takes, not a traceback."""
+def test_missing_root_is_one_line() -> None:
+    """A user who may not make namespaces reads what is needed, not a traceback."""
     finished = subprocess.run([*AS_NOBODY, *DEMO, "--nodes", "2"], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout) == (1, "")
     *_, line = finished.stderr.splitlines()

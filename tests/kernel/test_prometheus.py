@@ -118,15 +118,15 @@ def test_queries_answer_for_every_pair(cluster: Cluster, agents: list[RunningAge
         )
         p50, p99 = prometheus.query(QUANTILE.format(0.5)), prometheus.query(QUANTILE.format(0.99))
         average = prometheus.query(AVERAGE)
-        own = {(pair["from"], pair["to"]): pair["rtt_ms"] for agent in agents for pair in agent.answer()["pairs"]}
+        own = {(pair["from"], pair["to"]): pair["rtt_seconds"] for agent in agents for pair in agent.answer()["pairs"]}
     assert p50.keys() == p99.keys() == average.keys() == own.keys() == PAIRS
     for nodes, rtt in own.items():
         assert rtt["min"] is not None
         assert rtt["p50"] is not None
         assert rtt["max"] is not None
-        assert rtt["min"] <= average[nodes] <= rtt["max"]
-        assert abs(octave(p50[nodes]) - octave(rtt["p50"] / 1000)) <= OCTAVES_APART
-        assert octave(rtt["min"] / 1000) <= octave(p99[nodes]) <= octave(rtt["max"] / 1000)
+        assert rtt["min"] <= average[nodes] / 1e3 <= rtt["max"]
+        assert abs(octave(p50[nodes]) - octave(rtt["p50"])) <= OCTAVES_APART
+        assert octave(rtt["min"]) <= octave(p99[nodes]) <= octave(rtt["max"])
 
 
 def test_promtool_accepts_a_scrape(agents: list[RunningAgent]) -> None:

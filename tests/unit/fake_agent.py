@@ -1,4 +1,4 @@
-"""An agent's HTTP side as far as the commands see it: one answer at /api/v1/peers, 404 elsewhere."""
+"""The HTTP server of an agent as the commands see it: one answer at /api/v1/peers, 404 elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 
 def pair(to: str, **changes: Any) -> dict[str, Any]:
-    """One pair as the agent of node1 tells it: 23 probes, 19 answered; `changes` replace fields."""
+    """One pair in an answer of node1's agent: 23 probes, 19 answered; `changes` replace fields."""
     return {
         "from": "node1",
         "to": to,
@@ -31,13 +31,13 @@ def pair(to: str, **changes: Any) -> dict[str, Any]:
         "in_flight": 0,
         "late": 0,
         "duplicates": 0,
-        "rtt_ms": {"last": 0.0431, "p50": 0.0502, "p99": 1.274, "min": 0.0094, "max": 103.4},
-        "network_rtt_ms": {"last": 0.0131, "p50": 0.0152, "p99": 0.9},
-        "dwell_ms": {"p50": 0.0311, "p99": 0.4},
-        "peer_dwell_ms": 0.03,
-        "clock_offset_ms": -2.0005,
-        "clock_offset_error_ms": 0.01,
-        "queueing_ms": {"forward": 0.0021, "return": 0.0},
+        "rtt_seconds": {"last": 43.1e-6, "p50": 50.2e-6, "p99": 1.274e-3, "min": 9.4e-6, "max": 103.4e-3},
+        "network_rtt_seconds": {"last": 13.1e-6, "p50": 15.2e-6, "p99": 0.9e-3},
+        "dwell_seconds": {"p50": 31.1e-6, "p99": 0.4e-3},
+        "peer_dwell_seconds": 30e-6,
+        "clock_offset_seconds": -2.0005e-3,
+        "clock_offset_error_seconds": 10e-6,
+        "queueing_seconds": {"forward": 2.1e-6, "return": 0.0},
         **changes,
     }
 
@@ -54,23 +54,23 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "probe_errors": {},
         "unmatched_packets": {},
         "rejected_feedback": {},
-        "send_delay_ms": {"p50": 0.0801, "p99": 0.29},
+        "send_delay_seconds": {"p50": 80.1e-6, "p99": 0.29e-3},
         **changes,
     }
 
 
 def probe(sequence: int, **changes: Any) -> dict[str, Any]:
-    """One answered probe: 80 us to the driver, 10 there, 30 at the peer, 20 back."""
+    """One answered probe: 80 us to the driver, 10 forward, 30 at the peer, 20 back."""
     return {
         "sequence": sequence,
         "result": "reply",
-        "sent_unix": 1_700_000_000.25 + sequence,
-        "send_delay_us": 80.0,
-        "rtt_us": 60.0,
-        "dwell_us": 30.0,
-        "network_us": 30.0,
-        "forward_us": 10.0,
-        "return_us": 20.0,
+        "sent_unix_seconds": 1_700_000_000.25 + sequence,
+        "send_delay_seconds": 80e-6,
+        "rtt_seconds": 60e-6,
+        "peer_dwell_seconds": 30e-6,
+        "network_rtt_seconds": 30e-6,
+        "forward_seconds": 10e-6,
+        "return_seconds": 20e-6,
         **changes,
     }
 
@@ -82,9 +82,9 @@ def _of_one(content: bytes, peer: str) -> bytes:
 
 @contextmanager
 def serving(*bodies: dict[str, Any] | bytes) -> Iterator[str]:
-    """Serve `bodies` one after the other, the last one for good, and yield the URL to ask.
+    """Serve `bodies` one after the other, the last one for ever, and yield the URL to ask.
 
-    Asked for one peer, it serves only the pairs to that.
+    A query for one peer gets only the pairs to that peer.
     """
     contents = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
 

@@ -1,4 +1,4 @@
-"""A command with a terminal as its standard output."""
+"""Run a command whose standard output is a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def in_a_terminal(command: Sequence[str], columns: int) -> str:
 
 @contextmanager
 def started_in_a_terminal(command: Sequence[str], columns: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Yield the running command and the descriptor to read what it writes; it is killed if it lives still."""
+    """Yield the running command and the descriptor of its output. Kill the command at the end."""
     terminal, inside = pty.openpty()
     termios.tcsetwinsize(inside, (50, columns))
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}

@@ -1,4 +1,4 @@
-"""`monlat explain`: bars, tables and prose as data, and the command in a pipe and in a terminal."""
+"""`monlat explain`: bars, tables and sentences, and the command in a pipe and in a terminal."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from tests.unit.fake_agent import answer, pair, probe, serving
 from tests.unit.terminal import in_a_terminal
 
 PROGRAM = [sys.executable, "-m", "monlat_ebpf", "explain"]
-LOST = {"rtt_us": None, "dwell_us": None, "network_us": None, "forward_us": None, "return_us": None}
-UNTOLD = {"dwell_us": None, "network_us": None, "forward_us": None, "return_us": None}
-HERE = {"address": "127.0.0.1", "device": "lo"}  # of which every machine knows the route
+UNREPORTED = {
+    **{"peer_dwell_seconds": None, "network_rtt_seconds": None},
+    **{"forward_seconds": None, "return_seconds": None},
+}
+LOST = {**UNREPORTED, "rtt_seconds": None}
+HERE = {"address": "127.0.0.1", "device": "lo"}  # every machine has a route to it
 
 
 def waterfall_of(*probes: dict[str, Any]) -> Table:
@@ -55,18 +58,18 @@ def in_a_pipe(*arguments: str) -> subprocess.CompletedProcess[str]:
         ({"s": 80.0}, 0.0, ""),
     ],
 )
-def test_a_bar_is_as_long_as_its_time_beside_the_longest(lengths: dict[str, float], longest: float, drawn: str) -> None:
+def test_bar_length_is_in_proportion_to_the_longest(lengths: dict[str, float], longest: float, drawn: str) -> None:
     """16 letters for the longest: 80 of 140 us end at 9.1, 90 at 10.3, 120 at 13.7, 140 at 16."""
     assert explain_text.bar(lengths.items(), longest, width=16) == drawn
 
 
-def test_waterfall_has_a_row_a_probe() -> None:
-    """A told probe, one that nobody told of, a lost one, one with a direction below nothing by the clock's error."""
+def test_waterfall_has_a_row_for_each_probe() -> None:
+    """A reported probe, an unreported one, a lost one, and one with a negative direction by the clock's error."""
     table = waterfall_of(
         probe(7),
-        probe(8, **UNTOLD),
+        probe(8, **UNREPORTED),
         probe(9, result="lost_return", **LOST),
-        probe(10, forward_us=-1.5, return_us=31.5),
+        probe(10, forward_seconds=-1.5e-6, return_seconds=31.5e-6),
     )
     lines = as_text(table).splitlines()
     assert lines[0] == "the last 4 probes, ms"
@@ -86,18 +89,18 @@ def test_waterfall_has_a_row_a_probe() -> None:
         "s" * 18 + "f" * 3 + "d" * 6 + "r" * 5,
     ]
     assert rows[1] == ["8", "reply", "0.080", "-", "-", "-", "0.060", "s" * 18 + "n" * 14]
-    assert rows[2] == ["9", "lost", "back", "0.080", "-", "-", "-", "-", "s" * 18]
+    assert rows[2] == ["9", "lost", "return", "0.080", "-", "-", "-", "-", "s" * 18]
     assert rows[3] == ["10", "reply", "0.080", "-0.0015", "0.030", "0.032", "0.060", "s" * 18 + "d" * 7 + "r" * 7]
 
 
-def test_no_probes_are_a_head_without_rows() -> None:
-    """A pair that was just made."""
+def test_waterfall_without_probes_has_only_a_head() -> None:
+    """A new pair has no probes yet."""
     assert len(as_text(waterfall_of()).splitlines()) == 2
 
 
-def test_spread_stands_beside_what_is_usual() -> None:
-    """Of send delays 80, 80 and 110 us the median is 80; with RTTs of 60 user space would have said 140, 140, 170."""
-    table = explain_text.spread(AGENT, explained(probe(1), probe(2, **UNTOLD), probe(3, send_delay_us=110.0)))
+def test_spread_shows_recent_and_usual_times() -> None:
+    """The median of send delays 80, 80 and 110 us is 80; with RTTs of 60 the sums are 140, 140 and 170."""
+    table = explain_text.spread(AGENT, explained(probe(1), probe(2, **UNREPORTED), probe(3, send_delay_seconds=110e-6)))
     assert as_text(table).splitlines()[1:] == [
         "MS                MEDIAN  LARGEST  USUAL P50  USUAL P99",
         "send delay         0.080    0.110      0.080      0.290",
@@ -110,39 +113,42 @@ def test_spread_stands_beside_what_is_usual() -> None:
     ]
 
 
-def test_notes_tell_losses_route_clock_and_what_user_space_would_say() -> None:
-    """4 of 23 lost; the clock is behind, and its error is the directions' too."""
+def test_notes_have_losses_route_clock_and_user_space() -> None:
+    """4 of 23 are lost. The clock is behind, and its error is also the error of each direction."""
     assert explain_text.notes(explained(), "via 10.0.0.254 dev bond0 src 10.0.0.1") == [
         "lost: 4 of 23, 17.4%: network 3, unreachable 1",
         "route: via 10.0.0.254 dev bond0 src 10.0.0.1; handed to the driver of eth0",
-        "clock of node2: 2.00 ms behind ours, ± 0.010 ms; forward and return are split by it, "
-        "so each is known to ± 0.010 ms, their sum exactly",
-        "A prober in user space would have said send delay + RTT, and the wake-up of its reader on top: "
-        "`monlat ping 10.0.0.2` measures that.",
+        "clock of node2: 2.00 ms behind ours, ± 0.010 ms. Forward and return are split by it: "
+        "each is known to ± 0.010 ms, their sum exactly.",
+        "A prober in user space measures send delay + RTT and the wake-up of its own process: "
+        "`monlat ping 10.0.0.2` shows both.",
     ]
 
 
-def test_notes_say_when_the_peer_tells_nothing() -> None:
-    """No agent there, no loss, no route asked for, nothing sent yet."""
-    quiet = explained(lost=0, replies=0, device="", clock_offset_ms=None, clock_offset_error_ms=None)
+def test_notes_say_when_the_peer_does_not_report() -> None:
+    """No agent at the peer, no loss, no route looked up, nothing sent yet."""
+    quiet = explained(lost=0, replies=0, device="", clock_offset_seconds=None, clock_offset_error_seconds=None)
     assert explain_text.notes(quiet, "")[:2] == [
         "lost: none of 0",
-        "dwell, network RTT and directions are not known: no agent at the peer tells of our probes",
+        "dwell, network RTT and directions are not known: no agent at the peer reports our probes",
     ]
 
 
-def test_the_diagnosis_compares_with_what_the_agent_calls_usual() -> None:
-    """A dwell of 60 ms where 0.0502 - 0.0152 = 0.035 ms are usual; with queueing there is a direction to name."""
-    slow = explained(*[probe(number, rtt_us=60_030.0, dwell_us=60_000.0) for number in range(5)])
-    found = explain_text.judge(AGENT, slow)
+def test_diagnosis_compares_with_the_usual_times() -> None:
+    """A dwell of 60 ms is compared with 50.2 - 15.2 = 35.0 us. With queueing, the direction is named."""
+    slow = explained(*[probe(number, rtt_seconds=60.03e-3, peer_dwell_seconds=60e-3) for number in range(5)])
+    found = explain_text.diagnose(AGENT, slow)
     assert found.risen is Part.DWELL
     assert "60.0 ms (usually 35.0 µs)" in found.text
-    far = explained(probe(1, rtt_us=60_030.0), queueing_ms={"forward": 59.0, "return": 0.1})
-    assert "It waits on the way there: 59.0 ms there and 100 µs back" in explain_text.judge(AGENT, far).text
+    far = explained(probe(1, rtt_seconds=60.03e-3), queueing_seconds={"forward": 59e-3, "return": 0.1e-3})
+    assert (
+        "Packets wait in queues on the way to the peer: 59.0 ms forward and 100 µs back"
+        in explain_text.diagnose(AGENT, far).text
+    )
 
 
-def test_a_pipe_gets_plain_text() -> None:
-    """Heading, sentence, tables, notes; the route of this machine to the address."""
+def test_pipe_gets_plain_text() -> None:
+    """Heading, diagnosis, tables, notes, and this machine's route to the address."""
     with serving(answer(pair("node2", probes=[probe(7)], **HERE))) as url:
         done = in_a_pipe("node2", "--url", url)
     assert (done.returncode, done.stderr) == (0, "")
@@ -154,8 +160,8 @@ def test_a_pipe_gets_plain_text() -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_two_families_are_explained_one_after_the_other() -> None:
-    """A blank line between them."""
+def test_two_families_follow_each_other() -> None:
+    """A blank line separates them."""
     with serving(
         answer(pair("node2", probes=[], **HERE), pair("node2", probes=[], family="ipv6", address="::1", device="lo"))
     ) as url:
@@ -167,8 +173,8 @@ def test_two_families_are_explained_one_after_the_other() -> None:
     assert lines[lines.index("node1 to node2: ::1, zone b, by lo, source tracepoint") - 1] == ""
 
 
-def test_a_terminal_gets_coloured_bars() -> None:
-    """Each part a colour of its own; at 80 columns the time, number and RTT give way, the bars do not."""
+def test_terminal_gets_coloured_bars() -> None:
+    """Each part has its own colour. At 80 columns, time, number and RTT are left out, but not the bars."""
     with serving(answer(pair("node2", probes=[probe(7)], **HERE))) as url:
         shown = in_a_terminal([*PROGRAM, "node2", "--url", url], columns=80)
     for letter, colour, count in (("s", 43, 18), ("f", 46, 3), ("d", 45, 6), ("r", 42, 5)):
@@ -177,16 +183,16 @@ def test_a_terminal_gets_coloured_bars() -> None:
 
 
 def test_json_has_diagnosis_and_route() -> None:
-    """The agent's answer, and for each pair what is made of it."""
-    said = answer(pair("node2", probes=[probe(7)], **HERE))
-    with serving(said) as url:
+    """The agent's answer, and for each pair the diagnosis and the route."""
+    expected = answer(pair("node2", probes=[probe(7)], **HERE))
+    with serving(expected) as url:
         document = json.loads(in_a_pipe("node2", "--url", url, "--json").stdout)
     (found,) = document["pairs"]
     assert found["route"] == {"device": "lo", "gateway": "", "source": "127.0.0.1"}
     assert found["route_error"] == ""
     assert (found["diagnosis"]["largest"], found["diagnosis"]["risen"]) == ("send_delay", None)
-    assert {key: found[key] for key in said["pairs"][0]} == said["pairs"][0]
-    assert {key: document[key] for key in said if key != "pairs"} == {key: said[key] for key in said if key != "pairs"}
+    assert {key: found[key] for key in expected["pairs"][0]} == expected["pairs"][0]
+    assert {**document, "pairs": None} == {**expected, "pairs": None}
 
 
 @pytest.mark.parametrize(
@@ -199,31 +205,34 @@ def test_json_has_diagnosis_and_route() -> None:
         ("http://node2:10045", False),
     ],
 )
-def test_a_route_is_looked_up_for_this_nodes_agent_alone(url: str, here: bool) -> None:
-    """Another node's routes are not ours."""
+def test_route_is_looked_up_only_for_this_nodes_agent(url: str, here: bool) -> None:
+    """The routes of another node are not known here."""
     assert is_loopback(url) is here
 
 
-def test_a_peer_that_is_not_measured_is_told_with_those_that_are() -> None:
-    """Five names, each once, and that there are more."""
+def test_unknown_peer_error_names_the_known_peers() -> None:
+    """Five names, each once, and a sign that there are more."""
     pairs = [pair(f"node{number}", family=family) for number in range(2, 9) for family in ("ipv4", "ipv6")]
     with serving(answer(*pairs)) as url, pytest.raises(UnknownPeer) as caught:
         ask_about("node9", url)
     assert str(caught.value) == (
-        "node node1 measures no peer 'node9'; it measures node2, node3, node4, node5, node6, …"
+        "node node1 does not measure a peer 'node9'; it measures node2, node3, node4, node5, node6, …"
     )
 
 
-def test_an_agent_without_peers_measures_none() -> None:
-    """Said as it is."""
-    with serving(answer()) as url, pytest.raises(UnknownPeer, match=r"measures no peer 'node2'; it measures none$"):
+def test_unknown_peer_error_of_an_agent_without_peers() -> None:
+    """The error says that the agent measures none."""
+    with (
+        serving(answer()) as url,
+        pytest.raises(UnknownPeer, match=r"does not measure a peer 'node2'; it measures none$"),
+    ):
         ask_about("node2", url)
 
 
-def test_an_agent_that_knows_no_single_peers_is_of_another_version() -> None:
-    """An older one ignores the question and tells of no probes."""
+def test_answer_without_probes_is_of_another_version() -> None:
+    """An older agent ignores the query for one peer and sends no probes."""
     with (
         serving(answer(pair("node2"))) as url,
-        pytest.raises(AgentUnreachable, match=r"lacks probes .is it a monlat of"),
+        pytest.raises(AgentUnreachable, match=r"lacks probes .is it another version of"),
     ):
         ask_about("node2", url)

@@ -1,4 +1,4 @@
-"""The program as users start it: exit statuses, one-line errors, help, version, lazy imports, the log's lines."""
+"""The program as users start it: exit statuses, one-line errors, help, version, lazy imports, log lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monlat_ebpf.errors import ConfigError
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in a process of its own, without MONLAT_ variables but those given."""
+    """Run the program in its own process, with only those MONLAT_ variables that are given."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")}
     return subprocess.run(
         [sys.executable, "-m", "monlat_ebpf", *arguments],
@@ -32,14 +32,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_version_is_the_packages() -> None:
-    """`monlat --version` says what is installed."""
+def test_version_is_that_of_the_package() -> None:
+    """`monlat --version` prints the installed version."""
     done = run("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"monlat, version {version('monlat-ebpf')}\n", "")
 
 
 def test_every_command_has_its_help() -> None:
-    """Each listed command can be imported, and the program's help tells it in one line."""
+    """Each command can be imported, and the program's help has a line for it."""
     runner = CliRunner()
     listed = runner.invoke(monlat, ["--help"])
     assert listed.exit_code == 0
@@ -49,7 +49,7 @@ def test_every_command_has_its_help() -> None:
 
 
 def test_no_command_shows_the_help_and_fails() -> None:
-    """A script that forgot the command must not go on as if all were well."""
+    """A script without a command must fail."""
     done = run()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Usage: monlat [OPTIONS]")
@@ -60,26 +60,41 @@ def test_no_command_shows_the_help_and_fails() -> None:
     [
         (
             ["agent", "--peers", "p.yaml", "--interval", "0"],
-            "monlat: --interval (MONLAT_INTERVAL): 0ms is no time between two probes; give 10ms or more, 1s is usual\n",
+            "monlat: --interval (MONLAT_INTERVAL): 0ms is not a time between two probes; "
+            "give 10ms or more, for example 1s\n",
         ),
         (
             ["agent"],
-            "monlat: --peers (MONLAT_PEERS): static discovery reads a peers file, and none is named; "
-            "give --peers FILE\n",
+            "monlat: --peers (MONLAT_PEERS): static discovery needs a peers file; give --peers FILE\n",
         ),
         (
             ["agent", "--listen", "::1:3"],
-            "monlat: --listen (MONLAT_LISTEN): '::1:3' is ambiguous; "
-            "put the IPv6 address in brackets, for example [::1]:3\n",
+            "monlat: Invalid value for '--listen' (env var: 'MONLAT_LISTEN'): '::1:3' is ambiguous; "
+            "write the IPv6 address in brackets, as in [::1]:3; see monlat agent --help\n",
         ),
         (
             ["agent", "--source", "clock"],
-            "monlat: --source (MONLAT_SOURCE): 'clock' is unknown; choose one of auto, tracepoint, socket\n",
+            "monlat: Invalid value for '--source' (env var: 'MONLAT_SOURCE'): "
+            "'clock' is not one of 'auto', 'tracepoint', 'socket'; see monlat agent --help\n",
+        ),
+        (
+            ["agent", "--max-peers", "100001"],
+            "monlat: Invalid value for '--max-peers' (env var: 'MONLAT_MAX_PEERS'): "
+            "100001 is not in the range 1<=x<=100000; see monlat agent --help\n",
+        ),
+        (
+            ["agent", "--max-peers", "ten"],
+            "monlat: Invalid value for '--max-peers' (env var: 'MONLAT_MAX_PEERS'): "
+            "'ten' is not a valid integer range; see monlat agent --help\n",
+        ),
+        (
+            ["agent", "--listen", ":65536", "--peers", "p.yaml"],
+            "monlat: --listen (MONLAT_LISTEN): port 65536 does not exist; give 0 to 65535\n",
         ),
     ],
 )
-def test_an_impossible_command_line_is_one_line_and_exit_status_2(arguments: list[str], line: str) -> None:
-    """No traceback, no usage block: what is wrong and how to fix it."""
+def test_wrong_command_line_is_one_line_and_exit_status_2(arguments: list[str], line: str) -> None:
+    """No traceback and no usage: only what is wrong and how to fix it."""
     done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
@@ -92,8 +107,8 @@ def test_an_impossible_command_line_is_one_line_and_exit_status_2(arguments: lis
         (["agent", "--log-level", "loud"], "see monlat agent --help"),
     ],
 )
-def test_what_the_command_line_does_not_know_is_one_line_too(arguments: list[str], end: str) -> None:
-    """click's own words name what is unknown, and the line ends with where to look."""
+def test_unknown_word_is_one_line_and_exit_status_2(arguments: list[str], end: str) -> None:
+    """The message of click names the word, and the line ends with the help to read."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
@@ -102,21 +117,21 @@ def test_what_the_command_line_does_not_know_is_one_line_too(arguments: list[str
     assert line.endswith(f"; {end}")
 
 
-def test_a_variable_stands_for_its_flag() -> None:
-    """MONLAT_INTERVAL is --interval, without the command's name in it."""
+def test_variable_sets_its_flag() -> None:
+    """MONLAT_INTERVAL is --interval; the command's name is not part of it."""
     done = run("agent", MONLAT_PEERS="p.yaml", MONLAT_INTERVAL="5ms")
     assert done.returncode == 2
     assert done.stderr.startswith("monlat: --interval (MONLAT_INTERVAL): 5ms is too short")
 
 
-def test_a_flag_wins_over_its_variable() -> None:
-    """The command line is nearer than the environment."""
+def test_flag_overrides_its_variable() -> None:
+    """The command line has priority over the environment."""
     done = run("agent", "--peers", "p.yaml", "--interval", "6ms", MONLAT_INTERVAL="5ms")
     assert done.stderr.startswith("monlat: --interval (MONLAT_INTERVAL): 6ms is too short")
 
 
 def test_every_flag_has_a_variable() -> None:
-    """The rule of the design, for each option of each command: MONLAT_ and the flag's name."""
+    """For each option of each command: MONLAT_ and the flag's name."""
     options = [
         option
         for name in COMMANDS
@@ -129,8 +144,8 @@ def test_every_flag_has_a_variable() -> None:
     }
 
 
-def test_the_agents_command_imports_no_other_commands_libraries() -> None:
-    """The agent's memory matters: no rich, pyroute2, kubernetes, icmplib or YAML before anybody needs them."""
+def test_agent_command_imports_no_library_of_other_commands() -> None:
+    """To save the agent's memory: no rich, pyroute2, kubernetes, icmplib or YAML before they are needed."""
     code = (
         "import sys, monlat_ebpf.cli.main, monlat_ebpf.cli.agent;"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & "
@@ -140,15 +155,15 @@ def test_the_agents_command_imports_no_other_commands_libraries() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_configuration_error_passes_the_commands_untouched() -> None:
-    """Commands raise what they mean; only the program turns it into a line."""
-    result = CliRunner().invoke(monlat, ["agent", "--max-peers", "many"])
+def test_command_raises_configuration_errors() -> None:
+    """Commands raise ConfigError; only the program turns it into a line."""
+    result = CliRunner().invoke(monlat, ["agent", "--peers", "p.yaml", "--interval", "0"])
     assert isinstance(result.exception, ConfigError)
 
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """The log at level info, as the agent sets it up; the test runner's own is put back."""
+    """The agent's log at level info. The log of the test runner is restored at the end."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = []
@@ -159,15 +174,15 @@ def log() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-def test_a_log_record_is_one_line_with_its_time_in_utc() -> None:
-    """1234567890.123 s after the epoch is 2009-02-13 23:31:30.123 UTC; line breaks do not break the line."""
+def test_log_record_is_one_line_with_its_time_in_utc() -> None:
+    """1234567890.123 s after the epoch is 2009-02-13 23:31:30.123 UTC. Line breaks are escaped."""
     record = logging.LogRecord("monlat_ebpf.agent", logging.WARNING, "agent.py", 1, "two\n%s", ("lines",), None)
     record.created = 1234567890.123
     assert OneLineFormatter().format(record) == ("2009-02-13T23:31:30.123Z WARNING monlat_ebpf.agent: two\\nlines")
 
 
-def test_a_traceback_in_the_log_is_one_line(log: io.StringIO) -> None:
-    """Collectors of logs take lines: an exception stays with its record."""
+def test_traceback_in_the_log_is_one_line(log: io.StringIO) -> None:
+    """Log collectors read lines, so an exception stays in the line of its record."""
     try:
         raise RuntimeError("gone")
     except RuntimeError:
@@ -177,8 +192,8 @@ def test_a_traceback_in_the_log_is_one_line(log: io.StringIO) -> None:
     assert line.endswith("\\nRuntimeError: gone")
 
 
-def test_the_log_level_holds(log: io.StringIO) -> None:
-    """At info, a debug record is not written and an info record is."""
+def test_log_level_is_applied(log: io.StringIO) -> None:
+    """At level info, an info record is written and a debug record is not."""
     logging.getLogger("monlat_ebpf.test").debug("small")
     logging.getLogger("monlat_ebpf.test").info("large")
     (line,) = log.getvalue().splitlines()

@@ -1,4 +1,4 @@
-"""`monlat peers` in a pipe, in a terminal and as JSON, and what it says when no agent answers."""
+"""`monlat peers` in a pipe, in a terminal and as JSON, and its errors when no agent answers."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def in_a_pipe(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 
 def unused_port() -> int:
-    """A port of loopback on which nobody listens: bound and closed again."""
+    """A loopback port without a listener: bound and closed again."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def test_a_pipe_gets_plain_text_of_any_width() -> None:
+def test_pipe_gets_plain_text_of_any_width() -> None:
     """No colours, no frames, nothing cut off at 80 columns."""
     name = "node2." + "long-name." * 20
     with serving(answer(pair(name))) as url:
         done = in_a_pipe("--url", url)
     assert (done.returncode, done.stderr) == (0, "")
     title, head, row = done.stdout.splitlines()
-    assert title == "node node1, source tracepoint, a probe each 1 s, lost after 0.5 s; RTT in ms"
+    assert title == "node node1, source tracepoint, a probe every 1 s, lost after 0.5 s; times in ms"
     assert head.split()[:5] == ["TO", "ZONE", "FAMILY", "ADDRESS", "DEVICE"]
     assert row.split()[:13] == [
         *(name, "b", "ipv4", "10.0.0.2", "eth0", "23", "4", "17.4%"),
@@ -55,7 +55,7 @@ def test_a_pipe_gets_plain_text_of_any_width() -> None:
     assert not set(BOX_DRAWING) & set(done.stdout)
 
 
-def test_a_terminal_gets_a_table_with_colours() -> None:
+def test_terminal_gets_a_table_with_colours() -> None:
     """A frame, and red where probes were lost."""
     with serving(answer(pair("node2"))) as url:
         shown = in_a_terminal([*PROGRAM, "--url", url], columns=160)
@@ -64,16 +64,16 @@ def test_a_terminal_gets_a_table_with_colours() -> None:
     assert "10.0.0.2" in shown
 
 
-def test_a_narrow_terminal_leaves_columns_out_and_says_so() -> None:
-    """At 80 columns where probes were lost and the family give way; what is shown is whole."""
+def test_narrow_terminal_leaves_columns_out_and_names_them() -> None:
+    """At 80 columns, LOST AT and FAMILY are left out; the other columns are complete."""
     with serving(answer(pair("node2"))) as url:
         shown = in_a_terminal([*PROGRAM, "--url", url], columns=80)
     assert "left out to fit: LOST AT, FAMILY" in shown
     assert all(number in shown for number in ("23", "17.4%", "0.043", "0.050", "1.27", "0.0094", "103"))
 
 
-def test_a_terminal_that_is_too_narrow_for_anything_cuts_nothing() -> None:
-    """At 30 columns the terminal breaks the lines, and the numbers are all there."""
+def test_very_narrow_terminal_cuts_nothing() -> None:
+    """At 30 columns the terminal wraps the lines, and all numbers are shown."""
     with serving(answer(pair("node2"))) as url:
         shown = " ".join(in_a_terminal([*PROGRAM, "--url", url], columns=30).split())
     assert "left out to fit: LOST AT, FAMILY, DEVICE, ZONE, MIN, MAX" in shown
@@ -81,11 +81,11 @@ def test_a_terminal_that_is_too_narrow_for_anything_cuts_nothing() -> None:
 
 
 def test_json_is_the_agents_answer() -> None:
-    """Whatever the agent says is passed on, with fields that this program does not know, indented."""
-    said = answer(pair("node2"), news_of_a_later_version=True)
-    with serving(said) as url:
+    """The answer is printed with indentation, including fields that this version does not know."""
+    sent = answer(pair("node2"), field_of_a_later_version=True)
+    with serving(sent) as url:
         done = in_a_pipe("--url", url, "--json")
-    assert json.loads(done.stdout) == said
+    assert json.loads(done.stdout) == sent
     assert done.stdout.startswith('{\n  "node": "node1",\n')
 
 
@@ -97,14 +97,14 @@ def test_variables_stand_for_the_flags() -> None:
 
 
 def test_no_proxy_is_asked() -> None:
-    """The node's agent is on the node, whatever http_proxy says."""
+    """The agent is on this node, whatever http_proxy says."""
     dead = f"http://127.0.0.1:{unused_port()}"
     with serving(answer()) as url:
         done = in_a_pipe("--url", url, "--json", http_proxy=dead, HTTP_PROXY=dead, all_proxy=dead, no_proxy="")
     assert json.loads(done.stdout) == answer()
 
 
-def test_no_agent_says_which_url_and_how_to_start_one() -> None:
+def test_missing_agent_error_names_the_url_and_how_to_start_one() -> None:
     """One line, exit status 1."""
     url = f"http://127.0.0.1:{unused_port()}"
     done = in_a_pipe("--url", url)
@@ -119,33 +119,34 @@ def test_no_agent_says_which_url_and_how_to_start_one() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"<html>", "its answer to /api/v1/peers is no JSON"),
-        (b"\xff", "its answer to /api/v1/peers is no JSON"),
-        (b"[]", "its answer to /api/v1/peers is no JSON object"),
+        (b"<html>", "its answer to /api/v1/peers is not JSON"),
+        (b"\xff", "its answer to /api/v1/peers is not JSON"),
+        (b"[]", "its answer to /api/v1/peers is not a JSON object"),
         (
             {"node": "node1", "pairs": []},
             "its answer to /api/v1/peers lacks interval_seconds, probe_errors, rejected_feedback, "
-            "send_delay_ms, source, source_reason, timeout_seconds, unmatched_packets (is it a monlat of another version?)",
+            "send_delay_seconds, source, source_reason, timeout_seconds, unmatched_packets "
+            "(is it another version of monlat?)",
         ),
         (
             answer({}) | {"pairs": None},
-            "its answer to /api/v1/peers lacks a list in pairs (is it a monlat of another version?)",
+            "its answer to /api/v1/peers lacks a list in pairs (is it another version of monlat?)",
         ),
         (
-            answer(pair("node2"), pair("node3", rtt_ms={"last": None, "p50": None, "min": None, "max": None})),
-            "its answer to /api/v1/peers lacks pairs[1].rtt_ms.p99 (is it a monlat of another version?)",
+            answer(pair("node2"), pair("node3", rtt_seconds={"last": None, "p50": None, "min": None, "max": None})),
+            "its answer to /api/v1/peers lacks pairs[1].rtt_seconds.p99 (is it another version of monlat?)",
         ),
     ],
 )
-def test_an_answer_that_is_no_agents_is_told(body: object, reason: str) -> None:
-    """Another server on the port, or another version, is named as such; nothing breaks later."""
+def test_answer_that_is_not_an_agents_is_an_error(body: object, reason: str) -> None:
+    """Another server on the port, or another version, gets its own message."""
     with serving(body) as url, pytest.raises(AgentUnreachable) as caught:  # type: ignore[arg-type] # any JSON
         ask(url)
     assert f"no agent answers at {url}: {reason}. Start one" in str(caught.value)
 
 
-def test_another_server_is_told_by_its_status() -> None:
-    """A 404 is no agent's answer."""
+def test_error_status_of_another_server_is_reported() -> None:
+    """An agent does not answer 404."""
     with (
         serving(answer()) as url,
         pytest.raises(AgentUnreachable, match=r"it answers 404 Not Found to /api/v1/peers\. "),
@@ -153,8 +154,8 @@ def test_another_server_is_told_by_its_status() -> None:
         ask(url + "/elsewhere")
 
 
-def test_a_silent_server_is_not_waited_for() -> None:
-    """A port that accepts and says nothing ends in the time-out that was given."""
+def test_silent_server_ends_in_the_timeout() -> None:
+    """A server that accepts and sends nothing is given up after the timeout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(AgentUnreachable, match=r": it does not answer in time\. Start one"):
@@ -162,10 +163,10 @@ def test_a_silent_server_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("url", ["node1:10045", "file:///etc/passwd", "http://", "http://[::1", "http://a:99999", ""])
-def test_what_is_no_url_is_a_configuration_error(url: str) -> None:
-    """Only http and https, with a host."""
+def test_invalid_url_is_a_configuration_error(url: str) -> None:
+    """Only http and https URLs with a host are valid."""
     with pytest.raises(ConfigError) as caught:
         ask(url)
     assert str(caught.value) == (
-        f"--url (MONLAT_URL): {url!r} is no URL of an agent; write for example http://[::1]:10045"
+        f"--url (MONLAT_URL): {url!r} is not the URL of an agent; write for example http://[::1]:10045"
     )

@@ -1,4 +1,4 @@
-"""Tables as data and as plain text: which cells, how numbers are written, in what order."""
+"""Tables as data and as plain text: the cells, the format of numbers, and the order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def matrix_of(*pairs: dict[str, Any]) -> Table:
     return matrix([cast(PairDocument, pair) for pair in pairs])
 
 
-def between(sender: str, receiver: str, last: float | None, **changes: Any) -> dict[str, Any]:
-    rtt = {"last": last, "p50": None, "p99": None, "min": None, "max": None}
-    return pair(receiver, **{"from": sender, "rtt_ms": rtt, **changes})
+def between(sender: str, receiver: str, last_ms: float | None, **changes: Any) -> dict[str, Any]:
+    rtt = {"last": None if last_ms is None else last_ms / 1e3, "p50": None, "p99": None, "min": None, "max": None}
+    return pair(receiver, **{"from": sender, "rtt_seconds": rtt, **changes})
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,17 @@ def between(sender: str, receiver: str, last: float | None, **changes: Any) -> d
         (99.96, "100"),
         (103.4, "103"),
         (8000.0, "8000"),
+        (-0.0015, "-0.0015"),
+        (-12.34, "-12.3"),
     ],
 )
-def test_milliseconds_are_written_with_the_digits_that_matter(value: float | None, text: str) -> None:
-    """Three digits, or two where the third is under a microsecond; the limits do not add one."""
+def test_milliseconds_have_three_digits(value: float | None, text: str) -> None:
+    """Three digits, or two where the third is below a microsecond; rounding adds none."""
     assert milliseconds(value) == text
 
 
-def test_peers_are_shown_a_row_each() -> None:
-    """19 replies and 4 lost of 23 are 17.4 % loss; a peer that was not probed yet has dashes."""
+def test_peers_table_has_a_row_for_each_pair() -> None:
+    """4 lost of 23 are 17.4 %. A peer without probes yet has dashes."""
     silent = pair(
         "node10",
         family="ipv6",
@@ -64,10 +66,10 @@ def test_peers_are_shown_a_row_each() -> None:
         replies=0,
         lost=0,
         results={},
-        rtt_ms={"last": None, "p50": None, "p99": None, "min": None, "max": None},
+        rtt_seconds={"last": None, "p50": None, "p99": None, "min": None, "max": None},
     )
     assert as_text(peers_of(answer(pair("node2"), silent))) == (
-        "node node1, source tracepoint, a probe each 1 s, lost after 0.5 s; RTT in ms\n"
+        "node node1, source tracepoint, a probe every 1 s, lost after 0.5 s; times in ms\n"
         "TO      ZONE  FAMILY  ADDRESS   DEVICE  SENT  LOST   LOSS   LAST    P50   P99     MIN  MAX  LOST AT\n"
         "node2   b     ipv4    10.0.0.2  eth0      23     4  17.4%  0.043  0.050  1.27  0.0094  103"
         "  network 3, unreachable 1\n"
@@ -75,27 +77,27 @@ def test_peers_are_shown_a_row_each() -> None:
     )
 
 
-def test_a_source_that_is_not_the_first_choice_shows_its_reason() -> None:
-    """Degrading is loud."""
+def test_title_shows_why_the_source_is_not_the_first_choice() -> None:
+    """A fallback is visible in every table."""
     title = peers_of(answer(source="socket", source_reason="no BTF")).title
-    assert title == "node node1, source socket (no BTF), a probe each 1 s, lost after 0.5 s; RTT in ms"
+    assert title == "node node1, source socket (no BTF), a probe every 1 s, lost after 0.5 s; times in ms"
 
 
-def test_no_peers_are_a_head_without_rows() -> None:
-    """An agent without peers has a table all the same."""
+def test_table_without_peers_has_only_a_head() -> None:
+    """The table of an agent without peers."""
     lines = as_text(peers_of(answer())).splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("TO  ZONE  FAMILY")
 
 
-def test_a_peer_that_does_not_answer_stands_out() -> None:
-    """Its last RTT and its losses are marked."""
+def test_silent_peer_is_highlighted() -> None:
+    """Its last RTT and its losses have a colour."""
     (row,) = peers_of(answer(between("node1", "node2", None))).rows
     assert [cell.text for cell in row if cell.tone is Tone.BAD] == ["4", "17.4%", "-", "network 3, unreachable 1"]
 
 
 def test_matrix_has_a_row_for_each_sender_and_a_column_for_each_receiver() -> None:
-    """Nodes are in the order of their numbers; what nobody measures is a dash, what got no answer is lost."""
+    """Nodes are sorted by number. A pair that is not measured is a dash, one without replies is lost."""
     table = matrix_of(
         between("node10", "node2", 12.34),
         between("node2", "node10", 0.436),
@@ -111,7 +113,7 @@ def test_matrix_has_a_row_for_each_sender_and_a_column_for_each_receiver() -> No
 
 
 def test_matrix_shows_the_first_family_that_answers() -> None:
-    """As `latency_between_nodes` does: IPv6 stands in where IPv4 has no time, and not where it has."""
+    """As in `latency_between_nodes`: IPv6 is shown only where IPv4 has no time."""
     table = matrix_of(
         between("a", "b", None),
         between("a", "b", 2.0, family="ipv6"),
@@ -121,14 +123,14 @@ def test_matrix_shows_the_first_family_that_answers() -> None:
     assert [[cell.text for cell in row] for row in table.rows] == [["a", "-", "2.00"], ["b", "3.00", "-"]]
 
 
-def test_matrix_of_a_family_not_probed_yet_gives_way_to_one_that_answers() -> None:
-    """A dash is no time either."""
+def test_matrix_prefers_an_answering_family_to_one_not_probed_yet() -> None:
+    """A family without probes has no time either."""
     table = matrix_of(between("a", "b", None, lost=0), between("a", "b", 2.0, family="ipv6"))
     assert [cell.text for cell in table.rows[0]] == ["a", "-", "2.00"]
 
 
-def test_a_table_gives_up_its_spare_columns_one_rank_after_the_other() -> None:
-    """The most spare goes first, two of one rank go together, and the note says which are gone."""
+def test_spare_columns_are_left_out_one_rank_at_a_time() -> None:
+    """The highest rank goes first, columns of one rank go together, and the note names them."""
     table = Table(
         "title",
         (Column("A"), Column("B", spare=1), Column("C", spare=2), Column("D", spare=1)),
@@ -144,13 +146,13 @@ def test_a_table_gives_up_its_spare_columns_one_rank_after_the_other() -> None:
     ]
 
 
-def test_what_could_steer_a_terminal_is_escaped() -> None:
-    """A name from an answer that no agent of ours made cannot clear the screen."""
+def test_unprintable_characters_are_escaped() -> None:
+    """A node name in a forged answer cannot clear the screen."""
     assert as_text(matrix_of(between("a\x1b[2J", "b", 1.0))).splitlines()[2] == "a\\x1b[2J          -  1.00"
 
 
-def test_rich_draws_the_same_cells_and_reads_no_markup() -> None:
-    """A name in brackets is a name, not a colour."""
+def test_rich_draws_the_same_cells_without_markup() -> None:
+    """A name in brackets is not a colour."""
     stream = io.StringIO()
     Console(file=stream, width=200).print(as_rich(matrix_of(between("[red]a", "b", 0.436))))
     drawn = stream.getvalue()

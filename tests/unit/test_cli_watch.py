@@ -22,11 +22,11 @@ from tests.unit.terminal import started_in_a_terminal
 
 PROGRAM = [sys.executable, "-m", "monlat_ebpf", "watch"]
 SILENT: dict[str, Any] = {
-    "rtt_ms": {"last": None, "p50": None, "p99": None, "min": None, "max": None},
-    "network_rtt_ms": {"last": None, "p50": None, "p99": None},
-    "dwell_ms": {"p50": None, "p99": None},
-    "peer_dwell_ms": None,
-    "queueing_ms": None,
+    "rtt_seconds": {"last": None, "p50": None, "p99": None, "min": None, "max": None},
+    "network_rtt_seconds": {"last": None, "p50": None, "p99": None},
+    "dwell_seconds": {"p50": None, "p99": None},
+    "peer_dwell_seconds": None,
+    "queueing_seconds": None,
 }
 
 
@@ -50,14 +50,14 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_a_row_has_what_the_last_probe_took_and_where() -> None:
-    """RTT, network and the peer's dwell with quantiles, queueing by direction, loss by place; dashes if unknown."""
+def test_row_has_times_of_the_last_probe_and_losses() -> None:
+    """RTT and network RTT with quantiles, the peer's dwell, queueing by direction, losses; a dash if unknown."""
     document = answer(pair("node2"), pair("node3", lost=0, replies=0, results={}, **SILENT))
     title, head, known, unknown = as_text(watch_table(cast(PeersDocument, document))).splitlines()
-    assert title == "node node1, source tracepoint, a probe each 1 s, lost after 0.5 s; RTT in ms"
+    assert title == "node node1, source tracepoint, a probe every 1 s, lost after 0.5 s; times in ms"
     assert re.split("  +", head) == [
         *("TO", "FAMILY", "RTT", "P50", "P99", "NETWORK", "P50", "P99", "DWELL"),
-        *("QUEUED THERE", "QUEUED BACK", "DWELL HERE P50", "LOSS", "LOST AT"),
+        *("QUEUED FORWARD", "QUEUED RETURN", "OWN DWELL P50", "LOSS", "LOST AT"),
     ]
     assert re.split("  +", known) == [
         *("node2", "ipv4", "0.043", "0.050", "1.27", "0.013", "0.015", "0.900", "0.030"),
@@ -66,14 +66,14 @@ def test_a_row_has_what_the_last_probe_took_and_where() -> None:
     assert unknown.split() == ["node3", "ipv4", *["-"] * 11]
 
 
-def test_a_peer_that_does_not_answer_stands_out() -> None:
-    """Its last RTT and its losses are marked."""
+def test_silent_peer_is_highlighted() -> None:
+    """Its last RTT and its losses have a colour."""
     (row,) = watch_table(cast(PeersDocument, answer(pair("node2", **SILENT)))).rows
     assert [cell.text for cell in row if cell.tone is Tone.BAD] == ["-", "17.4%", "network 3, unreachable 1"]
 
 
-def test_a_pipe_gets_a_table_each_interval() -> None:
-    """A blank line between two tables, no colours; SIGTERM ends it with status 0."""
+def test_pipe_gets_a_table_each_interval() -> None:
+    """A blank line separates two tables, without colours. SIGTERM ends the command with status 0."""
     with serving(answer(pair("node2"))) as url, watching(url) as process:
         lines = [line_of(process) for _ in range(7)]
         process.send_signal(signal.SIGTERM)
@@ -83,8 +83,8 @@ def test_a_pipe_gets_a_table_each_interval() -> None:
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_reader_that_goes_ends_it_without_a_complaint() -> None:
-    """As `monlat watch | head -1` does: status 0 and nothing on standard error."""
+def test_closed_pipe_ends_it_without_an_error() -> None:
+    """`monlat watch | head -1` has status 0 and writes nothing to standard error."""
     with serving(answer(pair("node2"))) as url, watching(url) as process:
         assert line_of(process).startswith("node node1")
         assert process.stdout is not None
@@ -94,8 +94,8 @@ def test_a_reader_that_goes_ends_it_without_a_complaint() -> None:
         assert process.wait(timeout=20) == 0
 
 
-def test_an_agent_that_goes_is_waited_for_and_told_of_once() -> None:
-    """Three answers in vain are one line on standard error; then the tables go on."""
+def test_missing_agent_is_reported_once_until_it_is_back() -> None:
+    """Three failed requests write one line to standard error; then the tables continue."""
     good, bad = answer(pair("node2")), b"<html>"
     with serving(good, bad, bad, bad, good) as url, watching(url) as process:
         lines = [line_of(process) for _ in range(7)]
@@ -103,28 +103,28 @@ def test_an_agent_that_goes_is_waited_for_and_told_of_once() -> None:
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, lines[:3]) == (0, lines[4:])
     assert errors.splitlines() == [
-        f"monlat: no agent answers at {url}: its answer to /api/v1/peers is no JSON. "
+        f"monlat: no agent answers at {url}: its answer to /api/v1/peers is not JSON. "
         "Start one with `monlat agent --peers FILE`, or say where it listens with --url (MONLAT_URL)"
     ]
 
 
-def test_no_agent_at_the_start_is_an_error() -> None:
-    """Status 1, as of `monlat peers`."""
+def test_missing_agent_at_the_start_is_an_error() -> None:
+    """Status 1, as for `monlat peers`."""
     done = subprocess.run([*PROGRAM, "--url", "http://127.0.0.1:1"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("monlat: no agent answers at http://127.0.0.1:1: ")
 
 
 @pytest.mark.parametrize("interval", ["0s", "99ms", "2h", "soon"])
-def test_an_interval_that_cannot_be_is_refused(interval: str) -> None:
-    """Status 2, and the flag is named."""
+def test_invalid_interval_is_an_error(interval: str) -> None:
+    """Status 2, and the message names the flag."""
     done = subprocess.run([*PROGRAM, "--interval", interval], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--interval" in done.stderr
 
 
-def test_a_terminal_is_redrawn_in_place() -> None:
-    """The table comes again over itself (cursor up, line erased) until Ctrl-C, which is status 0."""
+def test_terminal_is_redrawn_in_place() -> None:
+    """The table is drawn over the last one (cursor up, line erased) until Ctrl-C, which ends with status 0."""
     with (
         serving(answer(pair("node2"))) as url,
         started_in_a_terminal([*PROGRAM, "--url", url, "--interval", "100ms"], columns=200) as (process, terminal),

@@ -17,19 +17,19 @@ def document_of(snapshot: AgentSnapshot) -> PeersDocument:
 
 
 def test_answering_pair_has_the_documented_shape() -> None:
-    """A pair of three replies, 64, 436 and 500 us, is shown whole; p50 lies in the bucket that holds 436 us.
+    """A pair with three replies, 64, 436 and 500 us. p50 lies in the bucket of 436 us.
 
     The median's rank is 1.5 of 3: half of bucket 71, which reaches from 2^(-20 + 70/8) to 2^(-20 + 71/8) s, so
-    2^(-20 + 70.5/8) s = 428.8 us. Rank 2.97 is in bucket 73 at 0.97: 526 us, over the maximum seen, hence that.
+    2^(-20 + 70.5/8) s = 428.8 us. Rank 2.97 is in bucket 73 at 0.97: 526 us, limited to the maximum of 500 us.
     Of a sample each in buckets 36 and 49 the median is the edge of the first, 2^(-20 + 36/8) s = 21.579 us, and p99
     98 % up the second, 2^(-20 + 48.98/8) s = 66.444 us. Two in bucket 36 have 2^(-20 + 35.5/8) s = 20.664 us and
     2^(-20 + 35.99/8) s = 21.560 us.
     """
     document = document_of(snapshots.agent([snapshots.ANSWERING]))
-    network_p99 = 0.066444
-    p50 = document["pairs"][0]["rtt_ms"]["p50"]
+    network_p99 = 66.444e-6
+    p50 = document["pairs"][0]["rtt_seconds"]["p50"]
     assert p50 is not None
-    assert round(p50, 4) == 0.4288
+    assert round(p50, 7) == 428.8e-6
     assert document == {
         "node": "node1",
         "source": "tracepoint",
@@ -60,63 +60,67 @@ def test_answering_pair_has_the_documented_shape() -> None:
                 "in_flight": 1,
                 "late": 0,
                 "duplicates": 1,
-                "rtt_ms": {"last": 0.436, "p50": p50, "p99": 0.5, "min": 0.064, "max": 0.5},
-                "network_rtt_ms": {"last": 0.064, "p50": 0.021579, "p99": network_p99},
-                "dwell_ms": {"p50": 0.020664, "p99": 0.02156},
-                "peer_dwell_ms": 0.372,
-                "clock_offset_ms": -2.0005,
-                "clock_offset_error_ms": 0.01,
-                "queueing_ms": {"forward": 0.0, "return": 0.044},
+                "rtt_seconds": {"last": 436e-6, "p50": p50, "p99": 500e-6, "min": 64e-6, "max": 500e-6},
+                "network_rtt_seconds": {"last": 64e-6, "p50": 21.579e-6, "p99": network_p99},
+                "dwell_seconds": {"p50": 20.664e-6, "p99": 21.56e-6},
+                "peer_dwell_seconds": 372e-6,
+                "clock_offset_seconds": -2000.5e-6,
+                "clock_offset_error_seconds": 10e-6,
+                "queueing_seconds": {"forward": 0.0, "return": 44e-6},
             }
         ],
         "probe_errors": {"ENETUNREACH": 2, "host_unreachable": 3},
         "unmatched_packets": {"no_probe": 0, "nonce_mismatch": 7},
         "rejected_feedback": {"nonce_mismatch": 3, "unknown_peer": 0},
-        "send_delay_ms": {"p50": 0.021579, "p99": network_p99},
+        "send_delay_seconds": {"p50": 21.579e-6, "p99": network_p99},
     }
 
 
-def test_lost_is_every_result_but_a_reply() -> None:
-    """Of 30 probes 2 were answered and 1 is in flight; lost are 11 + 4 + 6 + 1 + 3 + 2 = 27."""
+def test_lost_counts_every_result_except_reply() -> None:
+    """Of 30 probes 2 were answered and 1 is in flight; 11 + 4 + 6 + 1 + 3 + 2 = 27 were lost."""
     pair = document_of(snapshots.agent([snapshots.SILENT_SINCE_A_WHILE]))["pairs"][0]
     assert (pair["sent"], pair["replies"], pair["lost"], pair["in_flight"]) == (30, 2, 27, 1)
     assert pair["late"] == 5
-    assert pair["rtt_ms"]["last"] is None
-    assert (pair["rtt_ms"]["min"], pair["rtt_ms"]["max"]) == (0.02, 9000.0)
+    assert pair["rtt_seconds"]["last"] is None
+    assert (pair["rtt_seconds"]["min"], pair["rtt_seconds"]["max"]) == (20e-6, 9.0)
 
 
 def test_quantiles_stay_within_the_extremes() -> None:
-    """With one reply every number is that one's, though its bucket reaches from 488 to 532 us, its middle 510 us."""
+    """With one reply all numbers are that reply's, although its bucket reaches from 488 to 532 us."""
     longer = replace(snapshots.ANSWERING_OVER_IPV6, last_rtt_ns=530_000, min_rtt_ns=530_000, max_rtt_ns=530_000)
-    rtt = document_of(snapshots.agent([snapshots.ANSWERING_OVER_IPV6]))["pairs"][0]["rtt_ms"]
-    assert rtt == {"last": 0.5, "p50": 0.5, "p99": 0.5, "min": 0.5, "max": 0.5}
-    rtt = document_of(snapshots.agent([longer]))["pairs"][0]["rtt_ms"]
-    assert (rtt["p50"], rtt["p99"]) == (0.53, 0.53)  # 2^(-20 + 72.99/8) s = 532 us, cut to 530
+    rtt = document_of(snapshots.agent([snapshots.ANSWERING_OVER_IPV6]))["pairs"][0]["rtt_seconds"]
+    assert rtt == {"last": 500e-6, "p50": 500e-6, "p99": 500e-6, "min": 500e-6, "max": 500e-6}
+    rtt = document_of(snapshots.agent([longer]))["pairs"][0]["rtt_seconds"]
+    assert (rtt["p50"], rtt["p99"]) == (530e-6, 530e-6)  # 2^(-20 + 72.99/8) s = 532 us, limited to 530
 
 
 def test_peer_that_never_answered_has_nulls() -> None:
-    """There is no RTT to tell of, and the JSON says null instead of a number."""
+    """There is no RTT, so the JSON has null and not a number."""
     document = document_of(snapshots.agent([snapshots.NEVER_ANSWERED]))
-    assert document["pairs"][0]["rtt_ms"] == {"last": None, "p50": None, "p99": None, "min": None, "max": None}
+    assert document["pairs"][0]["rtt_seconds"] == {"last": None, "p50": None, "p99": None, "min": None, "max": None}
     assert document["pairs"][0]["lost"] == 2
 
 
-def test_peer_that_tells_nothing_has_nulls() -> None:
-    """What takes an agent at the peer is null, and so is the send delay of an agent that has sent nothing."""
+def test_peer_without_reports_has_nulls() -> None:
+    """Times that need an agent at the peer are null, and so is the send delay before the first probe."""
     document = document_of(
         replace(snapshots.agent([snapshots.NEVER_ANSWERED]), rejected_feedback=None, send_delay=None)
     )
     pair = document["pairs"][0]
-    assert pair["network_rtt_ms"] == {"last": None, "p50": None, "p99": None}
-    assert pair["dwell_ms"] == {"p50": None, "p99": None}
-    assert (pair["peer_dwell_ms"], pair["clock_offset_ms"], pair["clock_offset_error_ms"]) == (None, None, None)
-    assert pair["queueing_ms"] is None
+    assert pair["network_rtt_seconds"] == {"last": None, "p50": None, "p99": None}
+    assert pair["dwell_seconds"] == {"p50": None, "p99": None}
+    assert (pair["peer_dwell_seconds"], pair["clock_offset_seconds"], pair["clock_offset_error_seconds"]) == (
+        None,
+        None,
+        None,
+    )
+    assert pair["queueing_seconds"] is None
     assert document["rejected_feedback"] == {}
-    assert document["send_delay_ms"] == {"p50": None, "p99": None}
+    assert document["send_delay_seconds"] == {"p50": None, "p99": None}
 
 
-def test_json_carries_odd_names_and_the_reason_of_a_fallback() -> None:
-    """Names come through as they are, and a source of second choice says why."""
+def test_json_has_odd_names_and_the_reason_for_a_fallback() -> None:
+    """Names are unchanged, and a source that is not the first choice has its reason."""
     snapshot = replace(snapshots.SMALL_CLUSTER, source="socket", source_reason="the kernel has no BTF")
     document = document_of(snapshot)
     assert document["pairs"][5]["to"] == snapshots.ODD_NAME
@@ -125,12 +129,12 @@ def test_json_carries_odd_names_and_the_reason_of_a_fallback() -> None:
 
 
 def test_agent_without_peers_has_an_empty_list() -> None:
-    """No pair is an empty list, not a missing one."""
+    """Without pairs the list is empty, not missing."""
     assert document_of(snapshots.agent([]))["pairs"] == []
 
 
-def test_many_peers_leave_in_small_chunks() -> None:
-    """The JSON of 307 peers comes in chunks, none longer than the limit and one pair, and is whole."""
+def test_many_peers_are_sent_in_small_chunks() -> None:
+    """The JSON of 307 peers is complete, and no chunk is longer than the limit plus one pair."""
     pairs = [snapshots.new_pair(f"node{number:03}", "10.0.0.9") for number in range(307)]
     chunks = list(render_peers(snapshots.agent(pairs)))
     one_pair = 1024  # 400 bytes and the names

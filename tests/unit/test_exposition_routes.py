@@ -100,13 +100,13 @@ def test_one_peer_is_shown_with_its_last_probes(connection: HTTPConnection) -> N
         {
             "sequence": 3,
             "result": "reply",
-            "sent_unix": 1_700_000_000.5,
-            "send_delay_us": 80.0,
-            "rtt_us": 436.0,
-            "dwell_us": 372.0,
-            "network_us": 64.0,
-            "forward_us": 20.5,
-            "return_us": 43.5,
+            "sent_unix_seconds": 1_700_000_000.5,
+            "send_delay_seconds": 80e-6,
+            "rtt_seconds": 436e-6,
+            "peer_dwell_seconds": 372e-6,
+            "network_rtt_seconds": 64e-6,
+            "forward_seconds": 20.5e-6,
+            "return_seconds": 43.5e-6,
         }
     ]
     assert document["pairs"][1]["probes"] == []

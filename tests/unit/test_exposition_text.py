@@ -1,4 +1,4 @@
-"""The text exposition: byte for byte against a golden file, and through the eyes of two other readers of the format."""
+"""The text format: byte for byte against a golden file, and as two other parsers read it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def latencies(pairs: Iterable[PairSnapshot]) -> dict[str, float]:
 
 
 def test_small_cluster_is_the_golden_file() -> None:
-    """Every family, label, help text and number of a small cluster is what the reviewed file says."""
+    """Every family, label, help text and number of a small cluster is as in the reviewed file."""
     assert text_of(snapshots.SMALL_CLUSTER).decode() == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_promtool_finds_nothing_to_say() -> None:
+def test_promtool_reports_nothing() -> None:
     """`promtool check metrics` accepts an agent's whole text and has no advice on names, types and help."""
     text = text_of(snapshots.SMALL_CLUSTER) + SelfMetrics().render()
     check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
@@ -91,7 +91,7 @@ def test_new_peer_has_all_its_series_at_zero() -> None:
         assert values_of(samples, series, to="node9") == [0]
 
 
-def test_what_both_ends_saw_is_told_only_where_it_is_known() -> None:
+def test_times_that_need_both_agents_are_absent_where_unknown() -> None:
     """No series where the source does not see the peer's requests; else both histograms are there, at 0."""
     blind = snapshots.new_pair("node8", "10.0.0.8")
     seeing = replace(
@@ -105,7 +105,7 @@ def test_what_both_ends_saw_is_told_only_where_it_is_known() -> None:
         assert values_of(samples, name) == []
 
 
-def test_clock_and_queues_are_of_the_first_family_that_has_them() -> None:
+def test_clock_and_queueing_are_of_the_first_family_that_has_them() -> None:
     """One series a peer, and for queueing one a direction: of the preferred family, or else of the other."""
     silent = replace(snapshots.ANSWERING, clock_offset=None, queueing=None)
     first = parsed(text_of(snapshots.agent([snapshots.ANSWERING, snapshots.ANSWERING_OVER_IPV6])))
@@ -125,7 +125,7 @@ def test_latency_is_of_the_first_family_that_answers() -> None:
     assert latencies([replace(both[0], last_rtt_ns=None), both[1]]) == {"node2": 0.436}
 
 
-def test_latency_goes_while_the_peer_does_not_answer() -> None:
+def test_latency_is_absent_while_the_peer_does_not_answer() -> None:
     """A peer whose last probes went unanswered has no latency_between_nodes, whatever it had before."""
     assert latencies([snapshots.SILENT_SINCE_A_WHILE, snapshots.NEVER_ANSWERED]) == {}
 
@@ -186,7 +186,7 @@ def test_agent_without_peers_is_valid_text() -> None:
     assert values_of(samples, "monlat_timestamp_source_info", source="tracepoint", reason="") == [1]
 
 
-def test_many_peers_leave_in_small_chunks() -> None:
+def test_many_peers_are_sent_in_small_chunks() -> None:
     """The text of 307 peers comes in chunks, none longer than the limit and one pair's lines."""
     pairs = [snapshots.new_pair(f"node{number:03}", "10.0.0.9") for number in range(307)]
     chunks = list(TextExposition().render(snapshots.agent(pairs)))

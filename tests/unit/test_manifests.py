@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.config import AgentConfig
-from monlat_ebpf.discovery.kubernetes_config import KubernetesConfig
+from monlat_ebpf.config import AgentConfig, KubernetesConfig
 from tests.manifest_files import MANIFESTS, ROOT, Object, agent_of, objects_in, of_kind, pod_of
 
 BPF_COMMANDS = {"BPF_MAP_CREATE": 0, "BPF_PROG_LOAD": 5, "BPF_RAW_TRACEPOINT_OPEN": 17, "BPF_BTF_LOAD": 18}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
-from monlat_ebpf.cli.main import monlat
-from monlat_ebpf.cli.ping import parse_seconds
+from monlat_ebpf.cli.main import run
+from monlat_ebpf.cli.options import Duration
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Family
 from monlat_ebpf.ping.pinger import Plan
@@ -15,26 +14,38 @@ from monlat_ebpf.ping.resolve import resolve
 
 @pytest.mark.parametrize(("text", "seconds"), [("1", 1.0), ("0.2", 0.2), (".5", 0.5), ("200ms", 0.2), ("1m", 60.0)])
 def test_seconds_are_plain_numbers_or_have_a_unit(text: str, seconds: float) -> None:
-    """As ping takes them, and as the agent takes MONLAT_INTERVAL."""
-    assert parse_seconds(text, "interval") == seconds
+    """As ping takes them, and as MONLAT_INTERVAL of the agent's container has them."""
+    assert Duration(plain_seconds=True).convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-i", "0.009"], "--interval (MONLAT_INTERVAL): 9ms is out of range; give 10ms to 3600s"),
-        (["-i", "often"], "--interval (MONLAT_INTERVAL): 'often' is no duration; "),
-        (["-W", "0"], "--timeout (MONLAT_TIMEOUT): 0ms is out of range; give 1ms to 60s"),
-        (["-c", "0"], "--count (MONLAT_COUNT): 0 probes measure nothing; "),
+        (
+            ["-i", "0.009"],
+            "Invalid value for '--interval' / '-i' (env var: 'MONLAT_INTERVAL'): '0.009' is out of range; "
+            "give 10ms to 3600s",
+        ),
+        (
+            ["-i", "often"],
+            "Invalid value for '--interval' / '-i' (env var: 'MONLAT_INTERVAL'): 'often' is not a duration; ",
+        ),
+        (
+            ["-W", "0"],
+            "Invalid value for '--timeout' / '-W' (env var: 'MONLAT_TIMEOUT'): '0' is out of range; give 1ms to 60s",
+        ),
+        (["-c", "0"], "Invalid value for '--count' / '-c' (env var: 'MONLAT_COUNT'): 0 is not in the range x>=1"),
         (["-4", "-6"], "--ipv4 (MONLAT_IPV4) and --ipv6 (MONLAT_IPV6) exclude each other: give one, or none"),
         (["-6"], "host '127.0.0.1' has no IPv6 address: "),
     ],
 )
-def test_an_invalid_command_line_is_a_configuration_error(arguments: list[str], message: str) -> None:
-    """Exit status 2 and one line, before a socket is opened."""
-    error = CliRunner().invoke(monlat, ["ping", "127.0.0.1", *arguments]).exception
-    assert isinstance(error, ConfigError)
-    assert str(error).startswith(message)
+def test_invalid_value_is_one_line_and_exit_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error comes before a socket is opened."""
+    assert run(["ping", "127.0.0.1", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"monlat: {message}")
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "300.1.1.1", "a" * 64 + ".example", "", "a b"])
