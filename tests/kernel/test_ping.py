@@ -118,7 +118,7 @@ def test_late_and_double_replies_have_lines_of_their_own() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     late = re.search(r"^ +0  late reply, after it was counted as lost: kernel RTT (\d+) ms$", done.stdout, re.MULTILINE)
     assert late is not None
-    assert 450 <= int(late[1]) < 600
+    assert int(late[1]) >= 450
     assert "\n       0  lost in the network: no reply within 400ms\n" in done.stdout
     assert "\n       1  duplicate reply\n" in done.stdout
     assert "10.99.1.1: 7 sent, 6 replies, 14.3% lost, 1 in the network, 1 late, 1 duplicates\n" in done.stdout

@@ -26,7 +26,7 @@ from testkit.reflector import Reflector
 from testkit.waiting import wait_until
 from tests.kernel.addresses import reflected_peers
 from tests.kernel.measuring import Measurement
-from tests.kernel.test_faults import CASES, ERRORS, Case
+from tests.kernel.test_faults import CASES, ERRORS, Case, late_and_duplicates
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
@@ -104,21 +104,22 @@ def test_both_sources_give_the_same_packets_the_same_stamps() -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "fragment"], ids=lambda case: case.name)
 def test_fault_is_counted_as_the_tracepoint_source_counts_it(case: Case) -> None:
     """47 probes of both families meet the fault: results and counters are those of the tracepoint source."""
-    with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([case.action])):
+    expected = (case.late * PEERS, case.duplicates * PEERS)
+    with Namespace("agent") as namespace, Reflector(namespace, Plan.cycle([case.action])) as reflector:
         with Measurement(
             namespace,
             reflected_peers(PEERS),
             interval_seconds=1.2,
             timeout_seconds=0.4,
-            linger_seconds=0.2,
             open_source=SocketSource,
         ) as measurement:
             measurement.wait()
+            wait_until(lambda: late_and_duplicates(measurement.pairs()) == expected)
+            reflector.stop()
             snapshots = measurement.pairs()
         assert measurement.results() == {case.result: PEERS}
         assert measurement.unmatched() == {reason: count * PEERS for reason, count in case.unmatched.items()}
-        assert sum(snapshot.late for snapshot in snapshots) == case.late * PEERS
-        assert sum(snapshot.duplicates for snapshot in snapshots) == case.duplicates * PEERS
+        assert late_and_duplicates(snapshots) == expected
         assert sum(snapshot.rtt.count for snapshot in snapshots) == (PEERS if case.result is Result.REPLY else 0)
 
 

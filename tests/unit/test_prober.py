@@ -44,12 +44,12 @@ def test_every_reply_is_counted() -> None:
 
 
 def test_a_reply_shows_before_its_deadline() -> None:
-    """Reading the pairs shows a reply as soon as the source has it, not when the time-out of 8 s has passed."""
+    """Reading the pairs shows a reply as soon as the source has it, not when the time-out of 100 s has passed."""
     source = FakeSource(1)
-    with running(source, interval=0.6, timeout=8) as bench:
+    with running(source, interval=8, timeout=100) as bench:
         bench.prober.set_peers([A])
         wait_until(lambda: len(source.sent) >= 1)
-        wait_until(lambda: bench.ended("a") >= 1, seconds=4)
+        wait_until(lambda: bench.ended("a") >= 1)
         assert bench.pair("a").last_rtt_ns == 50_000
 
 
