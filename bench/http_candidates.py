@@ -193,7 +193,7 @@ def main() -> None:
         for line in sys.stdin:
             delays = sorted(late) or [0.0]
             late.clear()
-            figures = {
+            report = {
                 "port": port,
                 "before": before,
                 "rss": status_mib("VmRSS"),
@@ -204,7 +204,7 @@ def main() -> None:
                 "late_max": delays[-1],
             }
             Path("/proc/self/clear_refs").write_text("5")
-            print(json.dumps(figures | {"asked": line.strip()}), flush=True)
+            print(json.dumps(report | {"asked": line.strip()}), flush=True)
 
     threading.Thread(target=report, daemon=True).start()
     due = time.monotonic()

@@ -2,9 +2,9 @@
 
     python -m bench.probing_process monlat|icmplib ADDRESS
 
-It reads commands, one a line. It answers `probe COUNT` with a JSON list of COUNT round-trip times in nanoseconds; in
-place of a probe without a reply, a string says how it ended. `busy` starts a thread that computes without end, `calm`
-ends it. The answer to both is `null`, given once it is done.
+It reads commands, one a line. It answers `probe COUNT` with a JSON list of COUNT entries: the round-trip time in
+nanoseconds, or for a probe without a reply a string that says how it ended. `busy` starts a thread that computes
+without end, `calm` ends it. The answer to both is `null`, given once it is done.
 """
 
 from __future__ import annotations

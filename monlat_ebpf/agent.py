@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
 
-from prometheus_client import CollectorRegistry
-
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
@@ -61,7 +59,7 @@ class Agent:
         """Open the source and the port. Raises ConfigError or SourceError."""
         self._config = config
         self._self_metrics = SelfMetrics()
-        self._discovery = _discovery(config, self._self_metrics.registry)
+        self._discovery = _discovery(config, self._self_metrics)
         self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
         self._server = MetricsServer(
@@ -155,14 +153,16 @@ def _drop_capabilities() -> tuple[str, ...]:
     return capabilities.keep_only(_NEEDED_TO_SEND)
 
 
-def _discovery(config: AgentConfig, registry: CollectorRegistry) -> Discovery:
+def _discovery(config: AgentConfig, metrics: SelfMetrics) -> Discovery:
     if config.discovery is DiscoveryKind.KUBERNETES:
         # imported here: the client takes 15 MB, which an agent with a peers file does not need
         from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
 
         return KubernetesDiscovery(
-            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=registry
+            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
         )
     if config.peers_file is None:
         raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
-    return StaticDiscovery(config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=registry)
+    return StaticDiscovery(
+        config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
+    )

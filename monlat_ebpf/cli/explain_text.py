@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from monlat_ebpf.cli.diagnosis import Diagnosis, Queued, Times, Usual, diagnosis
-from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, in_milliseconds, loss, lost_at, printable, source_text
+from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, loss, lost_at, milliseconds, printable, source_text
 from monlat_ebpf.exposition.api import AgentDocument
 from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, ProbeDocument
 from monlat_ebpf.model import Result
@@ -135,7 +135,7 @@ def _probe_row(probe: ProbeDocument, longest: float) -> tuple[Cell, ...]:
         Cell(sent),
         Cell(str(probe["sequence"])),
         Cell(_ENDED[result], Tone.PLAIN if result is Result.REPLY else Tone.BAD),
-        *(Cell(in_milliseconds(time)) for time in times),
+        *(Cell(milliseconds(time)) for time in times),
         Cell(bar(_lengths(probe).items(), longest), Tone.BAR),
     )
 
@@ -155,7 +155,7 @@ def _lengths(probe: ProbeDocument) -> dict[str, float]:
 def _spread_row(name: str, times: Sequence[float | None], usual: tuple[float | None, float | None]) -> tuple[Cell, ...]:
     known = [time for time in times if time is not None]
     middle, largest = (median(known), max(known)) if known else (None, None)
-    return (Cell(name), *(Cell(in_milliseconds(time)) for time in (middle, largest, *usual)))
+    return (Cell(name), *(Cell(milliseconds(time)) for time in (middle, largest, *usual)))
 
 
 def _losses(pair: ExplainedPairDocument) -> str:
@@ -169,8 +169,8 @@ def _clock(pair: ExplainedPairDocument) -> list[str]:
     if offset is None or error is None:
         return ["dwell, network RTT and directions are not known: no agent at the peer reports our probes"]
     side = "ahead of" if offset >= 0 else "behind"
-    bound = in_milliseconds(error)
+    bound = milliseconds(error)
     return [
-        f"clock of {pair['to']}: {in_milliseconds(abs(offset))} ms {side} ours, ± {bound} ms. "
+        f"clock of {pair['to']}: {milliseconds(abs(offset))} ms {side} ours, ± {bound} ms. "
         f"Forward and return are split by it: each is known to ± {bound} ms, their sum exactly."
     ]

@@ -49,7 +49,7 @@ def line(event: Event, timeout_seconds: float) -> Line:
     if isinstance(event, Ended):
         return _ended(event, timeout_seconds)
     if isinstance(event, Late):
-        rtt = f": kernel RTT {_milliseconds(seconds_of(event.rtt_ns))} ms" if event.rtt_ns is not None else ""
+        rtt = f": kernel RTT {milliseconds(seconds_of(event.rtt_ns))} ms" if event.rtt_ns is not None else ""
         return _problem(event.sequence, f"late reply, after it was counted as lost{rtt}")
     if isinstance(event, Duplicate):
         return _problem(event.sequence, "duplicate reply")
@@ -64,7 +64,7 @@ def closing(head: Head, sums: SummaryDocument) -> Table:
         ("send delay", sums["send_delay_seconds"]),
         ("user space RTT", sums["user_rtt_seconds"]),
     )
-    rows = tuple((Cell(name), *(Cell(_milliseconds(of[column])) for column in _COLUMNS)) for name, of in times)
+    rows = tuple((Cell(name), *(Cell(milliseconds(of[column])) for column in _COLUMNS)) for name, of in times)
     return Table(f"{printable(head.host)}: {_counts(sums)}", columns, rows)
 
 
@@ -109,11 +109,7 @@ def _errno_text(name: str) -> str:
 
 
 def _time(nanoseconds: int | None, otherwise: str) -> str:
-    return otherwise if nanoseconds is None else _milliseconds(seconds_of(nanoseconds))
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return milliseconds(None if seconds is None else seconds * 1000)
+    return otherwise if nanoseconds is None else milliseconds(seconds_of(nanoseconds))
 
 
 def _problem(sequence: int, text: str) -> Line:

@@ -81,20 +81,16 @@ _PEERS_COLUMNS = (
 )
 
 
-def milliseconds(value: float | None) -> str:
-    """Write milliseconds with three digits, or fewer where the third is below a microsecond: 0.043, 1.27, 103.
+def milliseconds(seconds: float | None) -> str:
+    """Write a time in milliseconds with three digits, or fewer where the third is below 1 µs: 0.043, 1.27, 103.
 
     A direction can be negative, by the error of the clock offset. None is "-".
     """
-    if value is None:
+    if seconds is None:
         return _NOTHING
+    value = seconds * 1e3
     decimals = next((decimals for limit, decimals in _DECIMALS if abs(value) < limit), 0)
     return f"{value:.{decimals}f}"
-
-
-def in_milliseconds(seconds: float | None) -> str:
-    """Write a time in seconds as `milliseconds` does."""
-    return milliseconds(None if seconds is None else seconds * 1e3)
 
 
 def peers_table(answer: PeersDocument) -> Table:
@@ -169,8 +165,8 @@ def _pair_row(pair: PairDocument) -> tuple[Cell, ...]:
         Cell(str(pair["sent"])),
         Cell(str(pair["lost"]), lost_tone),
         Cell(loss(pair), lost_tone),
-        Cell(in_milliseconds(rtt["last"]), Tone.BAD if rtt["last"] is None and ended else Tone.PLAIN),
-        *(Cell(in_milliseconds(value)) for value in (rtt["p50"], rtt["p99"], rtt["min"], rtt["max"])),
+        Cell(milliseconds(rtt["last"]), Tone.BAD if rtt["last"] is None and ended else Tone.PLAIN),
+        *(Cell(milliseconds(value)) for value in (rtt["p50"], rtt["p99"], rtt["min"], rtt["max"])),
         Cell(lost_at(pair), lost_tone),
     )
 
@@ -190,7 +186,7 @@ def lost_at(pair: PairDocument) -> str:
 def _matrix_cell(families: Sequence[PairDocument], kind: RttKind) -> Cell:
     for pair in families:
         if (value := pair["rtt_seconds"][kind]) is not None:
-            return Cell(in_milliseconds(value))
+            return Cell(milliseconds(value))
     return Cell("lost", Tone.BAD) if any(pair["lost"] for pair in families) else Cell(_NOTHING, Tone.FAINT)
 
 

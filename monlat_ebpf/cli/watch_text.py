@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, in_milliseconds, loss, lost_at, printable, title
+from monlat_ebpf.cli.rendering import Cell, Column, Table, Tone, loss, lost_at, milliseconds, printable, title
 from monlat_ebpf.exposition.api import PairDocument, PeersDocument
 
 _COLUMNS: Final = (
@@ -37,13 +37,13 @@ def _row(pair: PairDocument) -> tuple[Cell, ...]:
     return (
         Cell(printable(pair["to"])),
         Cell(pair["family"]),
-        Cell(in_milliseconds(rtt["last"]), Tone.BAD if is_silent else Tone.PLAIN),
-        *(Cell(in_milliseconds(time)) for time in (rtt["p50"], rtt["p99"])),
-        *(Cell(in_milliseconds(time)) for time in (network["last"], network["p50"], network["p99"])),
-        Cell(in_milliseconds(pair["peer_dwell_seconds"])),
-        Cell(in_milliseconds(queueing["forward"] if queueing else None)),
-        Cell(in_milliseconds(queueing["return"] if queueing else None)),
-        Cell(in_milliseconds(pair["dwell_seconds"]["p50"])),
+        Cell(milliseconds(rtt["last"]), Tone.BAD if is_silent else Tone.PLAIN),
+        *(Cell(milliseconds(time)) for time in (rtt["p50"], rtt["p99"])),
+        *(Cell(milliseconds(time)) for time in (network["last"], network["p50"], network["p99"])),
+        Cell(milliseconds(pair["peer_dwell_seconds"])),
+        Cell(milliseconds(queueing["forward"] if queueing else None)),
+        Cell(milliseconds(queueing["return"] if queueing else None)),
+        Cell(milliseconds(pair["dwell_seconds"]["p50"])),
         Cell(loss(pair), lost_tone),
         Cell(lost_at(pair), lost_tone),
     )

@@ -26,7 +26,7 @@ from monlat_ebpf.model import Peer
 _STOP_SECONDS: Final = 0.9
 """Seconds that stop() waits. Only connecting can take longer, because another thread cannot abort that."""
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
@@ -85,7 +85,7 @@ class KubernetesDiscovery:
         self._publisher.start()
         self._thread.start()
         service = f"{self._api.namespace}/{self._config.service}"
-        _log.info("following service %s at %s", service, self._api.host)
+        _LOG.info("following service %s at %s", service, self._api.host)
 
     def stop(self) -> None:
         """Stop the threads within a second. Nothing is published after this returns."""
@@ -96,7 +96,7 @@ class KubernetesDiscovery:
         self._publisher.stop()
         self._thread.join(_STOP_SECONDS)
         if self._thread.is_alive():
-            _log.info("still connecting to %s: not waiting for it", self._api.host)
+            _LOG.info("still connecting to %s: not waiting for it", self._api.host)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -107,7 +107,7 @@ class KubernetesDiscovery:
             except ApiError as error:
                 self._wait_after(error)
             except Exception as error:  # noqa: BLE001  # a defect must not end discovery
-                _log.debug("unexpected", exc_info=True)
+                _LOG.debug("unexpected", exc_info=True)
                 self._wait_after(ApiError(Reason.INTERNAL, f"unexpected {error!r}", relist=True))
         self._api.close()
 
@@ -187,7 +187,7 @@ class KubernetesDiscovery:
         """Publish `peers` unless they are too many. Runs in the publisher's thread."""
         too_many = len(peers) > self._max_peers
         if too_many and not self._too_many:
-            _log.error(
+            _LOG.error(
                 "service %s has agents on %d other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: %d. "
                 "Raise it; until then the last good list is used",
                 self._config.service,
@@ -200,7 +200,7 @@ class KubernetesDiscovery:
             return
         self._publish(peers)
         self._metrics.last_change.set_to_current_time()
-        _log.info("service %s: %d peers", self._config.service, len(peers))
+        _LOG.info("service %s: %d peers", self._config.service, len(peers))
 
     def _wait_for_turn(self) -> None:
         if self._stopping.wait(self._rate_limiter.take(time.monotonic())):
@@ -230,4 +230,4 @@ class KubernetesDiscovery:
         """Log `text`, at most once per `key` since the last healthy watch."""
         if key not in self._logged:
             self._logged.add(key)
-            _log.log(level, text)
+            _LOG.log(level, text)

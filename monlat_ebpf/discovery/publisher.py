@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from monlat_ebpf.discovery import Publish
 from monlat_ebpf.model import Peer
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -57,4 +57,4 @@ class Publisher:
             try:
                 self._publish(peers)
             except Exception:  # noqa: BLE001  # an error of the receiver must not end discovery
-                _log.exception("the list of %d peers was not accepted; retrying at the next change", len(peers))
+                _LOG.exception("the list of %d peers was not accepted; retrying at the next change", len(peers))

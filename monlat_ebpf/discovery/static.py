@@ -28,7 +28,7 @@ LARGEST_FILE: Final = 4 * 1024 * 1024
 LONGEST_DEBOUNCE: Final = 5.0
 """Seconds after which a file is read although it changes at every poll."""
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 FileState = tuple[int, ...] | str
 """Differs whenever the content may differ. A text if the file cannot be examined, or changed while it was read."""
@@ -139,7 +139,7 @@ class StaticDiscovery:
             return  # it is being written; a later poll reads it
         self._debounce.was_read(state)
         if self._read_error:
-            _log.info("%s can be read again", self._file)
+            _LOG.info("%s can be read again", self._file)
             self._read_error = ""
         if content != self._content:
             self._content = content
@@ -152,12 +152,12 @@ class StaticDiscovery:
         except ConfigError as error:
             self._content_error = str(error)
             self._metrics.count_error(Reason.PARSE)
-            _log.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
+            _LOG.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
             return
         self._content_error = ""
         self._metrics.reloads.inc()
         if listed == self._list:
-            _log.info("%s changed, but not its peers", self._file)
+            _LOG.info("%s changed, but not its peers", self._file)
         else:
             self._use(listed)
 
@@ -172,16 +172,16 @@ class StaticDiscovery:
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
         if listed.peers:
-            _log.info("peers file %s: %d peers", self._file, len(listed.peers))
+            _LOG.info("peers file %s: %d peers", self._file, len(listed.peers))
         else:
-            _log.warning("%s lists no peer: nothing is probed until it does", self._file)
+            _LOG.warning("%s lists no peer: nothing is probed until it does", self._file)
 
     def _report_unreadable(self, error: str) -> None:
         self._metrics.up.set(0)
         if error != self._read_error:
             self._read_error = error
             self._metrics.count_error(Reason.READ)
-            _log.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
+            _LOG.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
 
 
 def decode(content: bytes, file: Path) -> str:

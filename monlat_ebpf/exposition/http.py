@@ -24,7 +24,7 @@ from monlat_ebpf.exposition.rendering import Renderer
 
 __all__ = ["PLAIN_TEXT", "Limits", "MetricsServer", "Request", "Response", "Route"]
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 _SEND_BUFFER_BYTES: Final = (
     128 * 1024
@@ -104,7 +104,7 @@ class MetricsServer:
         self.errors[kind] += 1
         self._count_error(kind)
         if self.errors[kind] == 1:
-            _log.error("HTTP: %s; counted from now on, not logged again", error, exc_info=error)
+            _LOG.error("HTTP: %s; counted from now on, not logged again", error, exc_info=error)
 
     def _report_from_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

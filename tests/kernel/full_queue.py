@@ -22,7 +22,7 @@ DISCARD_PORT = 9
 FILL_SECONDS = 20
 
 
-def write_neighbours_down(one: Node, other: Node) -> None:
+def write_arp_entries(one: Node, other: Node) -> None:
     """Give both nodes the other's hardware address for good.
 
     Otherwise ARP requests and neighbour solicitations, and the answers to them, wait in the full queue or are dropped
@@ -34,7 +34,7 @@ def write_neighbours_down(one: Node, other: Node) -> None:
             (owner,) = (each for each in _ip(peer, "address", "show", "to", address) if each.get("addr_info"))
             (link,) = _ip(peer, "link", "show", "dev", owner["ifname"])
             entry = (address, "lladdr", link["address"], "dev", route["dev"], "nud", "permanent")
-            _ip(node, "neighbour", "replace", *entry)
+            _ip(node, "neigh", "replace", *entry)
 
 
 def _ip(node: Node, *arguments: str) -> Any:
@@ -46,7 +46,7 @@ def _ip(node: Node, *arguments: str) -> Any:
 @contextmanager
 def full_queue(sender: Node, receiver: Node) -> Iterator[None]:
     """Let everything that `sender` sends wait for some 90 ms in a token bucket's queue, which drops nothing."""
-    write_neighbours_down(sender, receiver)
+    write_arp_entries(sender, receiver)
     with sender.namespace.entered():
         out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with receiver.namespace.entered():

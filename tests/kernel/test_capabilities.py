@@ -17,16 +17,16 @@ print(subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=Tru
 try:
     socket.sethostname("monlat")
 except PermissionError:
-    print("refused")
+    print("permission denied")
 """
 
 
 def test_only_the_kept_capability_remains() -> None:
-    """NET_RAW is kept: a raw socket opens, sethostname is refused, and new threads and programs have no more."""
+    """NET_RAW is kept: a raw socket opens, sethostname is not permitted, and new threads and programs have no more."""
     run = subprocess.run([sys.executable, "-c", DROPPING], capture_output=True, text=True, timeout=60, check=True)
     lines = run.stdout.splitlines()
     assert lines[:2] == ["CAP_NET_RAW", "CAP_NET_RAW"]
-    assert lines[-1] == "refused"
+    assert lines[-1] == "permission denied"
     of_program = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     assert int(of_program["CapEff"], 16) | 1 << 13 == 1 << 13
     assert of_program["NoNewPrivs"] == "1"

@@ -16,7 +16,7 @@ from monlat_ebpf.testbed.network import Node
 from testkit.links import Links
 from testkit.pair import Pair
 from testkit.waiting import wait_until
-from tests.kernel.full_queue import write_neighbours_down
+from tests.kernel.full_queue import write_arp_entries
 from tests.kernel.measuring import Measurement
 
 PROBES = 101
@@ -54,7 +54,7 @@ def filled_queue(here: Node, there: Node, address: str) -> Iterator[None]:
     """Put a slow queue before the device of `here` and keep it full with packets of a probe's size."""
     headers = 14 + (40 if ":" in address else 20) + 8
     command = [sys.executable, "-c", FLOOD, address, str(FLOOD_FRAMES_PER_SECOND), str(FRAME_BYTES - headers)]
-    write_neighbours_down(here, there)
+    write_arp_entries(here, there)
     with Links(here.namespace) as links:
         links.add_token_bucket(here.device, BITS_PER_SECOND, burst_bytes=2_000, queue_bytes=QUEUE_BYTES)
 

@@ -119,7 +119,7 @@ CAUSES: dict[str, tuple[Callable[[Bed], tuple[Node, Node]], str]] = {
 @pytest.mark.parametrize("cause", CAUSES)
 def test_slow_part_is_named(fresh_bed: Bed, cause: str) -> None:
     """A queue of 90 ms on the sender, in the network or at the peer: that part rose and is the largest, 5 times."""
-    ends, words = CAUSES[cause]
+    ends, phrase = CAUSES[cause]
     answers: list[dict[str, Any]] = []
 
     def is_slow() -> bool:
@@ -131,7 +131,7 @@ def test_slow_part_is_named(fresh_bed: Bed, cause: str) -> None:
         answers += [fresh_bed.explained() for _ in range(ANSWERS - 1)]
     first = answers[0]["diagnosis"]
     assert first["risen"] == cause
-    assert words in first["text"]
+    assert phrase in first["text"]
     assert ("Packets wait in queues on the way to the peer" in first["text"]) == (cause == "network")
     for pair in answers:
         assert pair["diagnosis"]["largest"] == cause, pair

@@ -150,7 +150,7 @@ def test_answers_out_of_order_all_count() -> None:
             assert (outcome.rtt_ns or 0) > records[address, sequence + 1].read_ns - record.read_ns
 
 
-def test_faults_side_by_side_are_told_apart() -> None:
+def test_faults_side_by_side_are_each_counted_as_their_own() -> None:
     """Nine actions in turn on the 9 probes of each of 23 addresses: every probe has the result of its own fault."""
     actions: list[Action] = [
         Answer(), Drop(), Double(), FlipNonce(), Answer(20 * MILLISECOND), CorruptByte(), WrongAddress(),

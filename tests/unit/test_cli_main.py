@@ -107,7 +107,7 @@ def test_wrong_command_line_is_one_line_and_exit_status_2(arguments: list[str], 
         (["agent", "--log-level", "loud"], "see monlat agent --help"),
     ],
 )
-def test_unknown_word_is_one_line_and_exit_status_2(arguments: list[str], end: str) -> None:
+def test_unknown_command_is_one_line_and_exit_status_2(arguments: list[str], end: str) -> None:
     """The message of click names the word, and the line ends with the help to read."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")

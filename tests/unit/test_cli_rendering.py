@@ -51,7 +51,7 @@ def between(sender: str, receiver: str, last_ms: float | None, **changes: Any) -
 )
 def test_milliseconds_have_three_digits(value: float | None, text: str) -> None:
     """Three digits, or two where the third is below a microsecond; rounding adds none."""
-    assert milliseconds(value) == text
+    assert milliseconds(None if value is None else value / 1e3) == text
 
 
 def test_peers_table_has_a_row_for_each_pair() -> None:

@@ -213,6 +213,6 @@ def test_any_label_value_survives(name: str, zone: str) -> None:
 
 
 def test_lone_surrogate_does_not_break_the_scrape() -> None:
-    """A name that UTF-8 cannot hold is shown with a question mark in its place."""
+    """A name that UTF-8 cannot hold is shown with a question mark instead."""
     text = text_of(snapshots.agent([snapshots.new_pair("x\ud800y", "10.0.0.9")]))
     assert values_of(parsed(text), "monlat_peer_info", to="x?y") == [1]

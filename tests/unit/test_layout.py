@@ -106,7 +106,7 @@ def test_part_reads_and_writes_only_its_members() -> None:
     assert part.pack(1, 2, 3, 4) == struct.pack("<QIHH", 1, 2, 3, 4)
 
 
-def test_nested_struct_is_read_in_its_place() -> None:
+def test_nested_struct_is_read_at_its_offset() -> None:
     """Only the member `d` of the second struct of an array is read."""
     memory = bytearray(24) + struct.pack("<QIHH8x", 1, 2, 3, 4)
     record = RECORDS["whole"].nested("d", RECORDS["pair"]).read(memory, 1)

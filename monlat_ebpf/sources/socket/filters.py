@@ -1,7 +1,7 @@
 """The kernel's filters for a receiving socket: only replies and ICMP errors pass that carry or quote our magic.
 
 The kernel offers every ICMP packet of the host to every raw ICMP socket. A filter by type comes first and costs
-nothing. Then a classic BPF program (https://docs.kernel.org/networking/filter.html) checks for the magic at its place
+nothing. Then a classic BPF program (https://docs.kernel.org/networking/filter.html) checks for the magic at its offset
 in the packet. A load beyond the end of the packet drops the packet.
 """
 
