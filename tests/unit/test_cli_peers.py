@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -30,12 +32,12 @@ def in_a_pipe(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def unused_port() -> int:
-    """A loopback port without a listener: bound and closed again."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def refusing() -> Iterator[str]:
+    """Yield a URL on loopback where nobody listens: the port stays bound, so that no other program takes it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 def test_pipe_gets_plain_text_of_any_width() -> None:
@@ -98,16 +100,15 @@ def test_variables_stand_for_the_flags() -> None:
 
 def test_no_proxy_is_asked() -> None:
     """The agent is on this node, whatever http_proxy says."""
-    dead = f"http://127.0.0.1:{unused_port()}"
-    with serving(answer()) as url:
+    with refusing() as dead, serving(answer()) as url:
         done = in_a_pipe("--url", url, "--json", http_proxy=dead, HTTP_PROXY=dead, all_proxy=dead, no_proxy="")
     assert json.loads(done.stdout) == answer()
 
 
 def test_missing_agent_error_names_the_url_and_how_to_start_one() -> None:
     """One line, exit status 1."""
-    url = f"http://127.0.0.1:{unused_port()}"
-    done = in_a_pipe("--url", url)
+    with refusing() as url:
+        done = in_a_pipe("--url", url)
     assert (done.returncode, done.stdout, done.stderr) == (
         1,
         "",
