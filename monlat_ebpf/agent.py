@@ -122,6 +122,7 @@ class Agent:
             timeout_seconds=self._config.timeout_seconds,
             pairs=list(self._prober.pairs()),
             probe_errors=self._prober.errors(),
+            skipped_probes=self._prober.skipped(),
             unmatched_packets=self._source.table.unmatched_packets(),
             rejected_feedback=sessions.rejected_feedback() if sessions else None,
             send_delay=self._prober.send_delay(),

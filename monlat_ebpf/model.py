@@ -166,8 +166,8 @@ class AgentSnapshot:
 
     `pairs` is sorted by peer, and within a peer by its preference of families. `probe_errors` counts by ICMP error or
     errno name. `unmatched_packets` and `rejected_feedback` count by reason; `rejected_feedback` is None if the source
-    receives no feedback. `source_reason` says why the source is not the first choice, "" when it is. `send_delay` is
-    of all probes to all peers.
+    receives no feedback. `skipped_probes` are those that were due while the agent did not run. `source_reason` says
+    why the source is not the first choice, "" when it is. `send_delay` is of all probes to all peers.
     """
 
     node: str
@@ -180,4 +180,5 @@ class AgentSnapshot:
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     unmatched_packets: Mapping[str, int] = field(default_factory=dict)
     rejected_feedback: Mapping[str, int] | None = None
+    skipped_probes: int = 0
     send_delay: Histogram | None = None

@@ -93,7 +93,8 @@ its error is at most `clock_offset_error_seconds` in either direction. These fou
 class AgentDocument(TypedDict):
     """What describes the agent and not a pair.
 
-    `source_reason` says why the source is not the first choice; "" when it is. `send_delay_seconds` covers the probes
+    `skipped_probes` were due but never started, because the agent did not run in time. `source_reason` says why the
+    source is not the first choice; "" when it is. `send_delay_seconds` covers the probes
     to all peers.
     """
 
@@ -103,6 +104,7 @@ class AgentDocument(TypedDict):
     interval_seconds: float
     timeout_seconds: float
     probe_errors: dict[str, int]
+    skipped_probes: int
     unmatched_packets: dict[str, int]
     rejected_feedback: dict[str, int]
     send_delay_seconds: SpreadDocument
@@ -137,6 +139,7 @@ def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
         "interval_seconds": snapshot.interval_seconds,
         "timeout_seconds": snapshot.timeout_seconds,
         "probe_errors": dict(snapshot.probe_errors),
+        "skipped_probes": snapshot.skipped_probes,
         "unmatched_packets": dict(snapshot.unmatched_packets),
         "rejected_feedback": dict(snapshot.rejected_feedback or {}),
         "send_delay_seconds": _spread(snapshot.send_delay),

@@ -63,6 +63,11 @@ DUPLICATE_REPLIES: Final = MetricFamily(
 PROBE_ERRORS: Final = MetricFamily(
     "monlat_probe_errors_total", "counter", "Probes that ended with an error, by ICMP error or errno."
 )
+SKIPPED_PROBES: Final = MetricFamily(
+    "monlat_skipped_probes_total",
+    "counter",
+    "Probes that were due but never started, because the agent did not run in time.",
+)
 UNMATCHED_PACKETS: Final = MetricFamily(
     "monlat_unmatched_packets_total",
     "counter",

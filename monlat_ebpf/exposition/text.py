@@ -98,6 +98,8 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.PROBE_ERRORS)
     for kind, count in sorted(snapshot.probe_errors.items()):
         yield b"monlat_probe_errors_total{%b} %d\n" % (label_text([("kind", kind)]), count)
+    yield _header(families.SKIPPED_PROBES)
+    yield b"monlat_skipped_probes_total %d\n" % snapshot.skipped_probes
     yield _header(families.UNMATCHED_PACKETS)
     for reason, count in sorted(snapshot.unmatched_packets.items()):
         yield b"monlat_unmatched_packets_total{%b} %d\n" % (label_text([("reason", reason)]), count)

@@ -143,6 +143,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.errors: Counter[str] = Counter()  # by ICMP error or errno name
+        self.skipped = 0  # grid points of the schedule without a probe
         self._send_delays = [0] * layout.BUCKETS
         self._send_delay_sum_ns = 0
 

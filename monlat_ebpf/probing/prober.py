@@ -102,6 +102,11 @@ class Prober:
         with self._lock:
             return dict(self._totals.errors)
 
+    def skipped(self) -> int:
+        """Return how many grid points passed without a probe, because this process did not run in time."""
+        with self._lock:
+            return self._totals.skipped
+
     def send_delay(self) -> Histogram:
         """Return the send delay of all probes so far."""
         with self._lock:
@@ -144,9 +149,10 @@ class Prober:
             with self._lock:
                 self._resolve_expired(now)
                 due = list(self._schedule.due(now))
-            for target, due_ns in due:
+            for target, due_ns, skipped in due:
                 with self._lock:
                     if target.ledger.sent != self._count and not target.is_removed and not self._stopping:
+                        self._totals.skipped += skipped
                         self._send(target, due_ns)
             with self._lock:
                 if self._targets.have_ended(self._count):

@@ -20,7 +20,8 @@ class Schedule(Generic[Item]):
     """Items that are due once in each interval. All times are nanoseconds of one clock.
 
     After its first time, the n-th time of an item is its first grid point plus n intervals, plus jitter that the
-    next time does not inherit. Points in time that passed without a call of `due` are skipped: no burst catches up.
+    next time does not inherit. Grid points that passed without a call of `due` are skipped and counted: no burst
+    catches up.
     """
 
     def __init__(self, interval_ns: int, random: Random, jitter: float = JITTER) -> None:
@@ -46,18 +47,18 @@ class Schedule(Generic[Item]):
         self._drop_removed()
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now_ns: int) -> Iterator[tuple[Item, int]]:
-        """Yield each item that is due and the time at which it was, and schedule its next time."""
+    def due(self, now_ns: int) -> Iterator[tuple[Item, int, int]]:
+        """Yield each item that is due, when it was, and how many grid points it skips; schedule its next time."""
         while True:
             self._drop_removed()
             if not self._heap or self._heap[0][0] > now_ns:
                 return
             due_ns, _, grid_ns, item = heapq.heappop(self._heap)
             # to the first point whose time, jitter included, is still to come
-            missed = max((now_ns + self._jitter_ns - grid_ns) // self._interval_ns, 0)
-            grid_ns += (missed + 1) * self._interval_ns
+            skipped = max((now_ns + self._jitter_ns - grid_ns) // self._interval_ns, 0)
+            grid_ns += (skipped + 1) * self._interval_ns
             self._push(item, grid_ns + self._random.randint(-self._jitter_ns, self._jitter_ns), grid_ns)
-            yield item, due_ns
+            yield item, due_ns, skipped
 
     def _push(self, item: Item, due_ns: int, grid_ns: int) -> None:
         self._next_ticket += 1

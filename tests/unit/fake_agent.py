@@ -52,6 +52,7 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "timeout_seconds": 0.5,
         "pairs": list(pairs),
         "probe_errors": {},
+        "skipped_probes": 0,
         "unmatched_packets": {},
         "rejected_feedback": {},
         "send_delay_seconds": {"p50": 80.1e-6, "p99": 0.29e-3},

@@ -58,6 +58,7 @@ def agent(pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
         probe_errors={"ENETUNREACH": 2, "host_unreachable": 3},
         unmatched_packets={"no_probe": 0, "nonce_mismatch": 7},
         rejected_feedback={"nonce_mismatch": 3, "unknown_peer": 0},
+        skipped_probes=13,
         send_delay=histogram({36: 1, 49: 1}, 84_000),
     )
 

@@ -15,7 +15,7 @@ def times_of_all(schedule: Schedule[str], until_ns: int) -> dict[str, list[int]]
     """Ask whenever something is due, as the prober does; return when each item was."""
     times: dict[str, list[int]] = {}
     while (next_due := schedule.next_due_ns()) is not None and next_due <= until_ns:
-        for item, due_ns in schedule.due(next_due):
+        for item, due_ns, _ in schedule.due(next_due):
             times.setdefault(item, []).append(due_ns)
     return times
 
@@ -61,18 +61,21 @@ def test_lateness_of_the_caller_is_not_inherited() -> None:
     for _ in range(1_000):
         next_due = schedule.next_due_ns()
         assert next_due is not None
-        times += [due for _, due in schedule.due(next_due + SECOND // 10)]
+        times += [due for _, due, _ in schedule.due(next_due + SECOND // 10)]
     assert len(times) == 1_000
     assert all(abs(due - START - n * SECOND) <= SPREAD for n, due in enumerate(times))
 
 
 def test_no_burst_after_a_gap() -> None:
-    """After any gap each item comes once, and then at its own grid point in the future."""
+    """After any gap each item comes once and says how many it skips, and then comes at its own next grid point."""
     for gap_ns in range(SECOND, 12 * SECOND, 7_000_001):
         schedule: Schedule[str] = Schedule(SECOND, Random(gap_ns))
         schedule.add("a", 0, 0.5)
         schedule.add("b", 0, 0.99)
-        assert sorted(item for item, _ in schedule.due(gap_ns)) == ["a", "b"]
+        assert sorted((item, skipped) for item, _, skipped in schedule.due(gap_ns)) == [
+            ("a", (gap_ns + SPREAD - SECOND // 2) // SECOND),
+            ("b", (gap_ns + SPREAD - SECOND * 99 // 100) // SECOND),
+        ]
         next_due = schedule.next_due_ns()
         assert next_due is not None
         assert gap_ns < next_due <= gap_ns + SECOND + 2 * SPREAD
@@ -87,9 +90,9 @@ def test_what_is_due_at_once_comes_in_order_of_time() -> None:
     for name, phase in (("late", 0.5), ("early", 0.125), ("middle", 0.25)):
         schedule.add(name, 0, phase)
     assert list(schedule.due(SECOND // 2)) == [
-        ("early", SECOND // 32),
-        ("middle", SECOND // 16),
-        ("late", SECOND // 8),
+        ("early", SECOND // 32, 0),
+        ("middle", SECOND // 16, 0),
+        ("late", SECOND // 8, 0),
     ]
 
 
@@ -100,7 +103,7 @@ def test_a_removed_item_is_due_no_more() -> None:
         schedule.add(f"item{number}", 0, number / 10)
     schedule.remove("item0")
     seen = []
-    for item, _ in schedule.due(SECOND):
+    for item, _, _ in schedule.due(SECOND):
         seen.append(item)
         if item == "item4":
             schedule.remove("item5")
@@ -116,7 +119,7 @@ def test_removed_and_added_again_comes_once_an_interval() -> None:
     for _ in range(100):
         schedule.remove("a")
         schedule.add("a", 0, 0.5)
-    assert list(schedule.due(SECOND // 2)) == [("a", SECOND // 8)]
+    assert list(schedule.due(SECOND // 2)) == [("a", SECOND // 8, 0)]
 
 
 def test_nothing_is_due_in_an_empty_schedule() -> None:
