@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -15,7 +16,7 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.static import StaticDiscovery
-from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.errors import ConfigError, StartError
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
@@ -47,9 +48,27 @@ def run(config: AgentConfig) -> int:
     # before the source is loaded: for the first process of a container, neither signal has a default action
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    agent = Agent(config)
-    agent.run()
-    return 0
+    failed: list[BaseException] = []
+
+    def end_with_thread(arguments: threading.ExceptHookArgs) -> None:
+        _LOG.critical(
+            "thread %s failed, the agent ends", arguments.thread and arguments.thread.name, exc_info=arguments.exc_value
+        )
+        failed.append(arguments.exc_value or SystemExit())
+        if agent is not None:
+            agent.stop()
+
+    threading.excepthook = end_with_thread  # a process that has lost a thread would serve old values, or nothing
+    try:
+        agent = Agent(config)
+        if not failed:
+            agent.run()
+    except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError: a thread cannot be started
+        raise StartError(
+            f"the agent cannot run: {str(error) or type(error).__name__}; "
+            "raise its limits (ulimit -a, or those of its pod)"
+        ) from error
+    return 1 if failed else 0
 
 
 class Agent:

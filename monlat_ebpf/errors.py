@@ -4,6 +4,7 @@ The tree of exceptions, with the exit status of a command that ends with one:
 
     MonlatError
     +-- ConfigError         a flag, a variable or a file has a wrong value       exit status 2
+    +-- StartError          the machine lacks what the agent needs to run        exit status 1
     +-- SourceError         a timestamp source does not work on this machine     exit status 1
     +-- AgentUnreachable    no agent answers a command                           exit status 1
     +-- UnknownPeer         a command asks for a peer that is not measured       exit status 2
@@ -24,6 +25,10 @@ class ConfigError(MonlatError):
     """A flag, a variable or a file has a wrong value."""
 
     exit_status = 2
+
+
+class StartError(MonlatError):
+    """The machine lacks what the agent needs to run: memory, threads or descriptors."""
 
 
 class SourceError(MonlatError):

@@ -58,7 +58,7 @@ class MetricsServer:
 
     def start(self) -> None:
         """Answer requests, in threads of its own."""
-        self._loop = loop = asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
         loop.set_exception_handler(self._report_from_loop)
         self._renderer = Renderer(self._limits.renderings, loop.call_soon_threadsafe)
         self._service = Service(self._routes, self._limits, self._renderer, self._report)
@@ -68,6 +68,7 @@ class MetricsServer:
         self._listener.listen(BACKLOG)  # above, 1: asyncio repeats an accept that fails as often as the backlog says
         self._thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
         self._thread.start()
+        self._loop = loop  # from here on, `close` has a thread to end
 
     def close(self) -> None:
         """Stop listening and end all connections, within half a second; a second call does nothing."""

@@ -23,6 +23,7 @@ _NEEDED_TO_LOAD: Final = ("CAP_BPF", "CAP_PERFMON")
 """BPF for maps and programs, PERFMON for tracepoints and for reading kernel memory."""
 
 _VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words of 32 bits each
+_SETS: Final = struct.Struct("=6I")  # effective, permitted, inheritable; the low words, then the high ones
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
@@ -63,11 +64,14 @@ def keep_only(names: Iterable[str]) -> tuple[str, ...]:
     """
     library = ctypes.CDLL(None, use_errno=True)
     _check(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    kept = effective() & mask_of(names)
-    low, high = kept & 0xFFFFFFFF, kept >> 32
     header = struct.pack("=Ii", _VERSION, 0)
-    _check(library.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)))
-    return names_of(effective())
+    held = ctypes.create_string_buffer(_SETS.size)
+    _check(library.capget(header, held))  # the agent runs without /proc, too
+    low_held, _, _, high_held, _, _ = _SETS.unpack(held.raw)
+    kept = (high_held << 32 | low_held) & mask_of(names)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    _check(library.capset(header, _SETS.pack(low, low, 0, high, high, 0)))
+    return names_of(kept)
 
 
 def _check(result: int) -> None:

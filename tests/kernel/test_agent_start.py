@@ -10,6 +10,8 @@ from monlat_ebpf.testbed.namespace import Namespace
 from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 
+PEER = entry("node2", "127.0.1.2")
+
 
 @pytest.mark.parametrize(
     ("lines", "more", "expected"),
@@ -42,3 +44,61 @@ def test_agent_runs_with_an_empty_list(tmp_path: Path) -> None:
         assert empty.one("monlat_in_flight_probes") == 0
         assert agent.get("/readyz")[0] == 200
         assert agent.get("/healthz")[0] == 200
+
+
+READ_ONLY = """
+for directory in / "$PWD" /tmp /var/tmp; do
+    mount --bind "$directory" "$directory" && mount -o remount,bind,ro "$directory" || exit 99
+done
+cd "$PWD" && exec "$@"
+"""
+
+
+def test_agent_starts_on_a_read_only_root(tmp_path: Path) -> None:
+    """No directory for temporary files is writable, and the kernel program loads."""
+    before = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh")
+    environment = {"TMPDIR": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    with (
+        Namespace("agent") as namespace,
+        RunningAgent(namespace, tmp_path, [PEER], before=before, environment=environment) as agent,
+    ):
+        assert agent.scrape().has("monlat_timestamp_source_info", source="tracepoint", reason="")
+
+
+NO_PROC = ("unshare", "--mount", "sh", "-c", 'umount -l /proc || exit 99; exec "$@"', "sh")
+
+
+def test_without_proc_the_tracepoint_source_is_one_line_and_status_1(tmp_path: Path) -> None:
+    """The line names what is missing; there is no traceback."""
+    with (
+        Namespace("agent") as namespace,
+        RunningAgent(namespace, tmp_path, [PEER], before=NO_PROC, wait=False) as agent,
+    ):
+        assert agent.process.wait(timeout=60) == 1
+        (said,) = agent.log().splitlines()
+        assert said.endswith("mount /proc")
+
+
+def test_without_proc_auto_falls_back_with_the_reason(tmp_path: Path) -> None:
+    """The socket source measures, and the log and the metric say why it is the second choice."""
+    with (
+        Namespace("agent") as namespace,
+        RunningAgent(namespace, tmp_path, [PEER], before=NO_PROC, source="auto") as agent,
+    ):
+        ((labels, _),) = agent.wait_for_replies(3).matching("monlat_timestamp_source_info")
+        assert labels["source"] == "socket"
+        assert labels["reason"].endswith("mount /proc")
+        assert "Traceback" not in agent.log()
+
+
+@pytest.mark.parametrize(("kilobytes", "source"), [(60_000, "auto"), (40_000, "auto"), (200_000, "tracepoint")])
+def test_address_space_limit_is_an_error_and_status_1(tmp_path: Path, kilobytes: int, source: str) -> None:
+    """Too little for threads, for tables or for the compiler: the last line says so, and the process ends."""
+    before = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh")
+    with (
+        Namespace("agent") as namespace,
+        RunningAgent(namespace, tmp_path, [PEER], before=before, source=source, wait=False) as agent,
+    ):
+        assert agent.process.wait(timeout=60) == 1, agent.log()
+        assert "limit" in agent.log().splitlines()[-1]
+        assert "Traceback" not in agent.log()

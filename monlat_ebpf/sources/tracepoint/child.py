@@ -42,7 +42,10 @@ def main() -> None:
 
 def load(size: TableSize) -> dict[str, int]:
     """Compile, load and attach; return the descriptors of maps and hooks by name. Raises SourceError."""
-    rights = read_rights()
+    try:
+        rights = read_rights()
+    except OSError as error:
+        raise SourceError(f"the rights of this process cannot be read ({error}): mount /proc") from error
     refusal = why_refused(rights)
     if refusal is not None:
         raise SourceError(str(refusal))
@@ -54,6 +57,10 @@ def load(size: TableSize) -> dict[str, int]:
         raise SourceError(
             f"BCC cannot be imported ({error}): install Debian's package python3-bpfcc and use /usr/bin/python3 "
             "(a virtual environment needs --system-site-packages); the package bcc on PyPI is another program"
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"BCC cannot be loaded ({error}): with a limit on the address space (ulimit -v), it needs about 350 MB"
         ) from error
     try:
         module = BPF(text=program.text(), cflags=[f"-D{name}={value}" for name, value in defines.items()])

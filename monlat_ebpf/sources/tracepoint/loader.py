@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
@@ -47,7 +46,8 @@ def load(size: TableSize, *, child: Sequence[str] = CHILD, timeout_seconds: floa
     `timeout_seconds`. `child` is the command that loads; tests give others.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, tempfile.TemporaryFile() as output:
+    # in memory: the agent's root may be read-only, without a directory for temporary files
+    with ours, os.fdopen(os.memfd_create("loader"), "w+b") as output:
         with theirs:
             process = subprocess.Popen(
                 [*child, str(theirs.fileno()), str(size.targets), str(os.getpid())],
