@@ -71,14 +71,3 @@ static __always_inline void add_sample(struct histogram *histogram, u64 nanoseco
 	__sync_fetch_and_add(&histogram->sum, nanoseconds);
 	__sync_fetch_and_add(&histogram->count, 1);
 }
-
-/* Replaces the sample `from` by `to`. */
-static __always_inline void move_sample(struct histogram *histogram, u64 from, u64 to)
-{
-	u64 bucket = checked_bucket_of(from);
-
-	__sync_fetch_and_add(&histogram->buckets[bucket], -1);
-	__sync_fetch_and_add(&histogram->sum, to - from);
-	bucket = checked_bucket_of(to);
-	__sync_fetch_and_add(&histogram->buckets[bucket], 1);
-}

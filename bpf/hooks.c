@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The hooks: raw tracepoints that see every packet of the machine. Each reads the fields that decide whether the packet
- * can be ours, and calls receive() or transmit() of the core.
+ * The program. Hooks are raw tracepoints that see every packet of the machine: they only record when a packet of ours
+ * passed. Filters are of the agent's own raw sockets, where the stack delivers packets whole, once, past the firewall:
+ * they decide what a packet means.
  */
 
 #define BPF_LICENSE Dual BSD/GPL
@@ -15,3 +16,4 @@
 #include "core.h"
 #include "transmit.h"
 #include "receive.h"
+#include "deliver.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps. The agent has them in its memory, so no system call reads or writes them. All are arrays: they are
+ * The maps. The agent has all but one in its memory, so no system call reads or writes them. All are arrays: they are
  * allocated once, filled with zeros, never full, and freed when the agent closes its last descriptor of them.
  *
  * The loader defines TARGETS and PEER_INDEX_ENTRIES. monlat_ebpf/abi/layout.py reads names, structs and sizes from
@@ -33,6 +33,9 @@ BPF_F_TABLE("array", u32, struct settings, settings, 1, BPF_F_MMAPABLE);
 /* Key: 0. Value: rejected feedback, by reason. */
 BPF_F_TABLE("array", u32, struct rejected_feedback, rejected_feedback, 1, BPF_F_MMAPABLE);
 
+/* Key: bits of a nonce. Value: the last request with these bits. It is the kernel program's alone. */
+BPF_ARRAY(request_stamps, struct request_stamp, REQUEST_STAMPS);
+
 static __always_inline void count_rejected_feedback(u32 reason)
 {
 	u32 key = 0;
@@ -42,11 +45,9 @@ static __always_inline void count_rejected_feedback(u32 reason)
 		__sync_fetch_and_add(&all->packets[reason], 1);
 }
 
-static __always_inline void count_unmatched(u32 reason)
+static __always_inline struct request_stamp *request_stamp_of(u64 nonce)
 {
-	u32 key = 0;
-	struct unmatched *all = unmatched.lookup(&key);
+	u32 key = (u32)(nonce / PROBES_PER_TARGET) % REQUEST_STAMPS;
 
-	if (all)
-		__sync_fetch_and_add(&all->packets[reason], 1);
+	return request_stamps.lookup(&key);
 }

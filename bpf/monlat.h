@@ -53,19 +53,44 @@ struct payload {
 };
 
 /* A probe in flight. Before it sends, the agent writes the first four members, zeros into the rest, and the nonce
- * last. The kernel program writes the rest. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
+ * last. Hooks write the stamps, the socket filters all else. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
 struct probe {
 	u64 nonce; /* 0: no probe in this slot */
 	u64 sent;  /* t0 */
 	u64 deadline;
 	u8 address[16];  /* of the peer; IPv4 as ::ffff:a.b.c.d */
 	u64 transmitted; /* t1: the last transmit wins */
-	u64 received;    /* t4: the first receive wins, even after the deadline */
+	u64 received;    /* t4 of the first reply that the stack delivered, even after the deadline */
 	u32 device;      /* interface index of the transmit */
 	u8 error_type;   /* of the ICMP error that ended the probe; 0: none */
 	u8 error_code;
-	u8 replies; /* packets, not hooks: the second one is a duplicate */
+	u8 replies; /* delivered; the second one is a duplicate */
 	u8 errors;
+	u64 own_stamp;    /* the first hook in the agent's network namespace that saw the reply */
+	u64 other_stamp;  /* the first hook on the last device of another namespace that saw it */
+	u32 other_device; /* that device */
+	u32 reply_device; /* interface index of the device that delivered the reply */
+	u8 stamped_by;    /* STAMPED_BY_: who took `received` */
+	u8 checksum_owed; /* 1: the reply comes from this machine, and no device has computed its checksum */
+	u8 forwarded;     /* 1: the reply left this namespace after `own_stamp`, and comes back later */
+	u8 reserved[5];
+};
+#define STAMPED_BY_DRIVER 1
+#define STAMPED_BY_STACK 2
+
+/* A reply that is delivered later than this after its deadline is late, whenever its driver had it: the agent may have
+ * given the probe its result. The agent waits for twice as long. */
+#define DELIVERY_GRACE 5000000 /* ns */
+
+/* What the hooks saw of a peer's request, until the stack delivers it. A request with the same bits in its nonce
+ * replaces it, which only costs the stamp of a driver. Members as in struct probe. */
+#define REQUEST_STAMPS 4096
+struct request_stamp {
+	u64 nonce;
+	u64 own_stamp;
+	u64 other_stamp;
+	u32 other_device;
+	u32 checksum_owed;
 };
 
 /* What the kernel program counts for one target. The agent writes zeros before it reuses the target. */
@@ -79,10 +104,11 @@ struct target {
  * nonce. Only the kernel program writes it. */
 struct exchange {
 	u64 nonce;       /* of the peer's request */
-	u64 received;    /* its t2: the first receive wins */
+	u64 received;    /* its t2 */
 	u64 transmitted; /* its t3: the last transmit wins; 0: not answered yet */
 	u32 sequence;
-	u32 requests;          /* packets, not hooks: after a second one, t3 may be of either reply */
+	u16 requests;          /* delivered; after a second one, t3 may be of either reply */
+	u16 counted;           /* 1: its dwell is in the histogram, so t3 is final */
 	u64 reported_nonce;    /* of our probe that the peer reported */
 	u64 reported_received; /* its t2, in the peer's wall time */
 	u64 reported_dwell;    /* its t3 - t2 */
@@ -92,7 +118,6 @@ struct exchange {
 struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;
-	u8 own_address[16];  /* of this node, as in our last reply to the peer; zeros: not yet */
 	u64 served_nonce;    /* of the peer's request with the highest sequence */
 	u32 served_sequence;
 	u32 served_before;
@@ -115,20 +140,21 @@ struct peer_entry {
 
 struct settings {
 	u64 wall_offset; /* wall clock minus CLOCK_MONOTONIC, ns */
+	u64 cookies[2];  /* of the sockets that send our probes: SO_COOKIE */
+	u64 identifier;  /* of our echo requests */
 };
 
-/* Why a packet that carries or quotes our magic belongs to no probe of ours. */
+/* Why a delivered packet with our identifier, which carries or quotes our magic, belongs to no probe of ours. */
 #define UNMATCHED_MALFORMED_PAYLOAD 0 /* its length is not that of a payload */
 #define UNMATCHED_SLOT_OUT_OF_RANGE 1
 #define UNMATCHED_NO_PROBE 2       /* the slot is empty */
 #define UNMATCHED_NONCE_MISMATCH 3 /* forged, of another program, or so late that the slot has been reused */
 #define UNMATCHED_WRONG_ADDRESS 4  /* right nonce, but not from the peer */
 #define UNMATCHED_BAD_CHECKSUM 5
-#define UNMATCHED_FRAGMENT 6
-#define UNMATCHED_TRUNCATED_QUOTE 7 /* the quote of an ICMP error ends between magic and nonce */
-#define UNMATCHED_STALE_ERROR 8     /* an ICMP error for a probe that had ended */
-#define UNMATCHED_NOT_TRANSMITTED 9 /* a reply without an RTT: no hook saw the transmit of its probe */
-#define UNMATCHED_REASONS 10
+#define UNMATCHED_TRUNCATED_QUOTE 6 /* the quote of an ICMP error ends between magic and nonce */
+#define UNMATCHED_STALE_ERROR 7     /* an ICMP error for a probe that had ended */
+#define UNMATCHED_NOT_TRANSMITTED 8 /* a reply without an RTT: no hook saw the transmit of its probe before it */
+#define UNMATCHED_REASONS 9
 struct unmatched {
 	u64 packets[UNMATCHED_REASONS];
 };

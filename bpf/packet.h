@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reads packets that anyone may have made. No length in a packet is trusted: only the linear part of the buffer is
- * used.
+ * Reads packets that anyone may have made.
  *
- * The loader defines SKB_*, byte offsets in the running kernel's structs, from its BTF. One read copies the window of
- * sk_buff that holds all fields needed to reject most packets; offsets within the window count from its first byte.
+ * The loader defines SKB_* and others, byte offsets in the running kernel's structs, from its BTF. One read copies the
+ * window of sk_buff that holds all fields needed to reject most packets; offsets within the window count from its
+ * first byte.
  */
 
 #define ETHERTYPE_IPV4 0x0008 /* big-endian, as a little-endian machine reads it */
@@ -13,11 +13,8 @@
 #define ETHERTYPE_SVLAN 0xa888 /* 802.1ad */
 #define VLAN_TAG_BYTES 4
 
-#define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_ICMP 1
-#define PROTOCOL_FRAGMENT 44
 #define PROTOCOL_ICMPV6 58
-#define PROTOCOL_DESTINATION_OPTIONS 60
 
 #define ECHO_REPLY 0
 #define ECHO_REQUEST 8
@@ -28,13 +25,9 @@
 #define QUOTED_PAYLOAD_BYTES 24 /* of a payload, up to and including the nonce */
 #define MAGIC_AND_VERSION_BYTES 5
 #define ECHO_BYTES (ICMP_HEADER_BYTES + 56) /* sizeof(struct payload) */
-
-/* Shortest: an IPv4 header, an ICMP header and a magic. Longest: an ICMP error with the longest quote that RFC 1812
- * allows, 576 bytes in all. Our requests are shorter, so a quote in IPv6 fits as well. */
-#define SHORTEST_REQUEST (20 + ECHO_BYTES)
-#define LONGEST_REQUEST (40 + ECHO_BYTES)
-#define SHORTEST_PACKET (20 + ICMP_HEADER_BYTES + 4)
-#define LONGEST_PACKET 576
+#define SHORTEST_ECHO (20 + ECHO_BYTES)
+#define LONGEST_ECHO (60 + ECHO_BYTES)
+#define CHECKSUM_PARTIAL 3 /* linux/skbuff.h */
 
 struct skb_window {
 	u64 words[SKB_WINDOW_BYTES / 8];
@@ -42,21 +35,12 @@ struct skb_window {
 
 #define window_field(window, type, offset) (*(type *)((char *)(window)->words + (offset)))
 
-/* An IP packet in the linear part of a buffer. */
-struct ip_packet {
-	char *icmp;       /* address of the ICMP header, not yet read */
-	u32 icmp_bytes;   /* of the ICMP message, as far as it is in the linear part */
-	u8 version;       /* 4 or 6 */
-	u8 fragment;      /* 1: this is not the whole packet */
-	u8 source[16];    /* IPv4 as ::ffff:a.b.c.d */
-	u8 destination[16];
-};
-
 struct icmp_header {
 	u8 type;
 	u8 code;
 	u16 checksum;
-	u32 rest;
+	u16 identifier; /* big-endian */
+	u16 sequence;
 };
 
 struct echo {
@@ -65,22 +49,38 @@ struct echo {
 };
 _Static_assert(sizeof(struct echo) == ECHO_BYTES, "a packed payload of 56 bytes");
 
-static __always_inline int is_echo_request(const struct ip_packet *ip, u8 type)
+/* An echo at a hook. */
+struct packet {
+	union {
+		u8 at[40];
+		u64 words[5];
+	} head; /* the IP header, without options */
+	struct echo echo;
+	u32 version;
+	u32 is_request; /* else it is a reply */
+};
+
+static __always_inline int is_echo_request(u32 version, u8 type)
 {
-	return type == (ip->version == 4 ? ECHO_REQUEST : ECHO_REQUEST_V6);
+	return type == (version == 4 ? ECHO_REQUEST : ECHO_REQUEST_V6);
 }
 
-static __always_inline int is_echo_reply(const struct ip_packet *ip, u8 type)
+static __always_inline int is_echo_reply(u32 version, u8 type)
 {
-	return type == (ip->version == 4 ? ECHO_REPLY : ECHO_REPLY_V6);
+	return type == (version == 4 ? ECHO_REPLY : ECHO_REPLY_V6);
 }
 
 /* Unreachable, source quench, time exceeded, parameter problem (RFC 792); 1 to 127 of ICMPv6 (RFC 4443). */
-static __always_inline int is_error(const struct ip_packet *ip, u8 type)
+static __always_inline int is_error(u32 version, u8 type)
 {
-	if (ip->version == 6)
+	if (version == 6)
 		return type > 0 && type < 128;
 	return type == 3 || type == 4 || type == 11 || type == 12;
+}
+
+static __always_inline int is_our_payload(const struct payload *payload)
+{
+	return payload->magic == PAYLOAD_MAGIC && payload->version == PAYLOAD_VERSION;
 }
 
 static __always_inline int same_address(const u8 *one, const u8 *other)
@@ -105,92 +105,72 @@ static __always_inline u32 big_endian_16(const u8 *bytes)
 	return (u32)bytes[0] << 8 | bytes[1];
 }
 
-static __always_inline u32 lesser(u32 a, u32 b)
+/* Contract: fills `packet` and returns 1 if the `bytes` bytes at `start` are a whole IP packet with an echo of ours,
+ * without extension headers; returns 0 otherwise. */
+static __always_inline int read_echo(const char *start, u32 bytes, struct packet *packet)
 {
-	return a < b ? a : b;
+	const u8 *head = packet->head.at;
+	u32 header_bytes = 40;
+
+	if (bpf_probe_read_kernel(&packet->head, sizeof(packet->head), start))
+		return 0;
+	packet->version = head[0] >> 4;
+	if (packet->version == 4 && head[9] == PROTOCOL_ICMP && (big_endian_16(head + 6) & 0x3fff) == 0)
+		header_bytes = (head[0] & 15) * 4;
+	else if (packet->version != 6 || head[6] != PROTOCOL_ICMPV6)
+		return 0;
+	if (bytes != header_bytes + ECHO_BYTES)
+		return 0;
+	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + header_bytes))
+		return 0;
+	packet->is_request = is_echo_request(packet->version, packet->echo.icmp.type);
+	if (!packet->is_request && !is_echo_reply(packet->version, packet->echo.icmp.type))
+		return 0;
+	return is_our_payload(&packet->echo.payload);
 }
 
-/* Contract: fills `ip` and returns 1 if `bytes` bytes at `start` begin an IPv4 packet with ICMP or an IPv6 packet with
- * ICMPv6; returns 0 otherwise. The length in the header can only shorten the message. */
-static __always_inline int parse_ip(char *start, u32 bytes, struct ip_packet *ip)
+/* Contract: returns 1 if the checksum of a whole IPv4 echo is right (RFC 1071). The kernel checks those of IPv6 before
+ * a socket filter runs (rawv6_rcv_skb), and those of IPv4 after. */
+static __always_inline int is_checksum_right(const struct echo *echo)
 {
-	union {
-		u8 at[40];
-		u64 words[5];
-	} head;
-	u32 header_bytes, claimed, next;
-
-	if (bytes < 20 || bpf_probe_read_kernel(&head, sizeof(head), start))
-		return 0;
-	ip->fragment = 0;
-
-	if (head.at[0] >> 4 == 4) {
-		if (head.at[9] != PROTOCOL_ICMP)
-			return 0;
-		ip->version = 4;
-		header_bytes = (head.at[0] & 15) * 4;
-		if (header_bytes < 20)
-			return 0;
-		claimed = big_endian_16(head.at + 2);
-		ip->fragment = (big_endian_16(head.at + 6) & 0x3fff) != 0;
-		map_ipv4(ip->source, head.at + 12);
-		map_ipv4(ip->destination, head.at + 16);
-	} else if (head.at[0] >> 4 == 6) {
-		if (bytes < 40)
-			return 0;
-		ip->version = 6;
-		header_bytes = 40;
-		claimed = 40 + big_endian_16(head.at + 4);
-		next = head.at[6];
-		__builtin_memcpy(ip->source, head.at + 8, 16);
-		__builtin_memcpy(ip->destination, head.at + 24, 16);
-		if (next == PROTOCOL_HOP_BY_HOP || next == PROTOCOL_DESTINATION_OPTIONS || next == PROTOCOL_FRAGMENT) {
-			u8 extension[8]; /* one extension header; more are not expected on echoes */
-
-			if (bytes < 48 || bpf_probe_read_kernel(extension, sizeof(extension), start + 40))
-				return 0;
-			if (next == PROTOCOL_FRAGMENT) {
-				ip->fragment = (big_endian_16(extension + 2) & 0xfff9) != 0;
-				header_bytes += 8;
-			} else {
-				header_bytes += 8 + (u32)extension[1] * 8;
-			}
-			next = extension[0];
-		}
-		if (next != PROTOCOL_ICMPV6)
-			return 0;
-	} else {
-		return 0;
-	}
-
-	bytes = lesser(bytes, claimed);
-	if (bytes < header_bytes + ICMP_HEADER_BYTES)
-		return 0;
-	ip->icmp = start + header_bytes;
-	ip->icmp_bytes = bytes - header_bytes;
-	return 1;
-}
-
-/* Contract: returns 1 if the checksum of a whole echo is right (RFC 1071, RFC 4443 section 2.3). */
-static __always_inline int is_checksum_right(const struct ip_packet *ip, const struct echo *echo)
-{
-	const u16 *words = (const u16 *)echo, *addresses = (const u16 *)ip->source;
+	const u16 *words = (const u16 *)echo;
 	u32 sum = 0;
 
 #pragma unroll
 	for (int i = 0; i < ECHO_BYTES / 2; i++)
 		sum += words[i];
-	if (ip->version == 6) {
-		sum += (ECHO_BYTES << 8) + (PROTOCOL_ICMPV6 << 8); /* big-endian */
-#pragma unroll
-		for (int i = 0; i < 8; i++)
-			sum += addresses[i];
-		addresses = (const u16 *)ip->destination;
-#pragma unroll
-		for (int i = 0; i < 8; i++)
-			sum += addresses[i];
-	}
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum == 0xffff;
+}
+
+/* Counts a packet only if it has our identifier: another program of this host may use monlat's format as well. */
+static __always_inline void count_unmatched(u32 reason, const struct icmp_header *icmp)
+{
+	u32 key = 0;
+	struct settings *current = settings.lookup(&key);
+	struct unmatched *all = unmatched.lookup(&key);
+
+	if (all && current && current->identifier == __builtin_bswap16(icmp->identifier))
+		__sync_fetch_and_add(&all->packets[reason], 1);
+}
+
+/* Other network namespaces pass through the same hooks. */
+static __always_inline int is_our_namespace(const char *device)
+{
+	char *net = 0;
+	u32 inode = 0;
+
+	bpf_probe_read_kernel(&net, sizeof(net), device + NET_DEVICE_ND_NET);
+	bpf_probe_read_kernel(&inode, sizeof(inode), net + NET_NS_INUM);
+	return inode == NETNS_INODE;
+}
+
+/* Contract: returns the probe that a payload names, whoever sent it; 0 if there is none. */
+static __always_inline struct probe *live_probe(const struct payload *payload)
+{
+	u32 slot = payload->slot;
+	struct probe *probe = probes.lookup(&slot);
+
+	return probe && probe->nonce && probe->nonce == payload->nonce ? probe : 0;
 }

@@ -118,64 +118,78 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 	add_sample(&session->network_rtt, rtt - feedback->dwell);
 }
 
-/* A node that forwards (a bridge, a router) also sees a peer's requests to other nodes. Our own address is known from
- * the first reply on. */
-static __always_inline int is_to_another_node(const struct session *session, const u8 *destination)
+/* The dwell of an exchange becomes a sample once no later transmit of its reply is expected. */
+static __always_inline void count_dwell(struct session *session, struct exchange *exchange)
 {
-	const u64 *own = (const u64 *)session->own_address;
-
-	return (own[0] || own[1]) && !same_address(session->own_address, destination);
+	if (exchange->counted || exchange->transmitted <= exchange->received)
+		return;
+	exchange->counted = 1;
+	add_sample(&session->dwell, exchange->transmitted - exchange->received);
 }
 
-static __always_inline void receive_request(const struct ip_packet *ip, const struct echo *echo, int first_pass,
-					    u64 now)
+/* Contract: returns t2 of a delivered request. Its stamps are used up. */
+static __always_inline u64 take_stamps(u64 nonce, u32 *checksum_owed)
 {
-	u32 target = find_peer(ip->source);
+	struct request_stamp *seen = request_stamp_of(nonce);
+	u64 at = 0;
+
+	if (seen && seen->nonce == nonce) {
+		at = seen->own_stamp ? seen->own_stamp : seen->other_stamp;
+		*checksum_owed = seen->checksum_owed;
+		seen->nonce = 0;
+	}
+	return at ? at : bpf_ktime_get_ns();
+}
+
+static __always_inline void receive_request(const struct echo *echo, const u8 *source, int is_checksum_right)
+{
+	u32 target = find_peer(source), checksum_owed = 0;
 	struct session *session = sessions.lookup(&target);
-	struct exchange *exchange;
+	struct exchange *exchange, *before;
+	u64 nonce = echo->payload.nonce, received = take_stamps(nonce, &checksum_owed);
 	int newest;
 
 	if (!session) {
-		if (first_pass && echo->payload.feedback.nonce)
+		if (echo->payload.feedback.nonce)
 			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
 		return;
 	}
-	exchange = exchange_of(target, echo->payload.nonce);
-	if (!exchange || is_to_another_node(session, ip->destination) || !is_checksum_right(ip, echo))
+	exchange = exchange_of(target, nonce);
+	before = exchange_of(target, nonce - 1);
+	if (!exchange || !before || !(is_checksum_right || checksum_owed))
 		return;
-	if (exchange->nonce != echo->payload.nonce) {
+	if (exchange->nonce != nonce) {
+		count_dwell(session, exchange);
+		count_dwell(session, before);
 		newest = note_sequence(session, echo->payload.sequence);
-		exchange->nonce = echo->payload.nonce;
-		exchange->received = now;
+		exchange->nonce = nonce;
+		exchange->received = received;
 		exchange->transmitted = 0;
 		exchange->sequence = echo->payload.sequence;
 		exchange->requests = 0;
+		exchange->counted = 0;
 		if (newest)
-			session->served_nonce = echo->payload.nonce;
+			session->served_nonce = nonce;
 		if (echo->payload.feedback.nonce)
-			apply_feedback(&echo->payload.feedback, target, session, newest, now);
+			apply_feedback(&echo->payload.feedback, target, session, newest, received);
 	}
-	if (first_pass)
+	if (exchange->requests < 2)
 		exchange->requests++;
 }
 
 /* A reply of our kernel goes to a driver. */
-static __always_inline void transmit_reply(const struct ip_packet *ip, const struct echo *echo)
+static __always_inline void transmit_reply(const struct packet *packet)
 {
-	u32 target = find_peer(ip->destination);
-	struct session *session = sessions.lookup(&target);
-	struct exchange *exchange = exchange_of(target, echo->payload.nonce);
-	u64 now;
+	u64 nonce = packet->echo.payload.nonce, address[2];
+	struct exchange *exchange;
+	u32 target;
 
-	if (!session || !exchange)
-		return;
-	__builtin_memcpy(session->own_address, ip->source, 16);
-	if (exchange->nonce != echo->payload.nonce || exchange->requests > 1)
-		return;
-	now = bpf_ktime_get_ns();
-	if (exchange->transmitted)
-		move_sample(&session->dwell, exchange->transmitted - exchange->received, now - exchange->received);
+	if (packet->version == 4)
+		map_ipv4((u8 *)address, packet->head.at + 16);
 	else
-		add_sample(&session->dwell, now - exchange->received);
-	exchange->transmitted = now;
+		__builtin_memcpy(address, packet->head.at + 24, 16);
+	target = find_peer((u8 *)address);
+	exchange = target < TARGETS ? exchange_of(target, nonce) : 0;
+	if (exchange && exchange->nonce == nonce && exchange->requests == 1 && !exchange->counted)
+		exchange->transmitted = bpf_ktime_get_ns();
 }

@@ -19,8 +19,9 @@ Memories = Mapping[str, Memory]
 """The memory of each map, by the map's name in `bpf/maps.h`."""
 
 _NONCE: Final = layout.PROBE.part("nonce")
-_AFTER_NONCE: Final = layout.PROBE.part("sent", "errors")
-_NOT_COMPLETED: Final = (0,) * layout.PROBE.part("transmitted", "errors").values
+_AFTER_NONCE: Final = layout.PROBE.part("sent", "reserved")
+_RESERVED: Final = bytes(layout.PROBE.size - layout.PROBE.offset("reserved"))
+_NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (*(0,) * layout.PROBE.part("transmitted", "forwarded").values, _RESERVED)
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 
@@ -48,13 +49,20 @@ class TableSize:
 
 
 class Completion(NamedTuple):
-    """What the source has written into a probe's slot so far."""
+    """What the source has written into a probe's slot so far.
+
+    `own_stamp_ns` is when a hook in this network namespace saw the reply, delivered or not. `reply_device` and
+    `stamped_by` are of the delivered reply; the socket source leaves them 0.
+    """
 
     transmitted_ns: int
     received_ns: int
     device: int
     error_type: int
     error_code: int
+    own_stamp_ns: int = 0
+    reply_device: int = 0
+    stamped_by: int = 0
 
 
 class Stamps(NamedTuple):
@@ -99,7 +107,16 @@ class ProbeTable:
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`."""
         probe = layout.PROBE.read(self._probes, slot)
-        return Completion(probe.transmitted, probe.received, probe.device, probe.error_type, probe.error_code)
+        return Completion(
+            probe.transmitted,
+            probe.received,
+            probe.device,
+            probe.error_type,
+            probe.error_code,
+            probe.own_stamp,
+            probe.reply_device,
+            probe.stamped_by,
+        )
 
     def stamps(self, slot: int) -> Stamps:
         """Return the nonce and the stamps of the probe in `slot`."""

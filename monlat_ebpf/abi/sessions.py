@@ -6,7 +6,7 @@ which are of the peer's wall clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,8 @@ _DWELL: Final = layout.SESSION.nested("dwell", layout.HISTOGRAM)
 _SERVED: Final = layout.SESSION.part("served_nonce", "served_before")
 _REPORT: Final = layout.SESSION.part("report_received", "report_after")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
+_WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
+_OWN: Final = layout.SETTINGS.part("cookies", "identifier")
 _LARGEST_DWELL: Final = 2**32 - 1
 _U64: Final = 2**64 - 1
 _U32: Final = 2**32 - 1
@@ -100,7 +102,11 @@ class Sessions:
 
     def set_wall_offset(self, offset_ns: int) -> None:
         """Tell the kernel program how far the wall clock is ahead of CLOCK_MONOTONIC."""
-        layout.SETTINGS.write(self._settings, 0, offset_ns & _U64)
+        _WALL_OFFSET.write(self._settings, 0, offset_ns & _U64)
+
+    def set_own(self, identifier: int, cookies: Sequence[int]) -> None:
+        """Tell the kernel program the identifier of our requests, and which sockets, at most two, send them."""
+        _OWN.write(self._settings, 0, *(*cookies, 0)[:2], identifier)
 
     def feedback(self, target: int, wall_offset_ns: int) -> bytes:
         """Return what the next request to `target` reports of its requests to us, as the payload carries it.

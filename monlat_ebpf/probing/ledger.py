@@ -16,8 +16,11 @@ from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Family, Histogram, Result
 
-RESOLVE_DELAY_NS: Final = 10_000_000
-"""From a probe's deadline until it is resolved: a processor may be interrupted after it stamped a reply."""
+RESOLVE_DELAY_NS: Final = 2 * layout.CONSTANTS["DELIVERY_GRACE"]
+"""From a probe's deadline until it is resolved: its reply may be delivered later than its driver stamped it."""
+
+NOT_DELIVERED: Final = "not_delivered"
+"""The error of a probe whose reply reached a driver in time and was dropped on this host."""
 
 _RESULTS: Final = tuple(Result)
 
@@ -26,7 +29,8 @@ _RESULTS: Final = tuple(Result)
 class Outcome:
     """How a probe ended. Times in nanoseconds; each is None where it is not known.
 
-    `error` names the ICMP error or the errno that ended it, as `monlat_probe_errors_total` does; "" for none.
+    `error` names the ICMP error, the errno or the other cause that ended it, as `monlat_probe_errors_total` does; ""
+    for none. `reply_device` delivered the reply, and `stamped_by` took its stamp (STAMPED_BY_; 0 is not known).
     """
 
     sequence: int
@@ -35,6 +39,8 @@ class Outcome:
     send_delay_ns: int | None = None
     device: int = 0
     error: str = ""
+    reply_device: int = 0
+    stamped_by: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def outcome_of(probe: InFlight, completion: Completion, family: Family, *, expir
     `expired` says that its deadline has passed and that the source has written all that it knew by then. Until
     then a probe without a transmit stamp stays open: its reply may be written before that stamp.
     An error for a probe that never reached a driver comes from this host, so the probe was lost here. It was lost
-    here too if the driver got it only after the deadline.
+    here too if the driver got it only after the deadline, or if the stack did not deliver the reply that it got.
     """
     transmitted = completion.transmitted_ns
     if not transmitted and not expired:
@@ -63,10 +69,13 @@ def outcome_of(probe: InFlight, completion: Completion, family: Family, *, expir
         error = error_name(family, completion.error_type, completion.error_code)
         return Outcome(probe.sequence, result, None, send_delay, completion.device, error)
     if 0 < completion.received_ns <= probe.deadline_ns:
-        rtt = completion.received_ns - transmitted if transmitted else None
-        return Outcome(probe.sequence, Result.REPLY, rtt, send_delay, completion.device)
+        rtt = completion.received_ns - transmitted if 0 < transmitted < completion.received_ns else None
+        stamped = (completion.reply_device, completion.stamped_by)
+        return Outcome(probe.sequence, Result.REPLY, rtt, send_delay, completion.device, "", *stamped)
     if not expired:
         return None
+    if completion.received_ns == 0 and 0 < completion.own_stamp_ns <= probe.deadline_ns:
+        return Outcome(probe.sequence, Result.LOST_HOST, None, send_delay, completion.device, NOT_DELIVERED)
     result = Result.LOST_NETWORK if 0 < transmitted <= probe.deadline_ns else Result.LOST_HOST
     return Outcome(probe.sequence, result, None, send_delay, completion.device)
 
@@ -135,7 +144,8 @@ class Ledger:
             self.max_rtt_ns = rtt if self.max_rtt_ns is None else max(self.max_rtt_ns, rtt)
         if outcome.sequence > self._newest_ended:
             self._newest_ended = outcome.sequence
-            self.last_rtt_ns = outcome.rtt_ns
+            if outcome.rtt_ns is not None or outcome.result is not Result.REPLY:  # else nothing new is known
+                self.last_rtt_ns = outcome.rtt_ns
 
 
 class Totals:

@@ -7,7 +7,6 @@ peers and read the counts at any time; reading resolves the probes whose answer 
 from __future__ import annotations
 
 import errno
-import secrets
 import threading
 import time
 from collections import deque
@@ -64,7 +63,7 @@ class Prober:
         self._feedback = feedback
         self._on_lag = on_lag
         self._on_outcome = on_outcome
-        self.identifier = secrets.randbelow(1 << 16)
+        self.identifier = source.identifier
         self.last_turn_ns = time.monotonic_ns()
         self._lock = threading.Lock()
         self._wake = WakeEvent()

@@ -28,6 +28,8 @@ class Source(Protocol):
 
     name: str
     table: ProbeTable
+    identifier: int
+    """Of the echo requests that this source sends: random, so that two processes of one host differ."""
 
     @property
     def sessions(self) -> Sessions | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import socket
 import struct
 from collections.abc import Callable
@@ -17,6 +18,11 @@ BPF_RETURN: Final = 0x06  # linux/bpf_common.h
 _DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SO_ATTACH_FILTER: Final = 26
+_SO_ATTACH_BPF: Final = 50
+_SO_COOKIE: Final = 57
+_SOL_RAW: Final = 255
+_ICMP_FILTER: Final = 1  # linux/icmp.h; a set bit blocks its type
+_ICMP6_FILTER: Final = 1  # linux/icmpv6.h; likewise
 
 
 class RawSockets:
@@ -60,6 +66,28 @@ def open_raw(family: Family) -> socket.socket:
 def receive_nothing(raw: socket.socket, _family: Family) -> None:
     """Let `raw` receive nothing: otherwise the kernel would copy every ICMP packet of the host to it."""
     attach_filter(raw, BPF_INSTRUCTION.pack(BPF_RETURN, 0, 0, 0))
+
+
+def attach_decider(raw: socket.socket, family: Family, program: int) -> None:
+    """Let the kernel program `program` see the echoes and ICMP errors that the stack delivers to `raw`."""
+    if family is Family.IPV4:
+        passed = sum(1 << kind for kind in (0, 3, 4, 8, 11, 12))
+        raw.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", ~passed & 0xFFFFFFFF))
+    else:
+        passed = sum(1 << kind for kind in (*range(1, 128), 128, 129))
+        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, (~passed & (1 << 256) - 1).to_bytes(32, "little"))
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # the kernel's minimum: nothing is ever queued
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
+
+
+def cookie(raw: socket.socket) -> int:
+    """Return the kernel's number of this socket, by which the kernel program knows its packets."""
+    return int.from_bytes(raw.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8), "little")
+
+
+def new_identifier() -> int:
+    """Return an identifier for the echo requests of this process."""
+    return secrets.randbelow(1 << 16)
 
 
 def attach_filter(sock: socket.socket, program: bytes) -> None:

@@ -43,7 +43,7 @@ def objects_of(loaded: Loaded) -> Objects:
     hooks = [details(descriptor) for descriptor in loaded.hooks.values()]
     return Objects(
         tuple(int(details(descriptor)["map_id"]) for descriptor in loaded.maps.values()),
-        tuple(int(hook["prog_id"]) for hook in hooks),
+        tuple(int(each["prog_id"]) for each in (*hooks, *map(details, loaded.filters.values()))),
         tuple(int(hook["link_id"]) for hook in hooks),
     )
 

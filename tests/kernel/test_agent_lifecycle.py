@@ -20,7 +20,7 @@ from tests.kernel.leftovers import maps_of_size, objects_of_process, processes_w
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")
-HOOKS, MAPS = 4, 8
+HOOKS, PROGRAMS, MAPS = 5, 7, 8
 LOADER = "monlat_ebpf.sources.tracepoint.child"
 
 
@@ -33,8 +33,8 @@ def test_signal_ends_a_measuring_agent(tmp_path: Path, number: signal.Signals) -
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2, NOBODY], timeout="700ms") as agent:
         agent.wait_for_replies(3, to="node2")
         objects = objects_of_process(agent.process.pid)
-        assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
-        assert len(objects.alive()) == HOOKS + MAPS + HOOKS
+        assert (len(objects.programs), len(objects.maps)) == (PROGRAMS, MAPS)
+        assert len(objects.alive()) == PROGRAMS + MAPS + HOOKS
         with agent.namespace.entered(), socket.create_connection(("127.0.0.1", PORT)):
             agent.end_with(number)
         assert agent.process.returncode == 0
@@ -115,7 +115,7 @@ def test_kill_of_a_measuring_agent_leaves_nothing(tmp_path: Path) -> None:
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], more=more) as agent:
         agent.wait_for_replies(3, to="node2")
         objects = objects_of_process(agent.process.pid)
-        assert (len(objects.programs), len(objects.maps)) == (HOOKS, MAPS)
+        assert (len(objects.programs), len(objects.maps)) == (PROGRAMS, MAPS)
         assert (
             len(maps_of_size(2003 * len(Family) * layout.PROBES_PER_TARGET).intersection(objects.maps)) == 2
         )  # probes, exchanges

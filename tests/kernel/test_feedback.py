@@ -173,8 +173,8 @@ def test_overtaken_feedback_does_not_replace_newer_feedback(bench: Bed) -> None:
 
 
 def test_strangers_are_not_served(bench: Bed) -> None:
-    """31 requests of a peer and 31 of a stranger: 31 dwells, all of the peer."""
-    for number in range(31):
+    """32 requests of a peer and 32 of a stranger: 31 dwells, all of the peer."""
+    for number in range(31 + 1):  # a dwell counts when the next request comes
         bench.ask(0x700 + number, number)
         bench.ask(0x800 + number, number, peer=STRANGER)
     assert bench.dwells() == [0, 31, 0]
@@ -196,13 +196,13 @@ def test_request_with_a_wrong_checksum_is_not_served(bench: Bed) -> None:
 
 
 def test_request_that_comes_twice_makes_one_dwell(bench: Bed) -> None:
-    """17 requests arrive twice: 17 dwells, and their feedback counts once. None of the dwells is reported."""
+    """17 requests arrive twice: each but the last makes a dwell, which is not reported. Feedback counts once."""
     for number in range(17):
         bench.send(nonce=PROBE_NONCE + (number << 4))
         bench.answer(nonce=PROBE_NONCE + (number << 4))
         reported = feedback(PROBE_NONCE + (number << 4), bench.wall_ns(), DWELL_NS)
         bench.device.inject([bench.request(0xB00 + number, number, reported)] * 2)
-    assert bench.dwells() == [0, 17, 0]
+    assert bench.dwells() == [0, 16, 0]
     assert bench.network_rtts() == [0, 17, 0]
     assert bench.rejected() == {}
     nonce, _, dwell, before, after = feedback_to_peer(bench)
@@ -221,6 +221,7 @@ def test_feedback_reports_the_newest_request(bench: Bed) -> None:
     nonce, received, dwell, before, after = feedback_to_peer(bench)
     assert (nonce, before, after) == (0xC1, 0, 0)
     assert 0 < received <= bench.wall_ns()
+    bench.ask(0xC2, 5)
     assert bench.sessions.dwell(TARGET) == of_samples([dwell])
     assert feedback_to_peer(bench, OTHER_TARGET) == (0, 0, 0, 0, 0)
 
@@ -283,7 +284,7 @@ def test_each_of_two_thousand_peers_has_its_own_dwells(version: int) -> None:
             assert source.sessions.set_peer_index({mapped(peer): target for target, peer in enumerate(peers)}) == 0
             made = Bed(version, namespace, source, device)
             for target, peer in enumerate(peers):
-                for number in range(1 + target % 3):
+                for number in range(2 + target % 3):
                     made.ask(1 << 32 | number, number, peer={version: str(peer)})
             counts = [source.sessions.dwell(target).count for target in range(len(peers))]
             assert counts == [1 + target % 3 for target in range(len(peers))]
@@ -306,7 +307,8 @@ def test_forwarded_requests_are_not_served(bench: Bed) -> None:
     assert bench.dwells() == [0, 0, 0]
     bench.ask(0xE1, 50)
     forward(0xE2, 9_001)
-    assert bench.dwells() == [0, 1, 0]
     assert feedback_to_peer(bench)[0] == 0xE1
+    bench.ask(0xE2, 51)
+    assert bench.dwells() == [0, 1, 0]
     passed = [packets.parse_echo_request(each) for each in bench.sent_to(elsewhere)]
     assert len([each for each in passed if each is not None]) == 2

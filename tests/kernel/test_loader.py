@@ -15,7 +15,7 @@ from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
-from monlat_ebpf.sources.tracepoint.program import HOOKS
+from monlat_ebpf.sources.tracepoint.program import FILTERS, HOOKS
 from tests.kernel.kernel_objects import details, objects_of
 
 HAND_OVER = """
@@ -60,39 +60,47 @@ def python(script: str) -> tuple[str, ...]:
 
 
 def hand_over(count: int, then: str = "") -> tuple[str, ...]:
-    return python(HAND_OVER.format(names=[*layout.MAPS, *HOOKS][:count], then=then))
+    return python(HAND_OVER.format(names=[*layout.MAPS, *HOOKS, *FILTERS.values()][:count], then=then))
 
 
 def test_maps_and_hooks_are_loaded() -> None:
-    """Eight maps with the sizes of the header and four attached hooks; programs that we start do not inherit them."""
+    """Eight maps with the sizes of the header, five hooks and two filters; programs that we start inherit none."""
     loaded = load(TableSize(2))
     try:
         maps = {name: details(descriptor) for name, descriptor in loaded.maps.items()}
         assert {name: (each["value_size"], each["max_entries"]) for name, each in maps.items()} == {
-            "probes": ("64", "32"),
+            "probes": ("96", "32"),
             "targets": ("1520", "2"),
-            "unmatched": ("80", "1"),
+            "unmatched": ("72", "1"),
             "exchanges": ("56", "32"),
-            "sessions": ("3072", "2"),
+            "sessions": ("3056", "2"),
             "peer_index": ("24", "8"),
-            "settings": ("8", "1"),
+            "settings": ("32", "1"),
             "rejected_feedback": ("32", "1"),
         }
-        hooks = ["net_dev_start_xmit", "napi_gro_receive_entry", "netif_rx", "netif_receive_skb"]
+        hooks = [
+            "net_dev_start_xmit",
+            "napi_gro_receive_entry",
+            "napi_gro_frags_entry",
+            "netif_rx",
+            "netif_receive_skb",
+        ]
         assert list(loaded.hooks) == hooks
         assert [details(descriptor)["tp_name"] for descriptor in loaded.hooks.values()] == hooks
-        assert not any(map(os.get_inheritable, (*loaded.maps.values(), *loaded.hooks.values())))
+        assert [details(descriptor)["prog_type"] for descriptor in loaded.filters.values()] == ["1", "1"]
+        handed_over = (*loaded.maps.values(), *loaded.hooks.values(), *loaded.filters.values())
+        assert not any(map(os.get_inheritable, handed_over))
     finally:
         loaded.close()
 
 
 def test_close_frees_everything() -> None:
-    """Four programs, four links and eight maps exist while loaded, and none of them after close."""
+    """Seven programs, five links and eight maps exist while loaded, and none of them after close."""
     loaded = load(TableSize(2))
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
-    assert len(alive) == 16
+    assert len(alive) == 7 + 5 + 8
     objects.wait_until_gone()
 
 
@@ -104,7 +112,7 @@ def test_failing_child_is_an_error() -> None:
 def test_silent_child_is_an_error() -> None:
     """A child that writes nothing and fails, and one that ends well but hands nothing over."""
     assert failure("false") == "the loader failed with status 1 and said nothing"
-    assert failure("true") == "the loader handed over 0 descriptors instead of 12 and said nothing"
+    assert failure("true") == "the loader handed over 0 descriptors instead of 15 and said nothing"
 
 
 def test_hanging_child_is_killed() -> None:
@@ -115,7 +123,7 @@ def test_hanging_child_is_killed() -> None:
 
 def test_descriptors_of_a_hanging_child_are_closed() -> None:
     """It hands over all descriptors and hangs: all are closed again."""
-    assert "did not finish within 3 s" in failure(*hand_over(12, "signal.pause()"), timeout_seconds=3)
+    assert "did not finish within 3 s" in failure(*hand_over(15, "signal.pause()"), timeout_seconds=3)
 
 
 def test_killed_child_names_the_signal() -> None:
@@ -124,13 +132,13 @@ def test_killed_child_names_the_signal() -> None:
 
 
 def test_missing_descriptors_are_an_error() -> None:
-    """Of twelve descriptors only three are handed over: all three are closed again."""
-    assert failure(*hand_over(3)) == "the loader handed over 3 descriptors instead of 12 and said nothing"
+    """Of fifteen descriptors only three are handed over: all three are closed again."""
+    assert failure(*hand_over(3)) == "the loader handed over 3 descriptors instead of 15 and said nothing"
 
 
 def test_child_that_hands_over_and_fails_is_an_error() -> None:
-    """All twelve descriptors and then an error: the error counts."""
-    assert failure(*hand_over(12, "sys.exit('on second thoughts')")).endswith("status 1: on second thoughts")
+    """All fifteen descriptors and then an error: the error counts."""
+    assert failure(*hand_over(15, "sys.exit('on second thoughts')")).endswith("status 1: on second thoughts")
 
 
 def test_long_output_is_cut_to_its_end() -> None:
@@ -189,7 +197,7 @@ def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str,
 
 def test_unbroken_copy_loads(tmp_path: Path) -> None:
     """Without a change the copy of the next tests loads, with the kernel program inside the package."""
-    load(TableSize(2), child=broken_program(tmp_path, "core.h", "u32 inode = 0;", "u32 inode = 0;")).close()
+    load(TableSize(2), child=broken_program(tmp_path, "packet.h", "u32 inode = 0;", "u32 inode = 0;")).close()
 
 
 def test_syntax_error_is_reported_as_the_compiler_wrote_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.model import Address
 
-PROBE_BYTES = 64
+PROBE_BYTES = 96
 TARGET_BYTES = 1520
 PROBES_PER_TARGET = 16
 DEVICE = 1  # the loopback device in every namespace
@@ -38,6 +38,7 @@ class FakeSource:
 
     name = "fake"
     sessions = None
+    identifier = 4711
 
     def __init__(self, targets: int, behaviour: Behaviour | None = None) -> None:
         size = TableSize(targets)

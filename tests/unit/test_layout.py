@@ -30,22 +30,24 @@ def test_payload_is_the_56_bytes_of_the_wire_format() -> None:
 
 def test_probe_and_target_are_laid_out_as_c_does() -> None:
     """Sizes and offsets counted by hand from the header's members."""
-    assert layout.PROBE.size == 64
+    assert layout.PROBE.size == 96
     assert {name: member.offset for name, member in layout.PROBE.members.items()} == {
         "nonce": 0, "sent": 8, "deadline": 16, "address": 24, "transmitted": 40, "received": 48,
-        "device": 56, "error_type": 60, "error_code": 61, "replies": 62, "errors": 63,
+        "device": 56, "error_type": 60, "error_code": 61, "replies": 62, "errors": 63, "own_stamp": 64,
+        "other_stamp": 72, "other_device": 80, "reply_device": 84, "stamped_by": 88, "checksum_owed": 89,
+        "forwarded": 90, "reserved": 91,
     }  # fmt: skip
-    assert layout.PROBE.format == "<QQQ16sQQIBBBB"
+    assert layout.PROBE.format == "<QQQ16sQQIBBBBQQIIBBB5s"
     assert layout.TARGET.size == 4 * 8 + 186 * 8
     assert layout.HISTOGRAM.offset("buckets") == 16
     assert layout.TARGET.offset("late") == 16 + 186 * 8
-    assert layout.UNMATCHED.size == 10 * 8
+    assert layout.UNMATCHED.size == 9 * 8
 
 
 def test_unmatched_reasons_are_in_the_order_of_the_array() -> None:
     """The n-th name is that of the constant n, and the array has one element for each."""
     assert len(layout.UNMATCHED_REASONS) == layout.CONSTANTS["UNMATCHED_REASONS"]
-    assert [layout.CONSTANTS[f"UNMATCHED_{reason.upper()}"] for reason in layout.UNMATCHED_REASONS] == list(range(10))
+    assert [layout.CONSTANTS[f"UNMATCHED_{reason.upper()}"] for reason in layout.UNMATCHED_REASONS] == list(range(9))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
-EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 16 + 48, 16 + 8 * 186, 24
-DWELL_AT, SERVED_AT = HISTOGRAM, 2 * HISTOGRAM + 16
+EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 48, 16 + 8 * 186, 24
+DWELL_AT, SERVED_AT = HISTOGRAM, 2 * HISTOGRAM
 WALL = 1_700_000_000_000_000_000
 
 
@@ -23,7 +23,7 @@ class Bench:
         self.exchanges = bytearray(TARGETS * 16 * EXCHANGE)
         self.sums = bytearray(TARGETS * SESSION)
         self.peer_index = bytearray(16 * PEER_ENTRY)
-        self.settings = bytearray(8)
+        self.settings = bytearray(32)
         self.rejected = bytearray(4 * 8)
         memories: dict[str, Memory] = {
             "exchanges": self.exchanges,
@@ -36,7 +36,7 @@ class Bench:
 
     def received(self, target: int, nonce: int, sequence: int, at_ns: int, transmitted: int, requests: int = 1) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
-        struct.pack_into("<QQQII", self.exchanges, at, nonce, at_ns, transmitted, sequence, requests)
+        struct.pack_into("<QQQIH", self.exchanges, at, nonce, at_ns, transmitted, sequence, requests)
 
     def peer_report(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
@@ -169,9 +169,11 @@ def test_clearing_a_target_keeps_the_others(bench: Bench) -> None:
 
 
 def test_settings_and_rejected_feedback(bench: Bench) -> None:
-    """The wall clock may be behind the monotonic one; reasons are in the order of the header."""
+    """The wall clock may be behind the monotonic one; one socket suffices; reasons are in the order of the header."""
     bench.sessions.set_wall_offset(-2)
-    assert bench.settings == b"\xfe" + b"\xff" * 7
+    assert bench.settings == b"\xfe" + b"\xff" * 7 + bytes(24)
+    bench.sessions.set_own(0x1234, [5])
+    assert bench.settings[8:] == struct.pack("<QQQ", 5, 0, 0x1234)
     struct.pack_into("<4Q", bench.rejected, 0, 11, 12, 13, 14)
     assert bench.sessions.rejected_feedback() == {
         "unknown_peer": 11,

@@ -193,7 +193,7 @@ def test_reply_in_time_that_is_read_late_is_in_time(bench: Bench) -> None:
         (IcmpError(3, 1, ADDRESS, SLOT, NONCE + 1), "nonce_mismatch"),
         (IcmpError(3, 1, mapped(ip_address("10.1.0.3")), SLOT, NONCE), "wrong_address"),
         (Unmatched(0), "malformed_payload"),
-        (Unmatched(7), "truncated_quote"),
+        (Unmatched(6), "truncated_quote"),
     ],
 )
 def test_unmatched_message_is_counted_and_changes_nothing(

@@ -12,7 +12,7 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import RawSockets
+from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
@@ -35,6 +35,7 @@ class SocketSource:
     def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
         """Open the sockets in this thread's network namespace. Raises SourceError."""
         self._since_read = 0
+        self.identifier = new_identifier()
         self._receiver = Receiver(size, clock)
         self.table: ProbeTable = self._receiver.table
         self._sockets = RawSockets(self._stamp)

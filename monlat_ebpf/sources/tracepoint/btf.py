@@ -52,7 +52,11 @@ class KernelTypes:
             raise SourceError(f"{VMLINUX} cannot be read by libbpf: is this process allowed to read it?")
 
     def offset(self, struct: str, member: str) -> int:
-        """Return the byte offset of `member` in `struct`, also if it is in an unnamed part.
+        """Return the byte offset of `member` in `struct`, also if it is in an unnamed part. Raises SourceError."""
+        return self.bit_offset(struct, member) // 8
+
+    def bit_offset(self, struct: str, member: str) -> int:
+        """Return the same in bits, for a bit-field.
 
         Raises SourceError if this kernel has no such struct or member.
         """
@@ -70,7 +74,7 @@ class KernelTypes:
         for each in (_Member * (info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type)):
             # if the kind flag is set, the upper 8 bits are the width of a bit-field
             bits = each.bit_offset & 0xFFFFFF if info >> 31 else each.bit_offset
-            at = base + bits // 8
+            at = base + bits
             name = self._library.btf__name_by_offset(self._btf, each.name_offset).decode()
             found = at if name == member else self._find(each.type, member, at) if not name else None
             if found is not None:

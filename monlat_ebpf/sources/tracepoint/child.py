@@ -3,7 +3,8 @@
     python3 -m monlat_ebpf.sources.tracepoint.child DESCRIPTOR TARGETS PARENT
 
 DESCRIPTOR is a SOCK_SEQPACKET socket, PARENT the process that waits at its other end. The one message on it carries
-the descriptors of the maps and of the attached hooks; its text is their names, in the same order, separated by spaces.
+the descriptors of the maps, of the attached hooks and of the filters; its text is their names, in the same order,
+separated by spaces.
 Errors go to standard error; the last line sums them up.
 """
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def load(size: TableSize) -> dict[str, int]:
-    """Compile, load and attach; return the descriptors of maps and hooks by name. Raises SourceError."""
+    """Compile, load and attach; return the descriptors of maps, hooks and filters by name. Raises SourceError."""
     try:
         rights = read_rights()
     except OSError as error:
@@ -67,11 +68,12 @@ def load(size: TableSize) -> dict[str, int]:
         for tracepoint, function in program.HOOKS.items():
             module.load_func(function, BPF.RAW_TRACEPOINT)
             module.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
+        filters = {name: module.load_func(name, BPF.SOCKET_FILTER).fd for name in program.FILTERS.values()}
     except Exception as error:  # BCC raises nothing narrower; compiler and verifier wrote to standard error
         likely = what_may_refuse(rights, str(error))
         raise SourceError(f"the kernel program cannot be loaded: {error}{f'; {likely}' if likely else ''}") from error
     hooks = {tracepoint.decode(): descriptor for tracepoint, descriptor in module.raw_tracepoint_fds.items()}
-    descriptors = {name: module[name].map_fd for name in layout.MAPS} | hooks
+    descriptors = {name: module[name].map_fd for name in layout.MAPS} | hooks | filters
     return {name: os.dup(descriptor) for name, descriptor in descriptors.items()}  # BCC closes its own when collected
 
 

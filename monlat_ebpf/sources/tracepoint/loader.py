@@ -14,7 +14,8 @@ from typing import IO, Final
 from monlat_ebpf.abi.layout import MAPS
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
-from monlat_ebpf.sources.tracepoint.program import HOOKS
+from monlat_ebpf.model import Family
+from monlat_ebpf.sources.tracepoint.program import FILTERS, HOOKS
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,21 +23,22 @@ LOAD_TIMEOUT_SECONDS: Final = 60.0
 """Compiling takes half a second on an idle core, but a node that boots with a hundred pods has no idle core."""
 
 _LAST_LINES: Final = 12
-_WANTED: Final = {*MAPS, *HOOKS}
+_WANTED: Final = {*MAPS, *HOOKS, *FILTERS.values()}
 _NAMES_BYTES: Final = 1024
 CHILD: Final = (sys.executable, "-m", "monlat_ebpf.sources.tracepoint.child")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Descriptors of the loaded program, by the names of its maps and attached hooks."""
+    """Descriptors of the loaded program, by the names of its maps and attached hooks, and by the filters' families."""
 
     maps: Mapping[str, int]
     hooks: Mapping[str, int]
+    filters: Mapping[Family, int]
 
     def close(self) -> None:
         """Detach and free."""
-        _close((*self.hooks.values(), *self.maps.values()))
+        _close((*self.hooks.values(), *self.maps.values(), *self.filters.values()))
 
 
 def load(size: TableSize, *, child: Sequence[str] = CHILD, timeout_seconds: float = LOAD_TIMEOUT_SECONDS) -> Loaded:
@@ -74,7 +76,11 @@ def load(size: TableSize, *, child: Sequence[str] = CHILD, timeout_seconds: floa
         if status != 0 or loaded.keys() != _WANTED:
             _close(descriptors)
             raise SourceError(f"the loader {_how_it_ended(status, len(loaded))}{_last_lines(output)}")
-        return Loaded({name: loaded[name] for name in MAPS}, {name: loaded[name] for name in HOOKS})
+        return Loaded(
+            {name: loaded[name] for name in MAPS},
+            {name: loaded[name] for name in HOOKS},
+            {family: loaded[name] for family, name in FILTERS.items()},
+        )
 
 
 def _close(descriptors: Iterable[int]) -> None:

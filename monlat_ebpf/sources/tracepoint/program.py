@@ -9,15 +9,20 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.probes import TableSize
+from monlat_ebpf.model import Family
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
     "net_dev_start_xmit": "monlat_transmit",
     "napi_gro_receive_entry": "monlat_napi",
+    "napi_gro_frags_entry": "monlat_frags",
     "netif_rx": "monlat_rx",
     "netif_receive_skb": "monlat_stack",
 }
 """Raw tracepoint to function."""
+
+FILTERS: Final[Mapping[Family, str]] = {Family.IPV4: "monlat_ipv4", Family.IPV6: "monlat_ipv6"}
+"""Address family of a raw socket to the function that filters what it receives."""
 
 _WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")
 
@@ -40,6 +45,7 @@ def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
     offsets = {member: types.offset("sk_buff", member) for member in _WINDOW}
     start = min(offsets.values()) & ~7
     end = max(offsets.values()) + 8
+    ip_summed = types.bit_offset("sk_buff", "ip_summed")
     return {
         **size.defines(),
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
@@ -47,6 +53,11 @@ def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),
         "NET_NS_INUM": types.offset("net", "ns") + types.offset("ns_common", "inum"),
         "SKB_DEV": types.offset("sk_buff", "dev"),
+        "SKB_SK": types.offset("sk_buff", "sk"),
+        "SKB_FRAG0": types.offset("sk_buff", "cb") + types.offset("napi_gro_cb", "frag0"),
+        "SKB_IP_SUMMED": ip_summed // 8,
+        "SKB_IP_SUMMED_BIT": ip_summed % 8,
+        "SOCK_COOKIE": types.offset("sock", "__sk_common") + types.offset("sock_common", "skc_cookie"),
         "SKB_WINDOW": start,
         "SKB_WINDOW_BYTES": (end - start + 7) & ~7,
         **{f"SKB_{member.upper()}": offset - start for member, offset in offsets.items()},

@@ -13,7 +13,7 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
+from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, new_identifier, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
 _FIRST_TARGETS: Final = 64
@@ -21,20 +21,24 @@ _FIRST_TARGETS: Final = 64
 
 
 class TracepointSource:
-    """Sends through raw sockets that receive nothing; the kernel program writes the table."""
+    """Sends through raw sockets whose filters, and hooks beside them, write the table; they receive nothing."""
 
     name = "tracepoint"
 
     def __init__(self, size: TableSize) -> None:
         """Load the program with room for `size`. Raises SourceError."""
         self._size = size
-        self._sockets = RawSockets(receive_nothing)
+        self._sockets = RawSockets(receive_nothing)  # until the filters are attached
         self._loaded: Loaded | None = None
         try:
-            self._sockets.get(Family.IPV4)
+            opened = {Family.IPV4: self._sockets.get(Family.IPV4)}
+            with suppress(OSError):  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
+                opened[Family.IPV6] = self._sockets.get(Family.IPV6)
             _lift_locked_memory_limit()
             self._loaded = load(size)
             memories = self._map(self._loaded, _FIRST_TARGETS)
+            for family, raw in opened.items():
+                attach_decider(raw, family, self._loaded.filters[family])
         except PermissionError as error:
             self.close()
             raise SourceError(f"no raw socket ({error}): the agent needs CAP_NET_RAW, or root") from error
@@ -43,6 +47,8 @@ class TracepointSource:
             raise
         self.table = ProbeTable(size, memories)
         self.sessions = Sessions(size, memories)
+        self.identifier = new_identifier()
+        self.sessions.set_own(self.identifier, [cookie(raw) for raw in opened.values()])
 
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
