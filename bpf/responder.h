@@ -118,7 +118,9 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 	add_sample(&session->network_rtt, rtt - feedback->dwell);
 }
 
-/* The dwell of an exchange becomes a sample once no later transmit of its reply is expected. */
+/* Requests of a peer until a dwell counts: that long, the reply may wait in a queue of this host for its last device. */
+#define DWELL_DELAY 8
+
 static __always_inline void count_dwell(struct session *session, struct exchange *exchange)
 {
 	if (exchange->counted || exchange->transmitted <= exchange->received)
@@ -155,7 +157,7 @@ static __always_inline void receive_request(const struct echo *echo, const u8 *s
 		return;
 	}
 	exchange = exchange_of(target, nonce);
-	before = exchange_of(target, nonce - 1);
+	before = exchange_of(target, nonce - DWELL_DELAY);
 	if (!exchange || !before || !(is_checksum_right || checksum_owed))
 		return;
 	if (exchange->nonce != nonce) {

@@ -145,6 +145,7 @@ class Agent:
             unmatched_packets=self._source.table.unmatched_packets(),
             rejected_feedback=sessions.rejected_feedback() if sessions else None,
             send_delay=self._prober.send_delay(),
+            reply_stamps=self._prober.reply_stamps(),
         )
 
     def _recent(self, peer: str) -> Mapping[Family, Sequence[RecentProbe]]:

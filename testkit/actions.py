@@ -166,6 +166,42 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class FragmentWhole:
+    """Answer in two fragments, which both come."""
+
+    def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
+        """Return the answer in two fragments; the first has 32 bytes."""
+        message, at = packets.reply_message(request), 32
+        if request.version == 4:
+            ends = request.destination, request.source
+            return (
+                Outgoing(packets.ipv4(*ends, message[:at], fragment=packets.MORE_FRAGMENTS)),
+                Outgoing(packets.ipv4(*ends, message[at:], fragment=at // 8)),
+            )
+        return tuple(
+            _ipv6_outgoing(
+                request,
+                packets.NEXT_HEADER_FRAGMENT,
+                struct.pack("!BBHI", packets.PROTOCOL_ICMPV6, 0, offset, request.sequence) + part,
+            )
+            for offset, part in ((1, message[:at]), (at, message[at:]))  # the lowest bit: more to come
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TwoExtensionHeaders:
+    """Answer behind two destination options headers (RFC 8200) in IPv6, as any kernel would in IPv4."""
+
+    def answers(self, request: EchoRequest) -> tuple[Outgoing, ...]:
+        """Return the answer with both headers."""
+        if request.version == 4:
+            return (Outgoing(packets.reply_to(request)),)
+        padding = bytes([0, 1, 4, 0, 0, 0, 0])  # one PadN of four bytes
+        headers = bytes([packets.NEXT_HEADER_OPTIONS]) + padding + bytes([packets.PROTOCOL_ICMPV6]) + padding
+        return (_ipv6_outgoing(request, packets.NEXT_HEADER_OPTIONS, headers + packets.reply_message(request)),)
+
+
+@dataclass(frozen=True, slots=True)
 class Tag:
     """Answer in a frame with an 802.1Q tag; only on a TAP device.
 

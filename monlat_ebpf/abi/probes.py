@@ -21,7 +21,10 @@ Memories = Mapping[str, Memory]
 _NONCE: Final = layout.PROBE.part("nonce")
 _AFTER_NONCE: Final = layout.PROBE.part("sent", "reserved")
 _RESERVED: Final = bytes(layout.PROBE.size - layout.PROBE.offset("reserved"))
-_NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (*(0,) * layout.PROBE.part("transmitted", "forwarded").values, _RESERVED)
+_NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (
+    *(0,) * layout.PROBE.part("transmitted", "forwarded").values,
+    _RESERVED,
+)
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 

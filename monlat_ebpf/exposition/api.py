@@ -90,6 +90,14 @@ its error is at most `clock_offset_error_seconds` in either direction. These fou
 `queueing_seconds` need an agent at the peer, and are null until it reports."""
 
 
+class ReplyStampsDocument(TypedDict):
+    """Replies that `device` delivered, by who took their time stamp."""
+
+    device: str
+    driver: int
+    stack: int
+
+
 class AgentDocument(TypedDict):
     """What describes the agent and not a pair.
 
@@ -108,6 +116,7 @@ class AgentDocument(TypedDict):
     unmatched_packets: dict[str, int]
     rejected_feedback: dict[str, int]
     send_delay_seconds: SpreadDocument
+    reply_stamps: list[ReplyStampsDocument]
 
 
 class PeersDocument(AgentDocument):
@@ -143,6 +152,14 @@ def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
         "unmatched_packets": dict(snapshot.unmatched_packets),
         "rejected_feedback": dict(snapshot.rejected_feedback or {}),
         "send_delay_seconds": _spread(snapshot.send_delay),
+        "reply_stamps": [
+            {
+                "device": device,
+                "driver": snapshot.reply_stamps.get((device, "driver"), 0),
+                "stack": snapshot.reply_stamps.get((device, "stack"), 0),
+            }
+            for device in sorted({device for device, _ in snapshot.reply_stamps})
+        ],
     }
 
 

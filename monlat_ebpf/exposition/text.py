@@ -100,6 +100,9 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
         yield b"monlat_probe_errors_total{%b} %d\n" % (label_text([("kind", kind)]), count)
     yield _header(families.SKIPPED_PROBES)
     yield b"monlat_skipped_probes_total %d\n" % snapshot.skipped_probes
+    yield _header(families.REPLY_STAMPS)
+    for (device, by), count in sorted(snapshot.reply_stamps.items()):
+        yield b"monlat_reply_stamps_total{%b} %d\n" % (label_text([("device", device), ("by", by)]), count)
     yield _header(families.UNMATCHED_PACKETS)
     for reason, count in sorted(snapshot.unmatched_packets.items()):
         yield b"monlat_unmatched_packets_total{%b} %d\n" % (label_text([("reason", reason)]), count)

@@ -15,6 +15,7 @@ from monlat_ebpf.abi.echo import error_name
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Family, Histogram, Result
+from monlat_ebpf.probing.reply_stamps import ReplyStamps
 
 RESOLVE_DELAY_NS: Final = 2 * layout.CONSTANTS["DELIVERY_GRACE"]
 """From a probe's deadline until it is resolved: its reply may be delivered later than its driver stamped it."""
@@ -152,8 +153,9 @@ class Totals:
     """What is counted of the probes to all targets together."""
 
     def __init__(self) -> None:
-        self.errors: Counter[str] = Counter()  # by ICMP error or errno name
+        self.errors: Counter[str] = Counter()  # by ICMP error, errno name or NOT_DELIVERED
         self.skipped = 0  # grid points of the schedule without a probe
+        self.reply_stamps = ReplyStamps()
         self._send_delays = [0] * layout.BUCKETS
         self._send_delay_sum_ns = 0
 
@@ -164,6 +166,7 @@ class Totals:
 
     def add(self, outcome: Outcome) -> None:
         """Count a probe that ended."""
+        self.reply_stamps.add(outcome.reply_device, outcome.stamped_by)
         if outcome.error:
             self.errors[outcome.error] += 1
         if outcome.send_delay_ns is not None:

@@ -10,7 +10,7 @@ import errno
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -105,6 +105,11 @@ class Prober:
         """Return how many grid points passed without a probe, because this process did not run in time."""
         with self._lock:
             return self._totals.skipped
+
+    def reply_stamps(self) -> Mapping[tuple[str, str], int]:
+        """Return how many replies had a stamp, by device and by who took it: "driver" or "stack"."""
+        with self._lock:
+            return self._totals.reply_stamps.counts()
 
     def send_delay(self) -> Histogram:
         """Return the send delay of all probes so far."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable
+from monlat_ebpf.host.interfaces import device_name
 from monlat_ebpf.model import PairSnapshot, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.one_way import OneWay
@@ -46,7 +46,7 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         family=target.key.family,
         address=wanted.address,
         to_zone=wanted.zone,
-        device=_device_name(target.device),
+        device=device_name(target.device),
         sent=ledger.sent,
         results=dict(ledger.results),
         in_flight=ledger.in_flight,
@@ -63,13 +63,3 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         clock_offset=one_way.clock_offset(),
         queueing=one_way.queueing(),
     )
-
-
-def _device_name(index: int) -> str:
-    """Return the name of an interface of this namespace, "" when no interface has that index (any more)."""
-    if index == 0:
-        return ""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return ""

@@ -31,6 +31,7 @@ from tests.kernel.answered import (
 
 DWELL_NS = 1_000
 PROBES_PER_TARGET = 16
+DWELL_DELAY = 8  # requests of the peer until a dwell counts
 
 
 @pytest.fixture(params=[4, 6], ids=["IPv4", "IPv6"])
@@ -173,8 +174,8 @@ def test_overtaken_feedback_does_not_replace_newer_feedback(bench: Bed) -> None:
 
 
 def test_strangers_are_not_served(bench: Bed) -> None:
-    """32 requests of a peer and 32 of a stranger: 31 dwells, all of the peer."""
-    for number in range(31 + 1):  # a dwell counts when the next request comes
+    """39 requests of a peer and 39 of a stranger: 31 dwells, all of the peer."""
+    for number in range(31 + DWELL_DELAY):
         bench.ask(0x700 + number, number)
         bench.ask(0x800 + number, number, peer=STRANGER)
     assert bench.dwells() == [0, 31, 0]
@@ -196,13 +197,13 @@ def test_request_with_a_wrong_checksum_is_not_served(bench: Bed) -> None:
 
 
 def test_request_that_comes_twice_makes_one_dwell(bench: Bed) -> None:
-    """17 requests arrive twice: each but the last makes a dwell, which is not reported. Feedback counts once."""
+    """17 requests arrive twice: each of the first 9 has made a dwell, and none is reported. Feedback counts once."""
     for number in range(17):
         bench.send(nonce=PROBE_NONCE + (number << 4))
         bench.answer(nonce=PROBE_NONCE + (number << 4))
         reported = feedback(PROBE_NONCE + (number << 4), bench.wall_ns(), DWELL_NS)
         bench.device.inject([bench.request(0xB00 + number, number, reported)] * 2)
-    assert bench.dwells() == [0, 16, 0]
+    assert bench.dwells() == [0, 17 - DWELL_DELAY, 0]
     assert bench.network_rtts() == [0, 17, 0]
     assert bench.rejected() == {}
     nonce, _, dwell, before, after = feedback_to_peer(bench)
@@ -221,7 +222,7 @@ def test_feedback_reports_the_newest_request(bench: Bed) -> None:
     nonce, received, dwell, before, after = feedback_to_peer(bench)
     assert (nonce, before, after) == (0xC1, 0, 0)
     assert 0 < received <= bench.wall_ns()
-    bench.ask(0xC2, 5)
+    bench.ask(0xC1 + DWELL_DELAY, 4 + DWELL_DELAY)
     assert bench.sessions.dwell(TARGET) == of_samples([dwell])
     assert feedback_to_peer(bench, OTHER_TARGET) == (0, 0, 0, 0, 0)
 
@@ -284,7 +285,7 @@ def test_each_of_two_thousand_peers_has_its_own_dwells(version: int) -> None:
             assert source.sessions.set_peer_index({mapped(peer): target for target, peer in enumerate(peers)}) == 0
             made = Bed(version, namespace, source, device)
             for target, peer in enumerate(peers):
-                for number in range(2 + target % 3):
+                for number in range(1 + DWELL_DELAY + target % 3):
                     made.ask(1 << 32 | number, number, peer={version: str(peer)})
             counts = [source.sessions.dwell(target).count for target in range(len(peers))]
             assert counts == [1 + target % 3 for target in range(len(peers))]
@@ -308,7 +309,7 @@ def test_forwarded_requests_are_not_served(bench: Bed) -> None:
     bench.ask(0xE1, 50)
     forward(0xE2, 9_001)
     assert feedback_to_peer(bench)[0] == 0xE1
-    bench.ask(0xE2, 51)
+    bench.ask(0xE1 + DWELL_DELAY, 50 + DWELL_DELAY)
     assert bench.dwells() == [0, 1, 0]
     passed = [packets.parse_echo_request(each) for each in bench.sent_to(elsewhere)]
     assert len([each for each in passed if each is not None]) == 2

@@ -32,6 +32,7 @@ class LimitedSource:
     def __init__(self, size: TableSize, limit: int) -> None:
         self._source = TracepointSource(size)
         self.table: ProbeTable = self._source.table
+        self.identifier = self._source.identifier
         self._left = limit
 
     @property

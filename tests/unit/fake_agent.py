@@ -56,6 +56,7 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "unmatched_packets": {},
         "rejected_feedback": {},
         "send_delay_seconds": {"p50": 80.1e-6, "p99": 0.29e-3},
+        "reply_stamps": [],
         **changes,
     }
 

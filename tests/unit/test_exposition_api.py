@@ -74,6 +74,10 @@ def test_answering_pair_has_the_documented_shape() -> None:
         "unmatched_packets": {"no_probe": 0, "nonce_mismatch": 7},
         "rejected_feedback": {"nonce_mismatch": 3, "unknown_peer": 0},
         "send_delay_seconds": {"p50": 21.579e-6, "p99": network_p99},
+        "reply_stamps": [
+            {"device": "eth0", "driver": 5, "stack": 0},
+            {"device": "eth1", "driver": 0, "stack": 2},
+        ],
     }
 
 
