@@ -14,9 +14,12 @@ from monlat_ebpf.errors import TestbedError
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.framing import MAC, Framing
 from testkit.links import Links
+from testkit.packets import parse_echo_request, reply_to
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_KIND = {"tun": 0x0001, "tap": 0x0002}
+IFF_NAPI_AND_FRAGS = 0x0010 | 0x0020
+ETHERNET_HEADER_BYTES = 14
 IFF_NO_PI = 0x1000
 QUEUE_PACKETS = 5000  # packets that the kernel keeps until they are read: a probe to every peer of a large cluster
 
@@ -36,12 +39,14 @@ class RawDevice:
         kind: Literal["tun", "tap"] = "tun",
         name: str = "reflect0",
         mtu: int = 1500,
+        in_frags: bool = False,
     ) -> None:
+        """With `in_frags` a TAP device gives packets to the kernel as drivers with napi_gro_frags do."""
         self.name = name
         self.framing = Framing(kind)
         self.mtu = mtu
         with namespace.entered():
-            self.descriptor = _open(name, IFF_KIND[kind])
+            self.descriptor = _open(name, IFF_KIND[kind] | (IFF_NAPI_AND_FRAGS if in_frags else 0))
         try:
             self._configure(namespace, addresses)
         except BaseException:
@@ -70,6 +75,15 @@ class RawDevice:
             os.write(self.descriptor, self.framing.frame(packet))
             count += 1
         return count
+
+    def answer_in_frags(self, count: int) -> None:
+        """Answer the next `count` echo requests; only the Ethernet header of an answer is linear in the kernel."""
+        while count:
+            request = parse_echo_request(os.read(self.descriptor, 65536)[ETHERNET_HEADER_BYTES:])
+            if request is not None:
+                frame = self.framing.frame(reply_to(request))
+                os.writev(self.descriptor, [frame[:ETHERNET_HEADER_BYTES], frame[ETHERNET_HEADER_BYTES:]])
+                count -= 1
 
     def close(self) -> None:
         """Close the descriptor; the interface stays if another process has the descriptor too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
@@ -16,6 +17,7 @@ import pytest
 from monlat_ebpf.model import PairSnapshot, Peer, Result
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.actions import Action, FragmentWhole, TwoExtensionHeaders
+from testkit.device import RawDevice
 from testkit.links import Links
 from testkit.plan import Plan
 from testkit.reflector import Reflector
@@ -183,11 +185,31 @@ def test_reply_that_the_firewall_drops_is_lost_on_this_host(hook: str) -> None:
 
 @pytest.mark.parametrize("action", [FragmentWhole(), TwoExtensionHeaders()], ids=lambda action: type(action).__name__)
 def test_reply_that_only_the_stack_can_read_is_a_reply(action: Action) -> None:
-    """47 replies come in two fragments, or (IPv6) behind two extension headers: 47 replies, stamped by the stack."""
-    with Namespace("agent") as near, Reflector(near, Plan.cycle([action])):
-        with Measurement(near, reflected_peers(47), interval_seconds=2.0, timeout_seconds=0.4) as measurement:
-            outcomes = measurement.wait()
+    """47 answers come in two fragments, or (IPv6) behind two extension headers: 47 replies, the stack's stamp."""
+    with (
+        Namespace("agent") as near,
+        Reflector(near, Plan.cycle([action])),
+        Measurement(near, reflected_peers(47), interval_seconds=2.0, timeout_seconds=0.4) as measurement,
+    ):
+        outcomes = measurement.wait()
     assert measurement.results() == {Result.REPLY: 47}
     assert measurement.unmatched() == {}
-    by = Counter((address.version, each.stamped_by) for (address, _), each in outcomes.items())
-    assert by == {(4, DRIVER if action == TwoExtensionHeaders() else STACK): 24, (6, STACK): 23}
+    stamps = Counter((address.version, each.stamped_by) for (address, _), each in outcomes.items())
+    of_ipv4 = DRIVER if action == TwoExtensionHeaders() else STACK
+    assert stamps == {(4, of_ipv4): 24, (6, STACK): 23}
+
+
+def test_driver_that_delivers_in_frags_is_measured(caplog: pytest.LogCaptureFixture) -> None:
+    """46 replies of a device whose packets are not linear: all have the stack's stamp, and the log warns once."""
+    with (
+        Namespace("near") as near,
+        RawDevice(near, NEAR, kind="tap", name="frags0", in_frags=True) as device,
+        ThreadPoolExecutor(1) as executor,
+        Measurement(near, [PEER], probes=PROBES, interval_seconds=0.05, timeout_seconds=0.4) as measurement,
+    ):
+        answering = executor.submit(device.answer_in_frags, 2 * PROBES)
+        measurement.wait()
+        answering.result(timeout=10)
+    assert measurement.results() == {Result.REPLY: 2 * PROBES}
+    assert set(measurement.prober.reply_stamps()) == {("frags0", "stack")}
+    assert caplog.text.count("frags0: ") == 1
