@@ -28,7 +28,7 @@ def napi_alone(size: TableSize) -> TracepointSource:
     """Return a source whose only receive hook is napi_gro_receive_entry: every receive stamp is from that hook."""
     source = TracepointSource(size)
     nothing = os.open("/dev/null", os.O_RDONLY)
-    for hook in ("netif_rx", "netif_receive_skb"):
+    for hook in ("napi_gro_frags_entry", "netif_rx", "netif_receive_skb"):
         os.dup2(nothing, _links(source)[hook], inheritable=False)  # the last descriptor of the link: it detaches
     os.close(nothing)
     return source

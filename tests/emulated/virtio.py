@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from statistics import median
 
+from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Peer, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
@@ -52,6 +53,7 @@ def test_every_probe_is_stamped_by_napi() -> None:
     assert driver == "virtio_net"
     assert near.results() == {Result.REPLY: 2 * PROBES}
     assert len(rtts) == 2 * PROBES
+    assert {outcome.stamped_by for outcome in outcomes.values()} == {layout.CONSTANTS["STAMPED_BY_DRIVER"]}
     assert counted[NAPI] >= 2 * PROBES
     assert counted.keys() == {"net_dev_start_xmit", NAPI}
     assert {pair.device for pair in pairs} == {DEVICE}
