@@ -16,6 +16,7 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
 from monlat_ebpf.sources.tracepoint.program import FILTERS, HOOKS
+from testkit.descriptors import open_descriptors
 from tests.kernel.kernel_objects import details, objects_of
 
 HAND_OVER = """
@@ -43,9 +44,9 @@ def children() -> set[int]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """No descriptor and no process, not even a dead one, remains."""
-    before = set(Path("/proc/self/fd").iterdir()), children()
+    before = open_descriptors(), children()
     yield
-    assert (set(Path("/proc/self/fd").iterdir()), children()) == before
+    assert (open_descriptors(), children()) == before
 
 
 def failure(*child: str, timeout_seconds: float = 60) -> str:

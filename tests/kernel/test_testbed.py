@@ -16,6 +16,7 @@ import pytest
 from monlat_ebpf.errors import TestbedError
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster, Node
+from testkit.descriptors import open_descriptors
 from testkit.links import Links, why_no_link_kind
 from testkit.pair import Pair
 from testkit.waiting import DEADLINE_SECONDS, wait_until
@@ -23,10 +24,6 @@ from testkit.waiting import DEADLINE_SECONDS, wait_until
 
 def ping(node: Node, address: str, *options: str) -> subprocess.CompletedProcess[str]:
     return node.namespace.run(["ping", "-n", "-c", "1", "-W", "1", *options, address])
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def own_namespace() -> str:
@@ -95,6 +92,7 @@ def test_killed_owner_leaves_no_namespace_and_no_process() -> None:
     """
     owner_text = """
 import sys
+from testkit.descriptors import open_descriptors
 from testkit.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 doomed = Namespace("doomed")
