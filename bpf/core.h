@@ -3,32 +3,35 @@
  * What a delivered reply or ICMP error does to the maps.
  */
 
-static __always_inline struct target *target_of(u32 slot)
+/* Counts a packet only if it has our identifier: another program of this host may use monlat's format as well. */
+static __always_inline void count_unmatched(u32 reason, const struct icmp_header *icmp)
 {
-	u32 key = slot / PROBES_PER_TARGET;
+	u32 key = 0;
+	struct settings *current = settings.lookup(&key);
+	struct unmatched *all = unmatched.lookup(&key);
 
-	return targets.lookup(&key);
+	if (all && current && current->identifier == __builtin_bswap16(icmp->identifier))
+		__sync_fetch_and_add(&all->packets[reason], 1);
 }
 
-/* Contract: returns the probe that `payload` names and `address` belongs to. If there is none, counts why and returns
- * 0. */
+/* Contract: returns the probe that `echo` names and `address` belongs to. If there is none, counts why and returns 0. */
 static __always_inline struct probe *find_probe(const struct echo *echo, const u8 *address)
 {
-	u32 slot = echo->payload.slot, reason = UNMATCHED_SLOT_OUT_OF_RANGE;
+	u32 slot = echo->payload.slot, reason;
 	struct probe *probe = probes.lookup(&slot);
 
-	if (probe) {
-		if (probe->nonce == 0)
-			reason = UNMATCHED_NO_PROBE;
-		else if (probe->nonce != echo->payload.nonce)
-			reason = UNMATCHED_NONCE_MISMATCH;
-		else if (same_address(probe->address, address))
-			return probe;
-		else
-			reason = UNMATCHED_WRONG_ADDRESS;
+	if (!probe) {
+		reason = UNMATCHED_SLOT_OUT_OF_RANGE;
+	} else if (probe->nonce == 0) {
+		reason = UNMATCHED_NO_PROBE;
+	} else if (probe->nonce != echo->payload.nonce) {
+		reason = UNMATCHED_NONCE_MISMATCH;
+	} else if (!same_address(probe->address, address)) {
+		reason = UNMATCHED_WRONG_ADDRESS;
+		probe->stamps.own = 0; /* the hooks saw this packet, and not the reply */
+	} else {
+		return probe;
 	}
-	if (reason == UNMATCHED_WRONG_ADDRESS && probe)
-		probe->own_stamp = 0; /* the hooks saw this packet, and not the reply */
 	count_unmatched(reason, &echo->icmp);
 	return 0;
 }
@@ -36,12 +39,13 @@ static __always_inline struct probe *find_probe(const struct echo *echo, const u
 static __always_inline void receive_reply(const struct echo *echo, const u8 *source, int is_checksum_right, u32 device)
 {
 	struct probe *probe = find_probe(echo, source);
-	struct target *target = target_of(echo->payload.slot);
+	u32 target_key = echo->payload.slot / PROBES_PER_TARGET;
+	struct target *target = targets.lookup(&target_key);
 	u64 now = bpf_ktime_get_ns(), at;
 
 	if (!probe || !target)
 		return;
-	if (!is_checksum_right && !probe->checksum_owed) {
+	if (!is_checksum_right && !probe->stamps.checksum_owed) {
 		count_unmatched(UNMATCHED_BAD_CHECKSUM, &echo->icmp);
 		return;
 	}
@@ -52,7 +56,7 @@ static __always_inline void receive_reply(const struct echo *echo, const u8 *sou
 	if (probe->replies > 1 || probe->error_type)
 		return;
 
-	at = probe->own_stamp ? probe->own_stamp : probe->other_stamp;
+	at = first_seen(&probe->stamps);
 	probe->stamped_by = at ? STAMPED_BY_DRIVER : STAMPED_BY_STACK;
 	if (at == 0 || now > probe->deadline + DELIVERY_GRACE)
 		at = now;

@@ -4,87 +4,65 @@
  * its own handler answers a request. They return 0: user space never gets the packet.
  */
 
-static __always_inline void read_source(struct __sk_buff *skb, u32 version, u8 *address)
-{
-	u8 ipv4[4] = {};
-
-	if (version == 4) {
-		bpf_skb_load_bytes(skb, 12, ipv4, sizeof(ipv4));
-		map_ipv4(address, ipv4);
-	} else {
-		bpf_skb_load_bytes_relative(skb, 8, address, 16, BPF_HDR_START_NET);
-	}
-}
+#define IP_HEADER_BYTES(version) ((version) == 4 ? 20 : 40)
 
 /* Any router may send an ICMP error. It is ours if it quotes the nonce of a probe. `at`: the quoted packet. */
-static __always_inline void deliver_error(struct __sk_buff *skb, u32 version, u32 at, u8 type, u8 code)
+static __always_inline void deliver_error(struct __sk_buff *skb, u32 version, u32 at, const struct icmp_header *error)
 {
-	union {
-		u8 at[40];
-		u64 words[5];
-	} head = {};
-	u64 destination[2];
+	union ip_header ip = {};
 	struct echo echo = {};
-	struct icmp_header icmp;
+	u64 destination[2];
+	u32 before;
 
-	if (bpf_skb_load_bytes(skb, at, &head, version == 4 ? 20 : 40))
+	if (bpf_skb_load_bytes(skb, at, &ip, IP_HEADER_BYTES(version)) || ip.bytes[0] >> 4 != version)
 		return;
-	if (head.at[0] >> 4 != version || head.at[version == 4 ? 9 : 6] != (version == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6))
+	before = bytes_before_icmp(&ip);
+	if (before == 0 || bpf_skb_load_bytes(skb, at + before, &echo, ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES))
 		return;
-	at += version == 4 ? (head.at[0] & 15) * 4 : 40;
-	if (bpf_skb_load_bytes(skb, at, &echo, ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES))
+	if (kind_of(version, echo.icmp.type) != REQUEST || !is_our_payload(&echo.payload))
 		return;
-	if (!is_echo_request(version, echo.icmp.type) || !is_our_payload(&echo.payload))
-		return;
-	icmp = echo.icmp; /* a load that fails writes zeros */
-	if (bpf_skb_load_bytes(skb, at, &echo, ICMP_HEADER_BYTES + QUOTED_PAYLOAD_BYTES)) {
-		count_unmatched(UNMATCHED_TRUNCATED_QUOTE, &icmp);
+	at += before + ICMP_HEADER_BYTES;
+	if (bpf_skb_load_bytes(skb, at, &echo.payload, QUOTED_PAYLOAD_BYTES)) {
+		count_unmatched(UNMATCHED_TRUNCATED_QUOTE, &echo.icmp);
 		return;
 	}
-	if (version == 4)
-		map_ipv4((u8 *)destination, head.at + 16);
-	else
-		__builtin_memcpy(destination, head.at + 24, 16);
-	receive_error(&echo, (u8 *)destination, type, code);
+	copy_address((u8 *)destination, &ip, DESTINATION);
+	receive_error(&echo, (u8 *)destination, error->type, error->code);
 }
 
-/* `at`: the ICMP header. */
-static __always_inline int delivered(struct __sk_buff *skb, u32 version, u32 at)
+static __always_inline int deliver(struct __sk_buff *skb, u32 version)
 {
-	u32 bytes = skb->len - at;
-	u64 source[2];
+	union ip_header ip = {};
 	struct echo echo = {};
+	u64 source[2];
+	enum kind kind;
+	u32 at = 0;
 
+	bpf_skb_load_bytes_relative(skb, 0, &ip, IP_HEADER_BYTES(version), BPF_HDR_START_NET);
+	if (version == 4)
+		at = (ip.bytes[0] & 15) * 4; /* an IPv4 packet begins with its IP header here, IPv6 with ICMPv6 */
 	if (bpf_skb_load_bytes(skb, at, &echo, ICMP_HEADER_BYTES))
 		return 0;
-	if (is_error(version, echo.icmp.type)) {
-		deliver_error(skb, version, at + ICMP_HEADER_BYTES, echo.icmp.type, echo.icmp.code);
+	kind = kind_of(version, echo.icmp.type);
+	at += ICMP_HEADER_BYTES;
+	if (kind == ERROR)
+		deliver_error(skb, version, at, &echo.icmp);
+	if (kind != REQUEST && kind != REPLY)
 		return 0;
-	}
-	if (bpf_skb_load_bytes(skb, at, &echo, ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES) || !is_our_payload(&echo.payload))
+	if (bpf_skb_load_bytes(skb, at, &echo.payload, MAGIC_AND_VERSION_BYTES) || !is_our_payload(&echo.payload))
 		return 0;
-	if (bytes != ECHO_BYTES || bpf_skb_load_bytes(skb, at, &echo, ECHO_BYTES)) {
-		if (is_echo_reply(version, echo.icmp.type))
+	if (skb->len != at + sizeof(echo.payload) || bpf_skb_load_bytes(skb, at, &echo.payload, sizeof(echo.payload))) {
+		if (kind == REPLY)
 			count_unmatched(UNMATCHED_MALFORMED_PAYLOAD, &echo.icmp);
 		return 0;
 	}
-	read_source(skb, version, (u8 *)source);
-	if (is_echo_reply(version, echo.icmp.type))
+	copy_address((u8 *)source, &ip, SOURCE);
+	if (kind == REPLY)
 		receive_reply(&echo, (u8 *)source, version == 6 || is_checksum_right(&echo), skb->ifindex);
-	else if (is_echo_request(version, echo.icmp.type))
+	else
 		receive_request(&echo, (u8 *)source, version == 6 || is_checksum_right(&echo));
 	return 0;
 }
 
-int monlat_ipv4(struct __sk_buff *skb)
-{
-	u8 first = 0;
-
-	/* an IPv4 packet begins with its IP header here, an IPv6 packet with its ICMPv6 header */
-	return bpf_skb_load_bytes(skb, 0, &first, 1) ? 0 : delivered(skb, 4, (first & 15) * 4);
-}
-
-int monlat_ipv6(struct __sk_buff *skb)
-{
-	return delivered(skb, 6, 0);
-}
+int monlat_ipv4(struct __sk_buff *skb) { return deliver(skb, 4); }
+int monlat_ipv6(struct __sk_buff *skb) { return deliver(skb, 6); }

@@ -45,6 +45,21 @@ static __always_inline void count_rejected_feedback(u32 reason)
 		__sync_fetch_and_add(&all->packets[reason], 1);
 }
 
+/* Contract: returns the probe that a payload names, whoever sent it; 0 if there is none. */
+static __always_inline struct probe *live_probe(const struct payload *payload)
+{
+	u32 slot = payload->slot;
+	struct probe *probe = probes.lookup(&slot);
+
+	return probe && probe->nonce && probe->nonce == payload->nonce ? probe : 0;
+}
+
+/* Contract: returns when a driver had the packet, as far as the hooks know; 0 if none saw it. */
+static __always_inline u64 first_seen(const struct stamps *stamps)
+{
+	return stamps->own ? stamps->own : stamps->other;
+}
+
 static __always_inline struct request_stamp *request_stamp_of(u64 nonce)
 {
 	u32 key = (u32)(nonce / PROBES_PER_TARGET) % REQUEST_STAMPS;

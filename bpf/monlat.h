@@ -52,8 +52,18 @@ struct payload {
 	u8 padding[8];
 };
 
+/* When the hooks saw a reply, or a request of a peer, until the stack delivers it. Times are CLOCK_MONOTONIC, ns; 0:
+ * not yet. */
+struct stamps {
+	u64 own;          /* the first hook in the agent's network namespace that saw the packet */
+	u64 other;        /* the first hook on the last device of another namespace that saw it */
+	u32 other_device; /* interface index of that device */
+	u16 checksum_owed; /* 1: the packet comes from this machine, and no device has computed its checksum */
+	u16 forwarded;     /* 1: the packet left this namespace after `own`, and comes back later */
+};
+
 /* A probe in flight. Before it sends, the agent writes the first four members, zeros into the rest, and the nonce
- * last. Hooks write the stamps, the socket filters all else. Times are CLOCK_MONOTONIC, ns; 0: not yet. */
+ * last. Hooks write `transmitted`, `device` and `stamps`, the socket filters all else. Times as in struct stamps. */
 struct probe {
 	u64 nonce; /* 0: no probe in this slot */
 	u64 sent;  /* t0 */
@@ -66,14 +76,9 @@ struct probe {
 	u8 error_code;
 	u8 replies; /* delivered; the second one is a duplicate */
 	u8 errors;
-	u64 own_stamp;    /* the first hook in the agent's network namespace that saw the reply */
-	u64 other_stamp;  /* the first hook on the last device of another namespace that saw it */
-	u32 other_device; /* that device */
 	u32 reply_device; /* interface index of the device that delivered the reply */
-	u8 stamped_by;    /* STAMPED_BY_: who took `received` */
-	u8 checksum_owed; /* 1: the reply comes from this machine, and no device has computed its checksum */
-	u8 forwarded;     /* 1: the reply left this namespace after `own_stamp`, and comes back later */
-	u8 reserved[5];
+	u32 stamped_by;   /* STAMPED_BY_: who took `received` */
+	struct stamps stamps; /* of the reply */
 };
 #define STAMPED_BY_DRIVER 1
 #define STAMPED_BY_STACK 2
@@ -82,15 +87,12 @@ struct probe {
  * given the probe its result. The agent waits for twice as long. */
 #define DELIVERY_GRACE 5000000 /* ns */
 
-/* What the hooks saw of a peer's request, until the stack delivers it. A request with the same bits in its nonce
- * replaces it, which only costs the stamp of a driver. Members as in struct probe. */
+/* A peer's request that is not delivered yet. One with the same bits in its nonce replaces it, which only costs the
+ * stamp of a driver. */
 #define REQUEST_STAMPS 4096
 struct request_stamp {
 	u64 nonce;
-	u64 own_stamp;
-	u64 other_stamp;
-	u32 other_device;
-	u32 checksum_owed;
+	struct stamps stamps;
 };
 
 /* What the kernel program counts for one target. The agent writes zeros before it reuses the target. */
@@ -138,10 +140,11 @@ struct peer_entry {
 	u32 used; /* 0: the entry is empty and ends every search */
 };
 
+#define SENDING_SOCKETS 4 /* two a family */
 struct settings {
-	u64 wall_offset; /* wall clock minus CLOCK_MONOTONIC, ns */
-	u64 cookies[2];  /* of the sockets that send our probes: SO_COOKIE */
-	u64 identifier;  /* of our echo requests */
+	u64 wall_offset;              /* wall clock minus CLOCK_MONOTONIC, ns */
+	u64 cookies[SENDING_SOCKETS]; /* SO_COOKIE of the sockets that send our probes; 0: unused */
+	u64 identifier;               /* of our echo requests */
 };
 
 /* Why a delivered packet with our identifier, which carries or quotes our magic, belongs to no probe of ours. */

@@ -7,19 +7,12 @@
  * first byte.
  */
 
-#define ETHERTYPE_IPV4 0x0008 /* big-endian, as a little-endian machine reads it */
-#define ETHERTYPE_IPV6 0xdd86
-#define ETHERTYPE_VLAN 0x0081  /* 802.1Q */
+#define ETHERTYPE_VLAN 0x0081  /* 802.1Q; big-endian, as a little-endian machine reads it */
 #define ETHERTYPE_SVLAN 0xa888 /* 802.1ad */
 #define VLAN_TAG_BYTES 4
 
 #define PROTOCOL_ICMP 1
 #define PROTOCOL_ICMPV6 58
-
-#define ECHO_REPLY 0
-#define ECHO_REQUEST 8
-#define ECHO_REQUEST_V6 128
-#define ECHO_REPLY_V6 129
 
 #define ICMP_HEADER_BYTES 8
 #define QUOTED_PAYLOAD_BYTES 24 /* of a payload, up to and including the nonce */
@@ -27,13 +20,18 @@
 #define ECHO_BYTES (ICMP_HEADER_BYTES + 56) /* sizeof(struct payload) */
 #define SHORTEST_ECHO (20 + ECHO_BYTES)
 #define LONGEST_ECHO (60 + ECHO_BYTES)
-#define CHECKSUM_PARTIAL 3 /* linux/skbuff.h */
 
 struct skb_window {
 	u64 words[SKB_WINDOW_BYTES / 8];
 };
 
 #define window_field(window, type, offset) (*(type *)((char *)(window)->words + (offset)))
+
+/* An IP header without options: 20 bytes for IPv4, 40 for IPv6. */
+union ip_header {
+	u8 bytes[40];
+	u64 words[5];
+};
 
 struct icmp_header {
 	u8 type;
@@ -49,33 +47,26 @@ struct echo {
 };
 _Static_assert(sizeof(struct echo) == ECHO_BYTES, "a packed payload of 56 bytes");
 
+enum kind { OTHER, REQUEST, REPLY, ERROR };
+
 /* An echo at a hook. */
 struct packet {
-	union {
-		u8 at[40];
-		u64 words[5];
-	} head; /* the IP header, without options */
+	union ip_header ip;
 	struct echo echo;
-	u32 version;
-	u32 is_request; /* else it is a reply */
+	enum kind kind;
+	u32 made_here; /* 1: no device of this machine has received it */
 };
 
-static __always_inline int is_echo_request(u32 version, u8 type)
+/* Errors are unreachable, source quench, time exceeded, parameter problem (RFC 792), and 1 to 127 (RFC 4443). */
+static __always_inline enum kind kind_of(u32 version, u8 type)
 {
-	return type == (version == 4 ? ECHO_REQUEST : ECHO_REQUEST_V6);
-}
-
-static __always_inline int is_echo_reply(u32 version, u8 type)
-{
-	return type == (version == 4 ? ECHO_REPLY : ECHO_REPLY_V6);
-}
-
-/* Unreachable, source quench, time exceeded, parameter problem (RFC 792); 1 to 127 of ICMPv6 (RFC 4443). */
-static __always_inline int is_error(u32 version, u8 type)
-{
-	if (version == 6)
-		return type > 0 && type < 128;
-	return type == 3 || type == 4 || type == 11 || type == 12;
+	if (type == (version == 4 ? 8 : 128))
+		return REQUEST;
+	if (type == (version == 4 ? 0 : 129))
+		return REPLY;
+	if (version == 4 ? type == 3 || type == 4 || type == 11 || type == 12 : type > 0 && type < 128)
+		return ERROR;
+	return OTHER;
 }
 
 static __always_inline int is_our_payload(const struct payload *payload)
@@ -90,43 +81,85 @@ static __always_inline int same_address(const u8 *one, const u8 *other)
 	return a[0] == b[0] && a[1] == b[1];
 }
 
-static __always_inline void map_ipv4(u8 *address, const u8 *ipv4)
-{
-	u32 *words = (u32 *)address;
+#define SOURCE 0
+#define DESTINATION 1
 
-	words[0] = 0;
-	words[1] = 0;
-	words[2] = 0xffff0000; /* ::ffff: */
-	words[3] = *(u32 *)ipv4;
+/* Copies an address out of an IP header; IPv4 as ::ffff:a.b.c.d. */
+static __always_inline void copy_address(u8 *address, const union ip_header *ip, u32 which)
+{
+	u64 *words = (u64 *)address;
+
+	if (ip->bytes[0] >> 4 == 4) {
+		words[0] = 0;
+		words[1] = (u64) * (u32 *)(ip->bytes + 12 + 4 * which) << 32 | 0xffff0000;
+	} else {
+		words[0] = ip->words[1 + 2 * which];
+		words[1] = ip->words[2 + 2 * which];
+	}
 }
 
-static __always_inline u32 big_endian_16(const u8 *bytes)
+/* Contract: returns the length of an IP header that ICMP follows at once; 0 for any other. */
+static __always_inline u32 bytes_before_icmp(const union ip_header *ip)
 {
-	return (u32)bytes[0] << 8 | bytes[1];
+	u32 version = ip->bytes[0] >> 4;
+
+	if (version == 4 && ip->bytes[9] == PROTOCOL_ICMP)
+		return (ip->bytes[0] & 15) * 4;
+	return version == 6 && ip->bytes[6] == PROTOCOL_ICMPV6 ? 40 : 0;
 }
 
-/* Contract: fills `packet` and returns 1 if the `bytes` bytes at `start` are a whole IP packet with an echo of ours,
- * without extension headers; returns 0 otherwise. */
+/* Contract: fills `packet` and returns 1 if the `bytes` bytes at `start` are an IP packet with a whole echo of ours. */
 static __always_inline int read_echo(const char *start, u32 bytes, struct packet *packet)
 {
-	const u8 *head = packet->head.at;
-	u32 header_bytes = 40;
+	u32 before;
 
-	if (bpf_probe_read_kernel(&packet->head, sizeof(packet->head), start))
+	if (bpf_probe_read_kernel(&packet->ip, sizeof(packet->ip), start))
 		return 0;
-	packet->version = head[0] >> 4;
-	if (packet->version == 4 && head[9] == PROTOCOL_ICMP && (big_endian_16(head + 6) & 0x3fff) == 0)
-		header_bytes = (head[0] & 15) * 4;
-	else if (packet->version != 6 || head[6] != PROTOCOL_ICMPV6)
+	before = bytes_before_icmp(&packet->ip);
+	if (before == 0 || bytes != before + ECHO_BYTES)
 		return 0;
-	if (bytes != header_bytes + ECHO_BYTES)
+	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + before))
 		return 0;
-	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + header_bytes))
+	packet->kind = kind_of(packet->ip.bytes[0] >> 4, packet->echo.icmp.type);
+	return (packet->kind == REQUEST || packet->kind == REPLY) && is_our_payload(&packet->echo.payload);
+}
+
+/* Contract: as read_echo, for a packet that a hook sees. Its IP header is at skb->network_header if it is transmitted,
+ * else at skb->data, behind two VLAN tags at most. */
+static __always_inline int read_packet(const char *skb, int is_transmitted, struct packet *packet)
+{
+	struct skb_window window;
+	char *start;
+	u32 bytes, before;
+	u16 protocol;
+
+	if (bpf_probe_read_kernel(&window, sizeof(window), skb + SKB_WINDOW))
 		return 0;
-	packet->is_request = is_echo_request(packet->version, packet->echo.icmp.type);
-	if (!packet->is_request && !is_echo_reply(packet->version, packet->echo.icmp.type))
+	start = window_field(&window, char *, SKB_DATA);
+	bytes = window_field(&window, u32, SKB_LEN) - window_field(&window, u32, SKB_DATA_LEN);
+	if (is_transmitted) {
+		before = window_field(&window, char *, SKB_HEAD) + window_field(&window, u16, SKB_NETWORK_HEADER) - start;
+		if (before > bytes)
+			return 0;
+		start += before;
+		bytes -= before;
+	} else if (bytes == 0) { /* napi_gro_frags: the data is in a page, whose address is in the control block */
+		bytes = window_field(&window, u32, SKB_LEN);
+		bpf_probe_read_kernel(&start, sizeof(start), skb + SKB_FRAG0);
+	}
+	if (bytes < SHORTEST_ECHO || bytes > LONGEST_ECHO + 2 * VLAN_TAG_BYTES)
 		return 0;
-	return is_our_payload(&packet->echo.payload);
+	protocol = is_transmitted ? 0 : window_field(&window, u16, SKB_PROTOCOL);
+#pragma unroll
+	for (int tags = 0; tags < 2; tags++) {
+		if (protocol == ETHERTYPE_VLAN || protocol == ETHERTYPE_SVLAN) {
+			bpf_probe_read_kernel(&protocol, sizeof(protocol), start + 2);
+			start += VLAN_TAG_BYTES;
+			bytes -= VLAN_TAG_BYTES;
+		}
+	}
+	packet->made_here = window_field(&window, u32, SKB_SKB_IIF) == 0;
+	return read_echo(start, bytes, packet);
 }
 
 /* Contract: returns 1 if the checksum of a whole IPv4 echo is right (RFC 1071). The kernel checks those of IPv6 before
@@ -144,17 +177,6 @@ static __always_inline int is_checksum_right(const struct echo *echo)
 	return sum == 0xffff;
 }
 
-/* Counts a packet only if it has our identifier: another program of this host may use monlat's format as well. */
-static __always_inline void count_unmatched(u32 reason, const struct icmp_header *icmp)
-{
-	u32 key = 0;
-	struct settings *current = settings.lookup(&key);
-	struct unmatched *all = unmatched.lookup(&key);
-
-	if (all && current && current->identifier == __builtin_bswap16(icmp->identifier))
-		__sync_fetch_and_add(&all->packets[reason], 1);
-}
-
 /* Other network namespaces pass through the same hooks. */
 static __always_inline int is_our_namespace(const char *device)
 {
@@ -164,13 +186,4 @@ static __always_inline int is_our_namespace(const char *device)
 	bpf_probe_read_kernel(&net, sizeof(net), device + NET_DEVICE_ND_NET);
 	bpf_probe_read_kernel(&inode, sizeof(inode), net + NET_NS_INUM);
 	return inode == NETNS_INODE;
-}
-
-/* Contract: returns the probe that a payload names, whoever sent it; 0 if there is none. */
-static __always_inline struct probe *live_probe(const struct payload *payload)
-{
-	u32 slot = payload->slot;
-	struct probe *probe = probes.lookup(&slot);
-
-	return probe && probe->nonce && probe->nonce == payload->nonce ? probe : 0;
 }

@@ -8,101 +8,52 @@
  * hook of the device that delivers to it is in another namespace: of several such devices the last one counts.
  */
 
-/* Returns 1 if a device still owes the checksum: the packet never left this machine. */
-static __always_inline int owes_checksum(const void *skb)
+#define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: a device still owes the checksum */
+
+static __always_inline void stamp(struct stamps *stamps, const char *skb)
 {
+	u64 now = bpf_ktime_get_ns();
+	char *device = 0;
+	u32 index = 0;
 	u8 bits = 0;
 
 	bpf_probe_read_kernel(&bits, sizeof(bits), skb + SKB_IP_SUMMED);
-	return (bits >> SKB_IP_SUMMED_BIT & 3) == CHECKSUM_PARTIAL;
+	stamps->checksum_owed = (bits >> SKB_IP_SUMMED_BIT & 3) == CHECKSUM_PARTIAL;
+	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
+	if (is_our_namespace(device)) {
+		if (stamps->own == 0 || stamps->forwarded)
+			stamps->own = now;
+		stamps->forwarded = 0;
+	} else {
+		bpf_probe_read_kernel(&index, sizeof(index), device + NET_DEVICE_IFINDEX);
+		if (stamps->other == 0 || stamps->other_device != index)
+			stamps->other = now;
+		stamps->other_device = index;
+	}
 }
 
-#define stamp(seen, skb, again)                                                                   \
-	{                                                                                         \
-		char *device = 0;                                                                 \
-		u32 index = 0;                                                                    \
-												  \
-		bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);                    \
-		(seen)->checksum_owed = owes_checksum(skb);                                       \
-		if (is_our_namespace(device)) {                                                   \
-			if ((seen)->own_stamp == 0 || (again))                                    \
-				(seen)->own_stamp = bpf_ktime_get_ns();                           \
-		} else {                                                                          \
-			bpf_probe_read_kernel(&index, sizeof(index), device + NET_DEVICE_IFINDEX); \
-			if ((seen)->other_stamp == 0 || (seen)->other_device != index)            \
-				(seen)->other_stamp = bpf_ktime_get_ns();                         \
-			(seen)->other_device = index;                                             \
-		}                                                                                 \
-	}
-
-static __always_inline void receive(const struct packet *packet, const void *skb)
-{
-	u64 nonce = packet->echo.payload.nonce;
-	struct request_stamp *request;
-	struct probe *probe;
-	int again;
-
-	if (!packet->is_request) {
-		probe = live_probe(&packet->echo.payload);
-		if (!probe)
-			return;
-		again = probe->forwarded;
-		stamp(probe, skb, again);
-		if (again)
-			probe->forwarded = 0;
-		return;
-	}
-	request = request_stamp_of(nonce);
-	if (!request)
-		return;
-	if (request->nonce != nonce) {
-		request->own_stamp = 0;
-		request->other_stamp = 0;
-		request->nonce = nonce;
-	}
-	stamp(request, skb, 0);
-}
-
-/* `in_frags`: the data is in a page, whose address the kernel keeps in the control block. */
-static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_frags)
+int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *skb = (const char *)ctx->args[0];
-	struct skb_window window;
 	struct packet packet;
-	char *start;
-	u32 bytes;
-	u16 protocol;
+	struct request_stamp *request;
+	struct probe *probe;
 
-	if (bpf_probe_read_kernel(&window, sizeof(window), skb + SKB_WINDOW))
+	if (!read_packet(skb, 0, &packet))
 		return 0;
-	protocol = window_field(&window, u16, SKB_PROTOCOL);
-	bytes = window_field(&window, u32, SKB_LEN);
-	if (bytes < SHORTEST_ECHO || bytes > LONGEST_ECHO + 2 * VLAN_TAG_BYTES)
+	if (packet.kind == REPLY) {
+		probe = live_probe(&packet.echo.payload);
+		if (probe)
+			stamp(&probe->stamps, skb);
 		return 0;
-	start = window_field(&window, char *, SKB_DATA);
-	if (window_field(&window, u32, SKB_DATA_LEN)) {
-		char *data = start;
-
-		if (!in_frags || window_field(&window, u32, SKB_DATA_LEN) != bytes ||
-		    bpf_probe_read_kernel(&start, sizeof(start), skb + SKB_FRAG0) || start == data)
-			return 0;
 	}
-#pragma unroll
-	for (int tags = 0; tags < 2; tags++) {
-		if (protocol == ETHERTYPE_VLAN || protocol == ETHERTYPE_SVLAN) {
-			bpf_probe_read_kernel(&protocol, sizeof(protocol), start + 2);
-			start += VLAN_TAG_BYTES;
-			bytes -= VLAN_TAG_BYTES;
-		}
-	}
-	if (protocol != ETHERTYPE_IPV4 && protocol != ETHERTYPE_IPV6)
+	request = request_stamp_of(packet.echo.payload.nonce);
+	if (!request)
 		return 0;
-	if (read_echo(start, bytes, &packet))
-		receive(&packet, skb);
+	if (request->nonce != packet.echo.payload.nonce) {
+		__builtin_memset(&request->stamps, 0, sizeof(request->stamps));
+		request->nonce = packet.echo.payload.nonce;
+	}
+	stamp(&request->stamps, skb);
 	return 0;
 }
-
-int monlat_napi(struct bpf_raw_tracepoint_args *ctx) { return received(ctx, 0); }
-int monlat_frags(struct bpf_raw_tracepoint_args *ctx) { return received(ctx, 1); }
-int monlat_rx(struct bpf_raw_tracepoint_args *ctx) { return received(ctx, 0); }
-int monlat_stack(struct bpf_raw_tracepoint_args *ctx) { return received(ctx, 0); }

@@ -136,8 +136,8 @@ static __always_inline u64 take_stamps(u64 nonce, u32 *checksum_owed)
 	u64 at = 0;
 
 	if (seen && seen->nonce == nonce) {
-		at = seen->own_stamp ? seen->own_stamp : seen->other_stamp;
-		*checksum_owed = seen->checksum_owed;
+		at = first_seen(&seen->stamps);
+		*checksum_owed = seen->stamps.checksum_owed;
 		seen->nonce = 0;
 	}
 	return at ? at : bpf_ktime_get_ns();
@@ -186,10 +186,7 @@ static __always_inline void transmit_reply(const struct packet *packet)
 	struct exchange *exchange;
 	u32 target;
 
-	if (packet->version == 4)
-		map_ipv4((u8 *)address, packet->head.at + 16);
-	else
-		__builtin_memcpy(address, packet->head.at + 24, 16);
+	copy_address((u8 *)address, &packet->ip, DESTINATION);
 	target = find_peer((u8 *)address);
 	exchange = target < TARGETS ? exchange_of(target, nonce) : 0;
 	if (exchange && exchange->nonce == nonce && exchange->requests == 1 && !exchange->counted)

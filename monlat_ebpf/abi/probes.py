@@ -19,12 +19,11 @@ Memories = Mapping[str, Memory]
 """The memory of each map, by the map's name in `bpf/maps.h`."""
 
 _NONCE: Final = layout.PROBE.part("nonce")
-_AFTER_NONCE: Final = layout.PROBE.part("sent", "reserved")
-_RESERVED: Final = bytes(layout.PROBE.size - layout.PROBE.offset("reserved"))
-_NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (
-    *(0,) * layout.PROBE.part("transmitted", "forwarded").values,
-    _RESERVED,
-)
+_AFTER_NONCE: Final = layout.PROBE.part("sent", "stamps")
+_NOT_COMPLETED: Final = (0,) * layout.PROBE.part("transmitted", "stamps").values
+_UP_TO_RECEIVED: Final = layout.PROBE.part("nonce", "received")
+_COMPLETION: Final = layout.PROBE.part("transmitted", "stamped_by")
+_OWN_STAMP: Final = layout.PROBE.nested("stamps", layout.STAMPS).part("own")
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 
@@ -109,21 +108,21 @@ class ProbeTable:
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`."""
-        probe = layout.PROBE.read(self._probes, slot)
+        probe = _COMPLETION.read(self._probes, slot)
         return Completion(
             probe.transmitted,
             probe.received,
             probe.device,
             probe.error_type,
             probe.error_code,
-            probe.own_stamp,
+            _OWN_STAMP.read(self._probes, slot).own,
             probe.reply_device,
             probe.stamped_by,
         )
 
     def stamps(self, slot: int) -> Stamps:
         """Return the nonce and the stamps of the probe in `slot`."""
-        probe = layout.PROBE.read(self._probes, slot)
+        probe = _UP_TO_RECEIVED.read(self._probes, slot)
         return Stamps(probe.nonce, probe.sent, probe.transmitted, probe.received)
 
     def clear_target(self, target: int) -> None:

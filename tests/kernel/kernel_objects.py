@@ -40,10 +40,11 @@ def details(descriptor: int) -> dict[str, str]:
 
 def objects_of(loaded: Loaded) -> Objects:
     """Return the numbers behind the descriptors of `loaded`."""
-    hooks = [details(descriptor) for descriptor in loaded.hooks.values()]
+    hooks = [details(descriptor) for descriptor in loaded.hooks.values()]  # the receive hooks share a program
+    programs = {int(each["prog_id"]) for each in (*hooks, *map(details, loaded.filters.values()))}
     return Objects(
         tuple(int(details(descriptor)["map_id"]) for descriptor in loaded.maps.values()),
-        tuple(int(each["prog_id"]) for each in (*hooks, *map(details, loaded.filters.values()))),
+        tuple(programs),
         tuple(int(hook["link_id"]) for hook in hooks),
     )
 

@@ -76,7 +76,7 @@ def test_maps_and_hooks_are_loaded() -> None:
             "exchanges": ("56", "32"),
             "sessions": ("3056", "2"),
             "peer_index": ("24", "8"),
-            "settings": ("32", "1"),
+            "settings": ("48", "1"),
             "rejected_feedback": ("32", "1"),
         }
         hooks = [
@@ -96,12 +96,12 @@ def test_maps_and_hooks_are_loaded() -> None:
 
 
 def test_close_frees_everything() -> None:
-    """Seven programs, five links and eight maps exist while loaded, and none of them after close."""
+    """Four programs, five links and eight maps exist while loaded, and none of them after close."""
     loaded = load(TableSize(2))
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
-    assert len(alive) == 7 + 5 + 8
+    assert len(alive) == 4 + 5 + 8
     objects.wait_until_gone()
 
 

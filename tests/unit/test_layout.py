@@ -33,11 +33,13 @@ def test_probe_and_target_are_laid_out_as_c_does() -> None:
     assert layout.PROBE.size == 96
     assert {name: member.offset for name, member in layout.PROBE.members.items()} == {
         "nonce": 0, "sent": 8, "deadline": 16, "address": 24, "transmitted": 40, "received": 48,
-        "device": 56, "error_type": 60, "error_code": 61, "replies": 62, "errors": 63, "own_stamp": 64,
-        "other_stamp": 72, "other_device": 80, "reply_device": 84, "stamped_by": 88, "checksum_owed": 89,
-        "forwarded": 90, "reserved": 91,
+        "device": 56, "error_type": 60, "error_code": 61, "replies": 62, "errors": 63, "reply_device": 64,
+        "stamped_by": 68, "stamps": 72,
     }  # fmt: skip
-    assert layout.PROBE.format == "<QQQ16sQQIBBBBQQIIBBB5s"
+    assert layout.PROBE.format == "<QQQ16sQQIBBBBIIQQIHH"
+    assert {name: member.offset for name, member in layout.STAMPS.members.items()} == {
+        "own": 0, "other": 8, "other_device": 16, "checksum_owed": 20, "forwarded": 22,
+    }  # fmt: skip
     assert layout.TARGET.size == 4 * 8 + 186 * 8
     assert layout.HISTOGRAM.offset("buckets") == 16
     assert layout.TARGET.offset("late") == 16 + 186 * 8

@@ -39,7 +39,7 @@ def test_sizes() -> None:
     size = TableSize(7)
     whole = {
         "probes": 112 * 96, "targets": 7 * 1520, "unmatched": 72, "exchanges": 112 * 56, "sessions": 7 * 3040 + 7 * 16,
-        "peer_index": 32 * 24, "settings": 32, "rejected_feedback": 32,
+        "peer_index": 32 * 24, "settings": 48, "rejected_feedback": 32,
     }  # fmt: skip
     assert size.slots == 112
     assert size.map_bytes() == whole
@@ -71,9 +71,9 @@ def test_armed_probe_has_no_stamps(table: ProbeTable) -> None:
 
 
 def test_completion_reads_what_the_source_wrote(table: ProbeTable, parts: Parts) -> None:
-    """t1, t4, device, ICMP type and code; then the stamp, the device of the reply and who stamped it."""
+    """t1, t4, device, ICMP type and code; then the device of the reply, who stamped it, and the hook's stamp."""
     struct.pack_into("<QQIBBBB", parts[0], 47 * PROBE + 40, 2**63 + 1, 2**63 + 2, 77, 3, 13, 200, 1)
-    struct.pack_into("<QQIIB", parts[0], 47 * PROBE + 64, 2**63 + 3, 9, 9, 78, 2)
+    struct.pack_into("<IIQQIHH", parts[0], 47 * PROBE + 64, 78, 2, 2**63 + 3, 9, 9, 9, 9)
     assert table.completion(47) == Completion(2**63 + 1, 2**63 + 2, 77, 3, 13, 2**63 + 3, 78, 2)
 
 

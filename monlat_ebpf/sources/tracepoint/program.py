@@ -14,10 +14,10 @@ from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 HOOKS: Final[Mapping[str, str]] = {
     "net_dev_start_xmit": "monlat_transmit",
-    "napi_gro_receive_entry": "monlat_napi",
-    "napi_gro_frags_entry": "monlat_frags",
-    "netif_rx": "monlat_rx",
-    "netif_receive_skb": "monlat_stack",
+    "napi_gro_receive_entry": "monlat_receive",
+    "napi_gro_frags_entry": "monlat_receive",
+    "netif_rx": "monlat_receive",
+    "netif_receive_skb": "monlat_receive",
 }
 """Raw tracepoint to function."""
 
