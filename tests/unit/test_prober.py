@@ -191,7 +191,7 @@ def test_every_slot_may_hold_a_probe_in_flight() -> None:
 
 @pytest.mark.parametrize(("intervals", "skipped"), [(15, 0), (17, 4)])
 def test_slot_is_not_used_again_while_a_reply_may_come(intervals: int, skipped: int) -> None:
-    """No probe ends as lost before its deadline. With a time-out of 17 intervals, 2 are skipped after each 16 probes."""
+    """No probe ends as lost before its deadline. Of a time-out of 17 intervals, 2 are skipped after each 16 probes."""
     ended_ns: list[int] = []
     source = FakeSource(1)
     source.behaviour = source.lose
