@@ -15,11 +15,12 @@ _PADDING: Final = bytes(layout.PAYLOAD.size - layout.PAYLOAD.offset("padding"))
 NO_FEEDBACK: Final = bytes(layout.FEEDBACK.size)
 """All zeros: nothing to report yet."""
 _WORDS: Final = struct.Struct(f"!{(_HEADER.size + layout.PAYLOAD.size) // 2}H")
+_U32: Final = 2**32 - 1
 
 
 def payload(slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK) -> bytes:
-    """Return the payload of a probe; `feedback` as `struct feedback` is laid out."""
-    start = _UP_TO_NONCE.pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION, 0, 0, slot, sequence, nonce)
+    """Return the payload of a probe; `feedback` as `struct feedback` is laid out. The sequence wraps at 2^32."""
+    start = _UP_TO_NONCE.pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION, 0, 0, slot, sequence & _U32, nonce)
     return start + feedback + _PADDING
 
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import histogram, layout, peer_index
-from monlat_ebpf.abi.layout import Memory
+from monlat_ebpf.abi.layout import Memory, Record
 from monlat_ebpf.model import Address, Histogram
 
 Memories = Mapping[str, Memory]
@@ -106,8 +106,22 @@ class ProbeTable:
         _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
         _NONCE.write(self._probes, slot, nonce)
 
+    def probe(self, slot: int) -> Record:
+        """Return the probe in `slot`, which must exist, as a `struct probe`. The source may write it meanwhile."""
+        return layout.PROBE.read(self._probes, slot)
+
     def completion(self, slot: int) -> Completion:
-        """Return what is known of the probe in `slot`."""
+        """Return what is known of the probe in `slot`.
+
+        The kernel program may write between two loads of this read, and a processor with weak memory ordering shows its
+        stores in any order. So read again until nothing has changed: by then all stores of one packet are visible.
+        """
+        completion, again = None, self._completion(slot)
+        while completion != again:
+            completion, again = again, self._completion(slot)
+        return again
+
+    def _completion(self, slot: int) -> Completion:
         probe = _COMPLETION.read(self._probes, slot)
         return Completion(
             probe.transmitted,

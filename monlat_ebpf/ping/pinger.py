@@ -132,10 +132,13 @@ class Pinger:
         target = self._target()
         newest = target.ledger.sent - 1
         sequence = newest - (newest - answer.sequence) % SEQUENCES
-        if sequence < 0 or sequence <= newest - target.ledger.positions:
+        if sequence < 0:
+            return None
+        stamps = self._table.stamps(target.slot(sequence))
+        if sequence < self.sent - target.ledger.positions:  # counted after the stamps were read
             return None  # its slot holds another probe
         view = self._view(sequence)
-        event = view.add(answer, self._table.stamps(target.slot(sequence)))
+        event = view.add(answer, stamps)
         if view.is_answered and view.result is None:
             self._answered.add(sequence)
         return event

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from icmplib import ICMPLibError, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
 
@@ -16,9 +16,10 @@ from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.socket.filters import attach_filters
-from monlat_ebpf.sources.socket.messages import ECHO_REPLY
+from monlat_ebpf.sources.socket.messages import ECHO_REPLY, ICMP_HEADER_BYTES, IPV4_ERRORS
 
-_SOCKETS: Final = {Family.IPV4: ICMPv4Socket, Family.IPV6: ICMPv6Socket}
+_IPV4_HEADER_BYTES: Final = 20
+_QUOTE_AT: Final = _IPV4_HEADER_BYTES + ICMP_HEADER_BYTES
 _READ_SECONDS: Final = 1.0
 """To read a packet that has arrived already: icmplib drops a packet that it gets only after this time."""
 
@@ -35,6 +36,24 @@ class Answer:
     is_reply: bool
     sender: Address
     read_ns: int
+
+
+class _IPv4Socket(ICMPv4Socket):  # type: ignore[misc]  # icmplib has no types
+    """icmplib's socket, which expects no options in an IPv4 header and would find no ICMP header behind them."""
+
+    def _parse_reply(self, packet: bytes, source: str, current_time: float) -> Any:
+        packet = _without_options(packet, 0)
+        if len(packet) > _QUOTE_AT and packet[_IPV4_HEADER_BYTES] in IPV4_ERRORS:
+            packet = _without_options(packet, _QUOTE_AT)
+        return super()._parse_reply(packet, source, current_time)
+
+
+_SOCKETS: Final = {Family.IPV4: _IPv4Socket, Family.IPV6: ICMPv6Socket}
+
+
+def _without_options(packet: bytes, at: int) -> bytes:
+    """Return `packet` without the options of the IPv4 header at that byte."""
+    return packet[: at + _IPV4_HEADER_BYTES] + packet[at + (packet[at] & 15) * 4 :]
 
 
 class EchoReader:

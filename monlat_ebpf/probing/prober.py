@@ -169,8 +169,12 @@ class Prober:
     def _send(self, target: Target, due_ns: int) -> None:
         ledger, table = target.ledger, self._source.table
         overdue = ledger.overdue
-        if overdue is not None:  # its deadline has passed: the time-out is shorter than `positions` intervals
-            self._resolve(target, overdue, expired=True)
+        if overdue is not None:
+            expired = time.monotonic_ns() >= overdue.deadline_ns + RESOLVE_DELAY_NS
+            self._resolve(target, overdue, expired=expired)
+            if ledger.overdue is not None:  # its reply may still come: this process was late, or the time-out is long
+                self._totals.skipped += 1
+                return
         nonce = new_nonce(ledger.sent)
         feedback = echo.NO_FEEDBACK
         if self._feedback is not None:

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit import packets
 from testkit.actions import Action, Answer, Double, Drop, IcmpError
+from testkit.device import RawDevice
 from testkit.pair import Pair
 from testkit.plan import Plan, Rule
-from testkit.reflector import Reflector
+from testkit.reflector import ADDRESSES, Reflector
 
 PING = (sys.executable, "-m", "monlat_ebpf", "ping")
 SOURCES = ("tracepoint", "socket")
@@ -82,6 +84,31 @@ def test_a_link_local_address_works_with_its_interface() -> None:
         assert found is not None
         document = ping_json(pair["node1"].namespace, f"{found[1]}%eth0", "-c", "7", "-i", "0.01")
     assert Counter(probe["result"] for probe in document["probes"]) == {"reply": 7}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_ip_options_do_not_hide_an_answer_from_user_space(source: str, namespace: Namespace) -> None:
+    """5 replies whose IPv4 header has options, then an ICMP error with options that quotes a header with options."""
+    router, options = bytes([10, 99, 0, 99]), packets.NO_OPERATION_OPTIONS
+    with RawDevice(namespace, ADDRESSES) as device:
+        arguments = ("10.99.1.1", "--source", source, "-c", "6", "-i", "0.05", "-W", "1")
+        process = namespace.popen([*PING, "--json", *arguments], stdout=subprocess.PIPE, text=True)
+        asked = 0
+        while asked < 6:
+            request = packets.parse_echo_request(os.read(device.descriptor, 65536))
+            if request is not None and asked < 5:
+                reply = packets.reply_message(request)
+                device.inject([packets.ipv4(request.destination, request.source, reply, options)])
+            elif request is not None:
+                quote = packets.ipv4(request.source, request.destination, request.packet[20:], options)
+                error = packets.icmp(router, request.source, 11, 0, 0, quote)
+                device.inject([packets.ipv4(router, request.source, error, options)])
+            asked += request is not None
+        document = json.loads(process.communicate(timeout=60)[0])
+    *replies, rejected = document["probes"]
+    assert [probe["result"] for probe in replies] == ["reply"] * 5
+    assert all(0 < probe["rtt_seconds"] < probe["user_rtt_seconds"] for probe in replies)
+    assert (rejected["error"], rejected["error_from"]) == ("icmp_time_exceeded", "10.99.0.99")
 
 
 @pytest.mark.parametrize("source", SOURCES)

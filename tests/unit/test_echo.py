@@ -44,6 +44,17 @@ def test_ipv6_request() -> None:
     assert packet == bytes.fromhex("80 00 0000 abcd 0708") + PAYLOAD
 
 
+@pytest.mark.parametrize(
+    ("sequence", "in_header", "in_payload"),
+    [(2**32 - 1, "ffff", "ffffffff"), (2**32, "0000", "00000000"), (2**32 + 0x12345, "2345", "45230100")],
+)
+@pytest.mark.parametrize("family", Family)
+def test_sequence_wraps(family: Family, sequence: int, in_header: str, in_payload: str) -> None:
+    """The payload has the lowest 32 bits of it, little-endian, and the ICMP header the lowest 16, big-endian."""
+    packet = echo_request(family, 7, 3, sequence, 9)
+    assert (packet[6:8].hex(), packet[20:24].hex()) == (in_header, in_payload)
+
+
 @given(
     identifier=st.integers(0, 0xFFFF),
     slot=st.integers(0, 2**32 - 1),

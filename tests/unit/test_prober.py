@@ -189,6 +189,41 @@ def test_every_slot_may_hold_a_probe_in_flight() -> None:
     assert [outcome.sequence for _, outcome in bench.outcomes] == list(range(ended))
 
 
+@pytest.mark.parametrize(("intervals", "skipped"), [(15, 0), (17, 4)])
+def test_slot_is_not_used_again_while_a_reply_may_come(intervals: int, skipped: int) -> None:
+    """No probe ends as lost before its deadline. Of a time-out of 17 intervals, 2 are skipped after each 16 probes."""
+    ended_ns: list[int] = []
+    source = FakeSource(1)
+    source.behaviour = source.lose
+    prober = Prober(
+        source,
+        interval_seconds=0.02,
+        timeout_seconds=0.02 * intervals,
+        max_peers=1,
+        count=37,
+        on_outcome=lambda _target, _outcome: ended_ns.append(time.monotonic_ns()),
+    )
+    prober.set_peers([A])
+    prober.run()
+    assert all(at >= probe.deadline_ns for at, probe in zip(ended_ns, source.sent, strict=True))
+    [pair] = prober.pairs()
+    assert pair.results[Result.LOST_NETWORK] == 37
+    assert prober.skipped() >= skipped
+
+
+def test_reply_in_a_time_out_of_more_intervals_than_slots_counts() -> None:
+    """The reply to the first of 16 probes comes when a 17th has been due: it is a reply, and the 17th is sent then."""
+    source = FakeSource(1)
+    source.behaviour = source.lose
+    with running(source, interval=0.01, timeout=100) as bench:
+        bench.prober.set_peers([A])
+        wait_until(lambda: bench.prober.skipped() >= 1 and len(source.sent) == 16)
+        source.receive(source.sent[0], source.sent[0].deadline_ns)
+        wait_until(lambda: len(source.sent) == 17)
+        assert bench.pair("a").results[Result.REPLY] == 1
+    assert len(source.sent) == 17
+
+
 STOPPED_BY_SIGNAL = """
 import random, signal
 from tests.unit.fake_source import FakeSource

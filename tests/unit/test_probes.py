@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf.abi.layout import Memory
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.layout import Memory, Record
 from monlat_ebpf.abi.probes import Completion, ProbeTable, TableSize, mapped
 
 TARGETS = 3
@@ -75,6 +77,38 @@ def test_completion_reads_what_the_source_wrote(table: ProbeTable, parts: Parts)
     struct.pack_into("<QQIBBBB", parts[0], 47 * PROBE + 40, 2**63 + 1, 2**63 + 2, 77, 3, 13, 200, 1)
     struct.pack_into("<IIQQIHH", parts[0], 47 * PROBE + 64, 78, 2, 2**63 + 3, 9, 9, 9, 9)
     assert table.completion(47) == Completion(2**63 + 1, 2**63 + 2, 77, 3, 13, 2**63 + 3, 78, 2)
+
+
+WRITTEN = {"received": 900, "reply_device": 78, "stamped_by": 2}
+"""What the filter stores when it delivers a reply."""
+
+
+class WrittenMeanwhile(ProbeTable):
+    """A table that reads one member in each unit of time; each member of WRITTEN is 0 until its time in `stored`."""
+
+    def __init__(self, stored: Sequence[int]) -> None:
+        self.stored = dict(zip(WRITTEN, stored, strict=True))
+        self.now = 0
+
+    def probe(self, slot: int) -> Record:
+        blank = layout.PROBE.read(bytes(PROBE))
+        values = {}
+        for member in layout.PROBE.members:
+            if member in WRITTEN and self.stored[member] <= self.now:
+                values[member] = WRITTEN[member]
+            self.now += 1
+        return blank._replace(**values)
+
+
+def test_reply_that_is_written_meanwhile_is_read_whole() -> None:
+    """Whenever its stores become visible, and in any order, within the time of one read: all are read, or no reply is.
+
+    A processor with weak memory ordering shows stores in any order, but soon.
+    """
+    read = len(layout.PROBE.members)
+    for begin, delays in itertools.product(range(2 * read), itertools.product((0, 4, 11, read), repeat=3)):
+        completion = WrittenMeanwhile([begin + delay for delay in delays]).completion(0)
+        assert completion.received_ns == 0 or completion == Completion(0, 900, 0, 0, 0, 0, 78, 2), (begin, delays)
 
 
 def test_counts_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
