@@ -6,6 +6,7 @@ thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds; 0 means 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -19,6 +20,7 @@ Memories = Mapping[str, Memory]
 """The memory of each map, by the map's name in `bpf/maps.h`."""
 
 _NONCE: Final = layout.PROBE.part("nonce")
+_TIMES: Final = layout.PROBE.part("sent", "deadline")
 _AFTER_NONCE: Final = layout.PROBE.part("sent", "stamps")
 _NOT_COMPLETED: Final = (0,) * layout.PROBE.part("transmitted", "stamps").values
 _UP_TO_RECEIVED: Final = layout.PROBE.part("nonce", "received")
@@ -109,6 +111,19 @@ class ProbeTable:
     def probe(self, slot: int) -> Record:
         """Return the probe in `slot`, which must exist, as a `struct probe`. The source may write it meanwhile."""
         return layout.PROBE.read(self._probes, slot)
+
+    def start(self, slot: int, timeout_ns: int) -> None:
+        """Take t0 of the armed probe in `slot`, immediately before it is sent; its deadline is `timeout_ns` later.
+
+        A source reads these times only when a reply has come.
+        """
+        sent_ns = time.monotonic_ns()
+        _TIMES.write(self._probes, slot, sent_ns, sent_ns + timeout_ns)
+
+    def times(self, slot: int) -> tuple[int, int]:
+        """Return t0 and the deadline of the probe in `slot`."""
+        times = _TIMES.read(self._probes, slot)
+        return times.sent, times.deadline
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`.

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -183,19 +184,17 @@ class Prober:
             target.history.add(nonce, ledger.sent)
         slot = target.slot(ledger.sent)
         request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
+        now = time.monotonic_ns()
+        table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + self._timeout_ns, address=target.mapped)
         failure: OSError | None = None
-        # from here to the system call is part of the send delay: nothing that can wait
-        sent_ns = time.monotonic_ns()
-        deadline_ns = sent_ns + self._timeout_ns
-        table.arm(slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=deadline_ns, address=target.mapped)
         try:
-            self._source.send(request, target.address)
+            self._source.send(request, target.address, partial(table.start, slot, self._timeout_ns))
         except OSError as error:
             failure = error
-        probe = ledger.open(sent_ns, deadline_ns)
-        self._on_lag(max(sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
+        probe = ledger.open(*table.times(slot))
+        self._on_lag(max(probe.sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
         if failure is None:
-            self._to_resolve.append((deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
+            self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
             return
         name = errno.errorcode.get(failure.errno or 0, f"errno_{failure.errno or 0}")
         target.log_once(name, failure.strerror or str(failure))

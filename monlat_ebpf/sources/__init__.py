@@ -6,7 +6,7 @@ source completes it with t1 and t4. Readers of the table need not know which sou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,6 +21,10 @@ class SourceChoice(StrEnum):
     AUTO = "auto"
     TRACEPOINT = "tracepoint"
     SOCKET = "socket"
+
+
+def do_nothing() -> None:
+    """Be the `start` of a packet whose time of sending does not matter."""
 
 
 class Source(Protocol):
@@ -38,9 +42,10 @@ class Source(Protocol):
     def reserve(self, targets: int) -> None:
         """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
-    def send(self, packet: bytes, address: Address) -> None:
+    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
         """Send `packet`, an ICMP message without IP header, to `address` and never wait.
 
+        `start` is called immediately before the system call, and may be called before that as well.
         Raises OSError as the system call does.
         """
 

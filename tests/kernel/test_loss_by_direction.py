@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Address, Result
+from monlat_ebpf.sources import do_nothing
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from testkit.waiting import wait_until
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
@@ -45,10 +46,10 @@ class LimitedSource:
     def errors(self) -> Mapping[str, int]:
         return self._source.errors()
 
-    def send(self, packet: bytes, address: Address) -> None:
+    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
         if self._left == 0:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
-        self._source.send(packet, address)
+        self._source.send(packet, address, start)
         self._left -= 1
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.model import Address
+from monlat_ebpf.sources import do_nothing
 
 PROBE_BYTES = 96
 TARGET_BYTES = 1520
@@ -52,7 +53,8 @@ class FakeSource:
     def reserve(self, targets: int) -> None:
         self.reserved = targets
 
-    def send(self, packet: bytes, address: Address) -> None:
+    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+        start()
         (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources import do_nothing
 from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
@@ -76,13 +77,13 @@ class SocketSource:
     def reserve(self, targets: int) -> None:
         """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
-    def send(self, packet: bytes, address: Address) -> None:
-        """Send `packet` to `address`."""
+    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+        """Send `packet` to `address`, and call `start` immediately before."""
         self._since_read += 1
         if self._since_read >= _SENT_BETWEEN_READS:
             self._since_read = 0
             self._receiver.catch_up()
-        self._sockets.send(packet, address)
+        self._sockets.send(packet, address, start)
 
     def errors(self) -> Mapping[str, int]:
         """Return how often reading failed: missing and rejected stamps, overflows of a buffer, other errors."""

@@ -30,8 +30,9 @@ class SocketTable(ProbeTable):
     """The table and its lock. Before it reports a probe as lost, it reads the sockets once more.
 
     Every method that touches a probe takes `lock`; a caller that needs several of them in one step holds it around
-    them. `catch_up` reads what waits in the sockets into this table. It is called before an unanswered probe is read
-    after its deadline, so that no result depends on when the receiver's thread ran.
+    them. Only `start` does not: its times are read after the sending, which nothing may delay.
+    `catch_up` reads what waits in the sockets into this table. It is called before an unanswered probe is read after
+    its deadline, so that no result depends on when the receiver's thread ran.
     """
 
     def __init__(self, size: TableSize, catch_up: Callable[[], object]) -> None:

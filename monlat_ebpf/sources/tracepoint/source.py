@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -13,6 +13,7 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources import do_nothing
 from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, new_identifier, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
@@ -66,9 +67,9 @@ class TracepointSource:
         lengths = self._size.map_bytes(self._mapped)
         return {name: mmap.mmap(loaded.maps[name], _whole_pages(length)) for name, length in lengths.items()}
 
-    def send(self, packet: bytes, address: Address) -> None:
-        """Send `packet` to `address`."""
-        self._sockets.send(packet, address)
+    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+        """Send `packet` to `address`, and call `start` immediately before."""
+        self._sockets.send(packet, address, start)
 
     def errors(self) -> Mapping[str, int]:
         """Return nothing: the kernel program counts errors in its maps."""
