@@ -4,7 +4,7 @@ The tree of exceptions, with the exit status of a command that ends with one:
 
     MonlatError
     +-- ConfigError         a flag, a variable or a file has a wrong value       exit status 2
-    +-- StartError          the machine lacks what the agent needs to run        exit status 1
+    +-- StartError          the machine lacks what monlat needs to run           exit status 1
     +-- SourceError         a timestamp source does not work on this machine     exit status 1
     +-- AgentUnreachable    no agent answers a command                           exit status 1
     +-- UnknownPeer         a command asks for a peer that is not measured       exit status 2
@@ -28,7 +28,7 @@ class ConfigError(MonlatError):
 
 
 class StartError(MonlatError):
-    """The machine lacks what the agent needs to run: memory, threads or descriptors."""
+    """The machine lacks what monlat needs to run: the byte order, memory, threads or descriptors."""
 
 
 class SourceError(MonlatError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
 import click
 
 from monlat_ebpf import __version__
-from monlat_ebpf.errors import MonlatError
+from monlat_ebpf.errors import MonlatError, StartError
 
 COMMANDS = ("agent", "ping", "peers", "explain", "watch", "doctor", "demo")
 """In the order of the help. Each is the object `command` in the module of the same name in this package."""
@@ -48,6 +49,16 @@ def monlat(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(_NO_COMMAND)
+    check_byte_order(sys.byteorder, os.uname().machine)
+
+
+def check_byte_order(order: str, machine: str) -> None:
+    """Raise StartError on a big-endian machine, where every number of the kernel program would be misread."""
+    if order != "little":
+        raise StartError(
+            f"this machine ({machine}) is {order}-endian, and monlat runs on little-endian machines only, "
+            "such as x86_64 and aarch64: run it on one of those"
+        )
 
 
 def main() -> NoReturn:

@@ -7,7 +7,9 @@ declare -A suites=(
 	[6.1]=bookworm
 	[6.12]=trixie
 	[newest]="trixie-backports sid"
+	[arm64]=trixie
 )
+declare -A architectures=([arm64]=arm64) # those that are not amd64
 archive_keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # Unpack a kernel into $cache/kernels/NAME unless it exists: its image as `vmlinuz`, its modules under
@@ -18,7 +20,8 @@ fetch_kernel() { # NAME
 	[[ -n ${suites[$name]-} ]] || die "no kernel '$name' is known, only ${!suites[*]}"
 	know_packages "$name"
 	mapfile -t packages < <(packages_of_kernel)
-	((${#packages[@]})) || die "${suites[$name]} has no package linux-image-amd64: is that release archived by now?"
+	((${#packages[@]})) || die "${suites[$name]} has no package linux-image-$architecture: is that release archived by now?"
+	[[ $architecture == amd64 ]] || packages+=(busybox-static) # this machine's own does not run there
 	echo "test-kernels: fetching ${packages[*]}" >&2
 	rm -rf "$work"
 	mkdir -p "$work/debs" "$work/tree"
@@ -42,19 +45,24 @@ fetch_kernel() { # NAME
 	rm -rf "$work"
 }
 
-# Run a command of apt on separate lists: it does not change this machine's lists, caches and packages.
+# Run a command of apt for $architecture on separate lists: it does not change this machine's lists, caches and packages.
 private_apt() { # COMMAND...
 	local program=$1 own="$cache/apt"
 	shift
 	"$program" -o Dir::State::Lists="$own/lists" -o Dir::State::status="$own/status" -o Dir::Cache="$own/cache" \
 		-o Dir::Etc::SourceList="$own/sources.list" -o Dir::Etc::SourceParts=- -o Dir::Etc::Preferences=- \
-		-o Dir::Etc::PreferencesParts=- -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
+		-o Dir::Etc::PreferencesParts=- -o APT::Architecture="$architecture" -o APT::Architectures="$architecture" \
 		-o APT::Sandbox::User=root -o Acquire::Retries=3 -o Acquire::Languages=none "$@"
+}
+
+architecture_of() { # NAME
+	echo "${architectures[$1]-amd64}"
 }
 
 # Read the package lists of a kernel's suites, from the mirror that this machine takes its own release from.
 know_packages() { # NAME
 	local mirror suite
+	architecture=$(architecture_of "$1")
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
 	[[ -n $mirror ]] || die "this machine's apt knows no Debian archive: run 'apt-get update' first."
 	mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
@@ -65,10 +73,10 @@ know_packages() { # NAME
 	quietly private_apt apt-get update || die "the lists of ${suites[$1]} cannot be fetched; apt's messages are above."
 }
 
-# Print the packages that the newest linux-image-amd64 of the known suites depends on: the image and, where they are
-# separate packages, the modules and the base.
+# Print the packages that the known suites' newest linux-image depends on: the image and, where they are separate
+# packages, the modules and the base.
 packages_of_kernel() {
-	local wanted=("linux-image-amd64=$(newest_version linux-image-amd64)") found
+	local wanted=("linux-image-$architecture=$(newest_version "linux-image-$architecture")") found
 	found=$(dependencies "${wanted[@]}" | grep -E '^linux-image-[0-9]')
 	{ echo "$found"; dependencies "$found" | grep -E '^linux-(base|binary|modules)-[0-9]'; } | sort -u
 }

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from monlat_ebpf.cli.log import OneLineFormatter, start_logging
-from monlat_ebpf.cli.main import COMMANDS, monlat
-from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.cli.main import COMMANDS, check_byte_order, monlat
+from monlat_ebpf.errors import ConfigError, StartError
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +115,23 @@ def test_unknown_command_is_one_line_and_exit_status_2(arguments: list[str], end
     assert line.startswith("monlat: ")
     assert arguments[-1] in line
     assert line.endswith(f"; {end}")
+
+
+def test_big_endian_machine_is_named() -> None:
+    """The error says which machine this is, and on which ones monlat runs."""
+    check_byte_order("little", "riscv64")
+    with pytest.raises(StartError, match=r"this machine \(s390x\) is big-endian.* x86_64 and aarch64"):
+        check_byte_order("big", "s390x")
+
+
+@pytest.mark.parametrize("arguments", [["agent", "--peers", "p.yaml"], ["ping", "-c1", "127.0.0.1"], ["doctor"]])
+def test_no_command_runs_on_a_big_endian_machine(arguments: list[str]) -> None:
+    """One line and exit status 1, in a process whose Python says that it is on such a machine."""
+    code = "import sys; from monlat_ebpf.cli.main import run; sys.byteorder = 'big'; sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"monlat: this machine ({os.uname().machine}) is big-endian, ")
 
 
 def test_variable_sets_its_flag() -> None:

@@ -19,7 +19,7 @@ from typing import Final
 from monlat_ebpf.host import capabilities
 
 _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
-_BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_CREATE: Final = 0  # every seccomp profile made for us allows it; a map without a type always gives EINVAL
 _SECCOMP_FILTER: Final = 2  # proc(5)
 MAPS_COUNT_BY_CGROUP: Final = (5, 11)
