@@ -89,12 +89,12 @@ def judge(result: Result, idle: str) -> int:
         ours = found.quantiles()
         if condition != idle:
             best = min(
-                found.quantiles()[1] for name in stamped_by_user_space if (found := _of(result, name, condition))
+                theirs.quantiles()[1] for name in stamped_by_user_space if (theirs := _of(result, name, condition))
             )
             claims.check(f"p99 of monlat / of the best that stamps in user space, {condition}", ours[1] / best, 0.1)
-        others = [found.quantiles() for name in ("ping", "fping") if (found := _of(result, name, condition))]
+        others = [theirs.quantiles() for name in ("ping", "fping") if (theirs := _of(result, name, condition))]
         for index, column in enumerate(COLUMNS):
-            for_column = [theirs[index] for theirs in others]
+            for_column = [quantiles[index] for quantiles in others]
             if for_column:
                 which, bound = ("larger", max(for_column)) if column == "maximum" else ("smaller", min(for_column))
                 claims.check(f"{column} of monlat / the {which} of ping and fping, {condition}", ours[index] / bound, 1)

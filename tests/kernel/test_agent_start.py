@@ -1,7 +1,9 @@
-"""Peers files with which an agent starts or refuses to start, and the empty list."""
+"""Peers files and machines with which an agent starts, refuses to start, or ends."""
 
 from __future__ import annotations
 
+import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,20 @@ def test_address_space_limit_is_an_error_and_status_1(tmp_path: Path, kilobytes:
         assert agent.process.wait(timeout=60) == 1, agent.log()
         assert "limit" in agent.log().splitlines()[-1]
         assert "Traceback" not in agent.log()
+
+
+FOR_THE_OTHER_THREADS = 2 << 20  # bytes; below the 4 MiB that reading the peers file takes
+
+
+def test_thread_that_fails_ends_the_agent(tmp_path: Path) -> None:
+    """Too little memory is left to read the peers file: the log names the thread and the cause, status 1."""
+    with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, [PEER]) as agent:
+        status = Path(f"/proc/{agent.process.pid}/status").read_text()
+        (kilobytes,) = re.findall(r"VmData:\s+(\d+) kB", status)
+        limit = int(kilobytes) * 1024 + FOR_THE_OTHER_THREADS
+        resource.prlimit(agent.process.pid, resource.RLIMIT_DATA, (limit, limit))
+        agent.write_peers([PEER, entry("node3", "127.0.1.3")])
+        assert agent.process.wait(timeout=60) == 1
+        (failure,) = (line for line in agent.log().splitlines() if "CRITICAL" in line)
+        assert "thread peers-file failed, the agent ends" in failure
+        assert failure.endswith("MemoryError")
