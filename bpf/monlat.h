@@ -43,13 +43,13 @@ struct feedback {
 struct payload {
 	u32 magic;
 	u8 version;
-	u8 flags;
+	u8 known; /* of the feedback: the sender knows of that many sequences before the named one whether it received them */
 	u16 reserved;
 	u32 slot;
 	u32 sequence;
 	u64 nonce; /* lowest bits: slot % PROBES_PER_TARGET; the others are random */
 	struct feedback feedback;
-	u8 padding[8];
+	u64 stream; /* random for each target of each run of an agent; 0: of a program that takes no part in feedback */
 };
 
 /* When the hooks saw a reply, or a request of a peer, until the stack delivers it. Times are CLOCK_MONOTONIC, ns; 0:
@@ -109,24 +109,38 @@ struct exchange {
 	u64 received;    /* its t2 */
 	u64 transmitted; /* its t3: the last transmit wins; 0: not answered yet */
 	u32 sequence;
-	u16 requests;          /* delivered; after a second one, t3 may be of either reply */
-	u16 counted;           /* 1: its dwell is in the histogram, so t3 is final */
+	u16 stream;            /* the lowest bits of its stream */
+	u8 requests;           /* delivered; after a second one, t3 may be of either reply */
+	u8 counted;            /* 1: its dwell is in the histogram, so t3 is final */
 	u64 reported_nonce;    /* of our probe that the peer reported */
 	u64 reported_received; /* its t2, in the peer's wall time */
 	u64 reported_dwell;    /* its t3 - t2 */
 };
 
-/* The session with a peer that probes us as well. `before` and `after` are bits as in struct feedback. */
+/* The requests of one run of a peer's agent. It proved itself by feedback on a live probe of ours. */
+struct stream {
+	u64 id;       /* 0: none */
+	u64 nonce;    /* of the request with the highest sequence */
+	u64 received; /* t2 of the last request */
+	u32 sequence;
+	u32 before; /* bit i: sequence - 1 - i was received */
+	u32 known;  /* how many of these bits were followed; the bits after them may be 0 for a received request */
+	u32 reserved;
+};
+
+/* The session with a peer that probes us as well: with two streams of its address at most. `before` and `after` are
+ * bits as in struct feedback. */
 struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;
-	u64 served_nonce;    /* of the peer's request with the highest sequence */
-	u32 served_sequence;
-	u32 served_before;
+	struct stream first;
+	struct stream second;
+	u64 candidate;       /* nonce of the last request of an unproven stream; 0: a proven one came after it */
 	u64 report_received; /* when the newest request came that carried feedback on a probe of ours */
 	u64 report_nonce;    /* of that probe */
-	u32 report_before;
-	u32 report_after;
+	u16 report_before;
+	u16 report_after;
+	u32 report_known;
 	u64 reported_nonce; /* of the last probe of ours whose dwell the peer reported */
 };
 

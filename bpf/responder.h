@@ -3,8 +3,10 @@
  * The responder's side: when requests of known peers came (t2), when our kernel's reply left (t3), and the feedback
  * in these requests, which reports the same of our requests.
  *
- * A stranger's packet never makes a sample. Only the requests of known peers are served. Feedback counts only if it
- * has the exact nonce of a probe to that peer, and if the reply to that probe came in time.
+ * A stranger can send from a peer's address, but cannot see our packets. So a request counts only if its feedback has
+ * the exact nonce of a live probe to that peer, or if it has the 64 random bits of a stream that has proved itself so.
+ * Any other request does no more than to leave its nonce, which the agent reports while no stream has proved itself: so
+ * that the peer can.
  */
 
 /* The same as address_hash() in monlat_ebpf/abi/peer_index.py. Addresses of one network differ in their highest bits
@@ -56,39 +58,54 @@ static __always_inline int is_clock_apart(u64 peer_received, u64 now)
 	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
 }
 
-/* Contract: returns 1 if `sequence` is the newest, 0 if a newer one overtook it. A peer has restarted if its sequence
- * is far from the last one, or was received before with another nonce: the record is then reset. */
-static __always_inline int note_sequence(struct session *session, u32 sequence)
+/* Contract: returns the proven stream of that id, or 0. With a proof, a new stream replaces the one that was
+ * silent for longer. */
+static __always_inline struct stream *proven_stream(struct session *session, u64 id, int is_proof)
 {
-	u32 ahead = sequence - session->served_sequence, behind = session->served_sequence - sequence, bit;
+	struct stream *stream = &session->first;
 
-	if (session->served_nonce && ahead && ahead <= 31) {
-		session->served_before = session->served_before << ahead | 1U << (ahead - 1);
-		session->served_sequence = sequence;
-		return 1;
-	}
-	if (session->served_nonce && behind && behind <= 31) {
-		bit = 1U << ((behind - 1) & 31);
-		if (!(session->served_before & bit)) {
-			session->served_before |= bit;
-			return 0;
-		}
-	}
-	session->served_sequence = sequence;
-	session->served_before = 0;
-	return 1;
+	if (session->first.id != id &&
+	    (session->second.id == id || (is_proof && session->second.received < session->first.received)))
+		stream = &session->second;
+	if (stream->id == id)
+		return stream;
+	if (!is_proof)
+		return 0;
+	__builtin_memset(stream, 0, sizeof(*stream));
+	stream->id = id;
+	return stream;
 }
 
-/* `newest`: no later request of the peer has come before this one. */
-static __always_inline void apply_feedback(const struct feedback *feedback, u32 target, struct session *session,
-					   int newest, u64 now)
+/* Contract: returns 1 if `sequence` is the newest of the stream, 0 if a newer one overtook it. */
+static __always_inline int note_sequence(struct stream *stream, u32 sequence)
 {
-	u32 slot = target * PROBES_PER_TARGET + (u32)(feedback->nonce % PROBES_PER_TARGET);
-	struct probe *probe = probes.lookup(&slot);
-	struct exchange *exchange = exchanges.lookup(&slot);
+	u32 ahead = sequence - stream->sequence, behind = -ahead;
+
+	if (stream->nonce == 0) {
+		stream->sequence = sequence;
+		return 1;
+	}
+	if (ahead && ahead <= 1U << 31) {
+		stream->before = ahead > 32 ? 0 : (u64)stream->before << ahead | 1ULL << (ahead - 1);
+		stream->known = stream->known + ahead > 32 ? 32 : stream->known + ahead;
+		stream->sequence = sequence;
+		return 1;
+	}
+	if (behind && behind <= 32)
+		stream->before |= 1U << ((behind - 1) & 31);
+	return 0;
+}
+
+/* `probe`: that the feedback names, 0 if it does not live any more. `newest`: no later request of the stream has come
+ * before this one. While no probe reaches the peer, it goes on naming the last one that did. */
+static __always_inline void apply_feedback(const struct payload *request, const struct probe *probe, u32 target,
+					   struct session *session, int newest, u64 now)
+{
+	const struct feedback *feedback = &request->feedback;
+	struct exchange *exchange = exchange_of(target, feedback->nonce);
 	u64 rtt;
 
-	if (!probe || !exchange || probe->nonce != feedback->nonce) {
+	if (!exchange || (!probe && feedback->nonce != session->report_nonce)) {
 		count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
 		return;
 	}
@@ -96,11 +113,12 @@ static __always_inline void apply_feedback(const struct feedback *feedback, u32 
 		session->report_nonce = feedback->nonce;
 		session->report_before = feedback->before;
 		session->report_after = feedback->after;
+		session->report_known = request->known;
 		session->report_received = now;
 	}
-	if (exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
+	if (!probe || exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
 		return; /* reported before; or received and not answered */
-	if (probe->transmitted == 0 || probe->received == 0 || probe->received > probe->deadline)
+	if (probe->transmitted == 0 || probe->received <= probe->transmitted || probe->received > probe->deadline)
 		return; /* the reply was lost, or came too late to count */
 	rtt = probe->received - probe->transmitted;
 	if (feedback->dwell >= rtt) {
@@ -143,37 +161,61 @@ static __always_inline u64 take_stamps(u64 nonce, u32 *checksum_owed)
 	return at ? at : bpf_ktime_get_ns();
 }
 
+/* Contract: returns the live probe to `target` that the feedback names, or 0. */
+static __always_inline struct probe *named_probe(u32 target, u64 nonce)
+{
+	u32 slot = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
+	struct probe *probe = probes.lookup(&slot);
+
+	return probe && nonce && probe->nonce == nonce ? probe : 0;
+}
+
 static __always_inline void receive_request(const struct echo *echo, const u8 *source, int is_checksum_right)
 {
+	const struct payload *request = &echo->payload;
 	u32 target = find_peer(source), checksum_owed = 0;
 	struct session *session = sessions.lookup(&target);
+	u64 received = take_stamps(request->nonce, &checksum_owed);
 	struct exchange *exchange, *before;
-	u64 nonce = echo->payload.nonce, received = take_stamps(nonce, &checksum_owed);
+	struct stream *stream;
+	struct probe *probe;
 	int newest;
 
 	if (!session) {
-		if (echo->payload.feedback.nonce)
+		if (request->feedback.nonce)
 			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
 		return;
 	}
-	exchange = exchange_of(target, nonce);
-	before = exchange_of(target, nonce - DWELL_DELAY);
-	if (!exchange || !before || !(is_checksum_right || checksum_owed))
+	if (request->stream == 0 || !(is_checksum_right || checksum_owed))
 		return;
-	if (exchange->nonce != nonce) {
+	probe = named_probe(target, request->feedback.nonce);
+	stream = proven_stream(session, request->stream, probe != 0);
+	session->candidate = stream ? 0 : request->nonce;
+	if (!stream) {
+		if (request->feedback.nonce)
+			count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
+		return;
+	}
+	exchange = exchange_of(target, request->nonce);
+	before = exchange_of(target, request->nonce - DWELL_DELAY);
+	if (!exchange || !before)
+		return;
+	if (exchange->nonce != request->nonce) {
 		count_dwell(session, exchange);
 		count_dwell(session, before);
-		newest = note_sequence(session, echo->payload.sequence);
-		exchange->nonce = nonce;
+		newest = note_sequence(stream, request->sequence);
+		exchange->nonce = request->nonce;
 		exchange->received = received;
 		exchange->transmitted = 0;
-		exchange->sequence = echo->payload.sequence;
+		exchange->sequence = request->sequence;
+		exchange->stream = request->stream;
 		exchange->requests = 0;
 		exchange->counted = 0;
 		if (newest)
-			session->served_nonce = nonce;
-		if (echo->payload.feedback.nonce)
-			apply_feedback(&echo->payload.feedback, target, session, newest, received);
+			stream->nonce = request->nonce;
+		stream->received = received;
+		if (request->feedback.nonce)
+			apply_feedback(request, probe, target, session, newest, received);
 	}
 	if (exchange->requests < 2)
 		exchange->requests++;

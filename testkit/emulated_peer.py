@@ -11,6 +11,7 @@ from testkit import packets
 from testkit.packets import EchoRequest
 
 IDENTIFIER = 0x6D6C
+STREAM = 0x6D6E6C74
 _FEEDBACK = struct.Struct(layout.FEEDBACK.format)
 _NANOSECONDS = (1 << 64) - 1
 _NONCE_BITS = 60  # above the 4 bits of the position within a target
@@ -44,7 +45,7 @@ class EmulatedPeer:
         dwell = self.dwell_ns(written_ns - read_ns)
         feedback = _FEEDBACK.pack(nonce_of_asked, received & _NANOSECONDS, dwell, 0, 0)
         nonce = random.getrandbits(_NONCE_BITS) << 4 | number % layout.PROBES_PER_TARGET
-        payload = echo.payload(0, number, nonce, feedback)
+        payload = echo.payload(0, number, nonce, echo.Feedback(feedback, stream=STREAM))
         kind = packets.ECHO_REQUEST[asked.version]
         identity = IDENTIFIER << 16 | number & 0xFFFF
         message = packets.icmp(asked.destination, asked.source, kind, 0, identity, payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Family
@@ -11,21 +11,34 @@ from monlat_ebpf.model import Family
 ECHO_REQUEST: Final = {Family.IPV4: 8, Family.IPV6: 128}
 _HEADER: Final = struct.Struct("!BBHHH")
 _UP_TO_NONCE: Final = layout.PAYLOAD.part("magic", "nonce")
-_PADDING: Final = bytes(layout.PAYLOAD.size - layout.PAYLOAD.offset("padding"))
-NO_FEEDBACK: Final = bytes(layout.FEEDBACK.size)
-"""All zeros: nothing to report yet."""
-_WORDS: Final = struct.Struct(f"!{(_HEADER.size + layout.PAYLOAD.size) // 2}H")
+_STREAM: Final = layout.PAYLOAD.part("stream")
 _U32: Final = 2**32 - 1
+_WORDS: Final = struct.Struct(f"!{(_HEADER.size + layout.PAYLOAD.size) // 2}H")
 
 
-def payload(slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK) -> bytes:
-    """Return the payload of a probe; `feedback` as `struct feedback` is laid out. The sequence wraps at 2^32."""
-    start = _UP_TO_NONCE.pack(layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION, 0, 0, slot, sequence & _U32, nonce)
-    return start + feedback + _PADDING
+class Feedback(NamedTuple):
+    """What a payload says to the peer's agent: `report` as `struct feedback` is laid out, the rest as `struct payload`.
+
+    A report of zeros says that there is nothing to report yet.
+    """
+
+    report: bytes = bytes(layout.FEEDBACK.size)
+    known: int = 0
+    stream: int = 0
+
+
+NO_FEEDBACK: Final = Feedback()
+
+
+def payload(slot: int, sequence: int, nonce: int, feedback: Feedback = NO_FEEDBACK) -> bytes:
+    """Return the payload of a probe. It carries the lowest 32 bits of `sequence`."""
+    magic, version = layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION
+    start = _UP_TO_NONCE.pack(magic, version, feedback.known, 0, slot, sequence & _U32, nonce)
+    return start + feedback.report + _STREAM.pack(feedback.stream)
 
 
 def echo_request(
-    family: Family, identifier: int, slot: int, sequence: int, nonce: int, feedback: bytes = NO_FEEDBACK
+    family: Family, identifier: int, slot: int, sequence: int, nonce: int, feedback: Feedback = NO_FEEDBACK
 ) -> bytes:
     """Return a whole ICMP or ICMPv6 echo request.
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from monlat_ebpf.abi import histogram, layout, peer_index
-from monlat_ebpf.abi.echo import NO_FEEDBACK
+from monlat_ebpf.abi.echo import NO_FEEDBACK, Feedback
 from monlat_ebpf.abi.layout import Record
 from monlat_ebpf.abi.probes import Memories, TableSize
 from monlat_ebpf.model import Histogram
 
 _NETWORK_RTT: Final = layout.SESSION.nested("network_rtt", layout.HISTOGRAM)
 _DWELL: Final = layout.SESSION.nested("dwell", layout.HISTOGRAM)
-_SERVED: Final = layout.SESSION.part("served_nonce", "served_before")
-_REPORT: Final = layout.SESSION.part("report_received", "report_after")
+_SERVED: Final = layout.SESSION.part("first", "candidate")
+_REPORT: Final = layout.SESSION.part("report_received", "report_known")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
 _OWN: Final = layout.SETTINGS.part("cookies", "identifier")
@@ -27,6 +27,7 @@ _LARGEST_DWELL: Final = 2**32 - 1
 _U64: Final = 2**64 - 1
 _U32: Final = 2**32 - 1
 _U16: Final = 2**16 - 1
+_BITS: Final = 16  # of `before` in struct feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,16 @@ class ReceptionReport:
     """Which of our probes a peer had received when it sent its newest feedback.
 
     The feedback came at `at_ns` and names the probe with `nonce`. Bit i of `before` says whether the peer received the
-    probe i + 1 sequences before that one, bit i of `after` the probe i + 1 sequences after it. The highest bit of
-    `after` stands for the newest probe that the peer had received; if `after` is 0, the named probe was the newest.
+    probe i + 1 sequences before that one; beyond the first `known` bits, a 0 says nothing. Bit i of `after` says the
+    same of the probe i + 1 sequences after it. The highest bit of `after` stands for the newest probe that the peer had
+    received; if `after` is 0, the named probe was the newest.
     """
 
     at_ns: int
     nonce: int
     before: int
-    after: int = 0
+    after: int
+    known: int
 
 
 def around(before: int, back: int) -> tuple[int, int]:
@@ -63,9 +66,9 @@ def around(before: int, back: int) -> tuple[int, int]:
     return before >> back & _U16, after
 
 
-def _received_before(before: int) -> Iterator[int]:
+def _received_before(before: int, known: int) -> Iterator[int]:
     """Yield how far before the newest request others were received that may still have their slots."""
-    return (back for back in range(1, layout.PROBES_PER_TARGET) if before >> (back - 1) & 1)
+    return (back for back in range(1, min(known + 1, layout.PROBES_PER_TARGET)) if before >> (back - 1) & 1)
 
 
 def _dwell_ns(exchange: Record) -> int:
@@ -114,28 +117,46 @@ class Sessions:
             raise ValueError(f"{len(cookies)} sockets are more than SENDING_SOCKETS")
         _OWN.write(self._settings, 0, *cookies, *(0,) * unused, identifier)
 
-    def feedback(self, target: int, wall_offset_ns: int) -> bytes:
-        """Return what the next request to `target` reports of its requests to us, as the payload carries it.
+    def feedback(self, target: int, wall_offset_ns: int, alive_since_ns: int = 0, turn: int = 0) -> Feedback:
+        """Return what the next request to `target` reports of its requests to us.
 
-        Report the newest answered request, or the newest if none was answered. While replies wait in a queue of this
-        node the newest is never answered yet, so reporting only that one would yield no dwell.
+        The streams of the peer that sent a request after `alive_since_ns` take turns. If none did, all streams and the
+        newest request that belongs to none take turns: the peer's agent may have been started again.
         """
         served = _SERVED.read(self._sessions, target)
-        newest_nonce, before = served.served_nonce, served.served_before
-        if newest_nonce == 0:
+        streams = [stream for stream in (served.first, served.second) if stream.nonce]
+        alive = [stream for stream in streams if stream.received >= alive_since_ns]
+        turns = alive or streams + [None] * (served.candidate != 0)
+        if not turns:
             return NO_FEEDBACK
-        exchange = self._exchange(target, newest_nonce)
-        dwell, back = _dwell_ns(exchange), 0
-        if dwell == 0:
-            for further in _received_before(before):
-                earlier = self._exchange(target, newest_nonce - further)
-                if earlier.sequence == served.served_sequence - further & _U32 and _dwell_ns(earlier):
-                    exchange, dwell, back = earlier, _dwell_ns(earlier), further
-                    break
-        if (back == 0 and exchange.nonce != newest_nonce) or _SERVED.read(self._sessions, target) != served:
+        chosen = turns[turn % len(turns)]
+        if chosen is None:
+            return Feedback(layout.FEEDBACK.pack(served.candidate, 0, 0, 0, 0))
+        feedback = self._feedback_on(target, chosen, wall_offset_ns)
+        if _SERVED.read(self._sessions, target) != served:
             return NO_FEEDBACK  # a newer request came just now; the next feedback reports it
-        received = exchange.received + wall_offset_ns & _U64
-        return layout.FEEDBACK.pack(exchange.nonce, received, dwell, *around(before, back))
+        return feedback
+
+    def _feedback_on(self, target: int, stream: Record, wall_offset_ns: int) -> Feedback:
+        """Report the newest answered request, or the newest if none was answered.
+
+        While replies wait in a queue of this node the newest is never answered yet, so reporting only that one would
+        yield no dwell.
+        """
+        exchange, back = self._exchange(target, stream.nonce), 0
+        nonce, received, dwell = exchange.nonce, exchange.received, _dwell_ns(exchange)
+        if nonce != stream.nonce:  # another request has taken its slot
+            nonce, received, dwell = stream.nonce, stream.received, 0
+        if dwell == 0:
+            for further in _received_before(stream.before, stream.known):
+                earlier = self._exchange(target, stream.nonce - further)
+                is_of_stream = earlier.stream == stream.id & _U16
+                if is_of_stream and earlier.sequence == stream.sequence - further & _U32 and _dwell_ns(earlier):
+                    nonce, received, dwell, back = earlier.nonce, earlier.received, _dwell_ns(earlier), further
+                    break
+        received_at = received + wall_offset_ns & _U64
+        report = layout.FEEDBACK.pack(nonce, received_at, dwell, *around(stream.before, back))
+        return Feedback(report, min(stream.known - back, _BITS))
 
     def peer_report(self, target: int) -> PeerReport | None:
         """Return the last report of the peer on a probe of ours, None if there is none."""
@@ -155,7 +176,7 @@ class Sessions:
         report = _REPORT.read(self._sessions, target)
         if report.report_nonce == 0:
             return None
-        return ReceptionReport(report.report_received, report.report_nonce, report.report_before, report.report_after)
+        return ReceptionReport(*report)
 
     def network_rtt(self, target: int) -> Histogram:
         """Return the histogram of RTT less dwell."""

@@ -134,6 +134,12 @@ class Ledger:
             if sequence not in self._open:
                 yield sequence, _RESULTS[self._ended[sequence % self.positions]]
 
+    def expire(self, sequence: int) -> None:
+        """Take away the last RTT if no newer probe has ended: the probe is lost. It stays in flight."""
+        if sequence > self._newest_ended:
+            self._newest_ended = sequence
+            self.last_rtt_ns = None
+
     def resolve(self, outcome: Outcome) -> None:
         """Give the probe of that sequence its result. Raises KeyError if it is not in flight."""
         del self._open[outcome.sequence]

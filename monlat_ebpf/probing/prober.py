@@ -20,7 +20,7 @@ from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
-from monlat_ebpf.probing.feedback import FeedbackChannel, new_nonce
+from monlat_ebpf.probing.feedback import HOLD_INTERVALS, FeedbackChannel, new_nonce
 from monlat_ebpf.probing.ledger import RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
@@ -72,6 +72,7 @@ class Prober:
         self._targets = Targets(source, feedback, max_peers, positions)
         self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random(), JITTER if node else 0.0)
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
+        self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
         self._totals = Totals()
 
     # from any thread
@@ -162,7 +163,8 @@ class Prober:
             with self._lock:
                 if self._targets.have_ended(self._count):
                     return
-                moments = [self._schedule.next_due_ns(), self._to_resolve[0][0] if self._to_resolve else None]
+                queues = (self._to_resolve, self._held)
+                moments = [self._schedule.next_due_ns(), *(queue[0][0] for queue in queues if queue)]
             wait_ns = min((moment - time.monotonic_ns() for moment in moments if moment), default=None)
             self._wake.wait(IDLE_TURN_SECONDS if wait_ns is None else max(wait_ns, 0) / NANOSECONDS_PER_SECOND)
             self._wake.clear()
@@ -180,7 +182,7 @@ class Prober:
         feedback = echo.NO_FEEDBACK
         if self._feedback is not None:
             self._feedback.read_report(target.index, target.history)
-            feedback = self._feedback.next_feedback(target.index)
+            feedback = self._feedback.next_feedback(target.index, target.history)
             target.history.add(nonce, ledger.sent)
         slot = target.slot(ledger.sent)
         request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
@@ -201,11 +203,12 @@ class Prober:
         self._end(target, Outcome(probe.sequence, Result.SEND_ERROR, error=name))
 
     def _resolve_expired(self, now_ns: int) -> None:
-        while self._to_resolve and self._to_resolve[0][0] <= now_ns:
-            _, target, sequence = self._to_resolve.popleft()
-            probe = target.ledger.open_probe(sequence)
-            if probe is not None and not target.is_removed:
-                self._resolve(target, probe, expired=True)
+        for queue in (self._to_resolve, self._held):
+            while queue and queue[0][0] <= now_ns:
+                _, target, sequence = queue.popleft()
+                probe = target.ledger.open_probe(sequence)
+                if probe is not None and not target.is_removed:
+                    self._resolve(target, probe, expired=True)
 
     def _resolve_answered(self, target: Target) -> None:
         for probe in target.ledger.open_probes():
@@ -217,11 +220,20 @@ class Prober:
         if outcome is None:
             return
         if outcome.result is Result.LOST_NETWORK and self._feedback is not None:
-            where = self._feedback.where_lost(
-                target.index, target.history, probe.sequence, completion.transmitted_ns, target.ledger.max_rtt_ns
-            )
-            outcome = replace(outcome, result=where)
+            where = self._feedback.where_lost(target.index, target.history, probe.sequence, probe.deadline_ns)
+            if where is None and self._hold(target, probe):
+                return
+            outcome = replace(outcome, result=where or Result.LOST_NETWORK)
         self._end(target, outcome)
+
+    def _hold(self, target: Target, probe: InFlight) -> bool:
+        """Leave a lost probe in flight until the peer's report tells where; return False if it has waited enough."""
+        now = time.monotonic_ns()
+        if now >= probe.deadline_ns + HOLD_INTERVALS * self._interval_ns or target.ledger.overdue is probe:
+            return False
+        target.ledger.expire(probe.sequence)
+        self._held.append((now + self._interval_ns // 2, target, probe.sequence))
+        return True
 
     def _end(self, target: Target, outcome: Outcome) -> None:
         target.ledger.resolve(outcome)

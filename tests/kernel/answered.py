@@ -26,13 +26,26 @@ OTHER_PEER = {4: "10.99.8.8", 6: "fd99::8:8"}
 STRANGER = {4: "10.99.9.9", 6: "fd99::9:9"}
 TARGET, OTHER_TARGET, TARGETS = 1, 2, 3
 PROBE_NONCE = 0x1122334455667780 | 5  # position 5 within its target
+STREAM = 0x8877665544332211
 PROBE_SLOT = TARGET * layout.PROBES_PER_TARGET + 5
 WHOLE_DAY_NS = 86_400 * 10**9
 HOUR_NS = 3_600 * 10**9
 
 
-def feedback(nonce: int, received_ns: int, dwell_ns: int, before: int = 0, after: int = 0) -> bytes:
-    return struct.pack("<QQIHH", nonce, received_ns, dwell_ns, before, after)
+def feedback(
+    nonce: int,
+    received_ns: int,
+    dwell_ns: int,
+    before: int = 0,
+    after: int = 0,
+    *,
+    known: int = 0,
+    stream: int = STREAM,
+) -> echo.Feedback:
+    return echo.Feedback(struct.pack("<QQIHH", nonce, received_ns, dwell_ns, before, after), known, stream)
+
+
+NOTHING = echo.Feedback(stream=STREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +87,17 @@ class Bed:
         payload = echo.payload(slot, 5, nonce)
         self.device.inject([packets.echo_reply(PEER[self.version], OURS[self.version], 7, 5, payload)])
 
-    def request(self, nonce: int, sequence: int, said: bytes, peer: Mapping[int, str] = PEER) -> bytes:
+    def prove(self, target: int = TARGET) -> None:
+        """Let the stream of `ask` be one that has proved itself to the kernel program."""
+        memory = self.sessions._sessions
+        layout.SESSION.nested("first", layout.STREAM).write(memory, target, STREAM, *(0,) * 6)
+
+    def request(self, nonce: int, sequence: int, said: echo.Feedback, peer: Mapping[int, str] = PEER) -> bytes:
         """Return a request of a peer's agent."""
         payload = echo.payload(0, sequence, nonce, said)
         return packets.echo_request(peer[self.version], OURS[self.version], 9, sequence & 0xFFFF, payload)
 
-    def ask(self, nonce: int, sequence: int, said: bytes = echo.NO_FEEDBACK, peer: Mapping[int, str] = PEER) -> None:
+    def ask(self, nonce: int, sequence: int, said: echo.Feedback = NOTHING, peer: Mapping[int, str] = PEER) -> None:
         """Let a peer's request arrive; the kernel answers it before this returns."""
         self.device.inject([self.request(nonce, sequence, said, peer)])
 
@@ -124,6 +142,8 @@ def bed(version: int) -> Iterator[Bed]:
             addresses = {mapped(ip_address(address[version])): target for address, target in known}
             assert source.sessions.set_peer_index(addresses) == 0
             source.sessions.set_wall_offset(time.time_ns() - time.monotonic_ns())
-            yield Bed(version, namespace, source, device)
+            made = Bed(version, namespace, source, device)
+            made.prove()
+            yield made
         finally:
             source.close()

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.abi.echo import echo_request, error_name
+from monlat_ebpf.abi.echo import Feedback, echo_request, error_name
 from monlat_ebpf.model import Family
 
 PAYLOAD = bytes.fromhex(
     "6d6e6c74"  # "mnlt"
-    "01 00 0000"  # version, flags, reserved
+    "01 00 0000"  # version, known, reserved
     "04030201"  # slot
     "08070605"  # sequence
-    "1817161514131211" + "00" * 32  # nonce  # feedback and padding
+    "1817161514131211" + "00" * 32  # nonce  # feedback and stream
 )
 
 
@@ -35,6 +35,15 @@ def test_ipv4_request() -> None:
     assert packet[4:8] == bytes.fromhex("abcd 0708")
     assert packet[8:] == PAYLOAD
     assert len(packet) == 64
+    assert internet_checksum(packet) == 0xFFFF
+
+
+def test_feedback_is_in_the_payload() -> None:
+    """How many sequences are known is the sixth byte; report and stream are the last 32. A sequence has 32 bits."""
+    feedback = Feedback(bytes(range(24)), 16, 0xF7F6F5F4F3F2F1F0)
+    packet = echo_request(Family.IPV4, 0xABCD, 0x01020304, 0x905060708, 0x1112131415161718, feedback)
+    stream = bytes(range(0xF0, 0xF8))
+    assert packet[8:] == PAYLOAD[:5] + b"\x10" + PAYLOAD[6:24] + bytes(range(24)) + stream
     assert internet_checksum(packet) == 0xFFFF
 
 

@@ -9,44 +9,59 @@ from monlat_ebpf.model import Result
 from monlat_ebpf.probing.feedback import TargetHistory, new_nonce, where_lost
 
 UNKNOWN, FORWARD, RETURN = Result.LOST_NETWORK, Result.LOST_FORWARD, Result.LOST_RETURN
-SENT = 10_000_000_000
-LONGEST = 3_000_000
-SOON, LATE = SENT + LONGEST + 200_000_000, SENT + LONGEST + 200_000_001
+DEADLINE = 10_000_000_000
+SOON, LATE = DEADLINE + 200_000_000, DEADLINE + 200_000_001
 
 CASES = [
-    ("the report names it", 100, 0, 0, SOON, RETURN),
-    ("the next was seen, and this one before it", 101, 0b1, 0, SOON, RETURN),
-    ("the next was seen, and not this one", 101, 0b0, 0, SOON, FORWARD),
-    ("the next was seen, and the one before this", 101, 0b10, 0, SOON, FORWARD),
-    ("16 later was seen, and this one", 116, 1 << 15, 0, SOON, RETURN),
-    ("16 later was seen, and not this one", 116, 0x7FFF, 0, SOON, FORWARD),
-    ("further ahead than the report covers", 117, 0xFFFF, 0, SOON, UNKNOWN),
-    ("its reply is still queued", 99, 0, 0b1, SOON, RETURN),
-    ("two before it, both replies queued", 98, 0, 0b11, SOON, RETURN),
-    ("its reply is queued, the one between was lost", 98, 0, 0b10, SOON, RETURN),
-    ("a later reply is queued, not this one", 98, 0, 0b101, SOON, FORWARD),
-    ("only the reply to one before is queued", 98, 0, 0b01, SOON, UNKNOWN),
-    ("only the reply to one before is queued, long after", 98, 0, 0b01, LATE, FORWARD),
-    ("an earlier one, just after", 99, 0xFFFF, 0, SOON, UNKNOWN),
-    ("an earlier one, long after", 99, 0xFFFF, 0, LATE, FORWARD),
-    ("an earlier one, before this was sent", 99, 0xFFFF, 0, SENT - 1, UNKNOWN),
-    ("far earlier, long after", 80, 0xFFFF, 0xFFFF, LATE, FORWARD),
+    ("the report names it", 100, 0, 0, 0, SOON, RETURN),
+    ("the next was received, and this one before it", 101, 0b1, 0, 16, SOON, RETURN),
+    ("the next was received, and not this one", 101, 0b0, 0, 1, SOON, FORWARD),
+    ("the next was received, and the one before this", 101, 0b10, 0, 16, SOON, FORWARD),
+    ("the next was the first that the peer knows of", 101, 0b0, 0, 0, LATE, UNKNOWN),
+    ("received before the first that the peer knows of", 101, 0b1, 0, 0, SOON, RETURN),
+    ("16 later was received, and this one", 116, 1 << 15, 0, 16, SOON, RETURN),
+    ("16 later was received, and not this one", 116, 0x7FFF, 0, 16, SOON, FORWARD),
+    ("16 later was received, the peer knows 15 before it", 116, 0x7FFF, 0, 15, LATE, UNKNOWN),
+    ("further ahead than the report covers", 117, 0xFFFF, 0, 16, LATE, UNKNOWN),
+    ("its reply is still queued", 99, 0, 0b1, 16, SOON, RETURN),
+    ("two before it, both replies queued", 98, 0, 0b11, 16, SOON, RETURN),
+    ("its reply is queued, the one between was lost", 98, 0, 0b10, 16, SOON, RETURN),
+    ("a later reply is queued, not this one", 98, 0, 0b101, 0, SOON, FORWARD),
+    ("only the reply to one before is queued", 98, 0, 0b01, 16, SOON, None),
+    ("only the reply to one before is queued, long after", 98, 0, 0b01, 16, LATE, FORWARD),
+    ("an earlier one, just after the deadline", 99, 0xFFFF, 0, 16, SOON, None),
+    ("an earlier one, long after the deadline", 99, 0xFFFF, 0, 16, LATE, FORWARD),
+    ("far earlier, long after the deadline", 20, 0xFFFF, 0x7FFF, 16, LATE, FORWARD),
 ]
 
 
 @pytest.mark.parametrize(
-    ("named", "before", "after", "at_ns", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+    ("named", "before", "after", "known", "at_ns", "expected"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
 )
-def test_where_probe_100_was_lost(named: int, before: int, after: int, at_ns: int, expected: Result) -> None:
+def test_where_probe_100_was_lost(
+    named: int, before: int, after: int, known: int, at_ns: int, expected: Result | None
+) -> None:
     """The peer's last report came at `at_ns`, names the sequence `named`, and covers those around it."""
-    assert where_lost(100, SENT, ReceptionReport(at_ns, 1, before, after), named, LONGEST) is expected
+    assert where_lost(100, DEADLINE, ReceptionReport(at_ns, 1, before, after, known), named) is expected
 
 
-def test_without_a_usable_report_it_is_not_known_where() -> None:
-    """No agent there, a report about a probe that has no slot any more, or no RTT yet to compare with."""
-    assert where_lost(100, SENT, None, None, LONGEST) is UNKNOWN
-    assert where_lost(100, SENT, ReceptionReport(LATE, 1, 0, 0), None, LONGEST) is UNKNOWN
-    assert where_lost(100, SENT, ReceptionReport(LATE, 1, 0, 0), 99, None) is UNKNOWN
+def test_probe_that_the_peer_goes_on_naming_is_known_after_its_slot() -> None:
+    """Of 40 probes the peer named the third; it keeps its sequence. Another old one has none."""
+    history = TargetHistory()
+    nonces = [new_nonce(sequence) for sequence in range(40)]
+    for sequence, nonce in enumerate(nonces):
+        history.add(nonce, sequence)
+        assert history.sequence_of(nonces[2]) == (2 if sequence >= 2 else None)
+    assert history.sequence_of(nonces[3]) is None
+
+
+def test_every_target_has_a_stream_of_its_own() -> None:
+    """1,009 histories: 64 bits, all different, none zero."""
+    streams = {TargetHistory().stream for _ in range(1_009)}
+    assert len(streams) == 1_009
+    assert all(0 < stream < 2**64 for stream in streams)
 
 
 def test_nonces_name_their_position_and_are_never_zero() -> None:

@@ -22,8 +22,8 @@ def test_payload_is_the_56_bytes_of_the_wire_format() -> None:
     """Every field begins where the one before it ends."""
     assert layout.PAYLOAD.size == 56
     assert {name: member.offset for name, member in layout.PAYLOAD.members.items()} == {
-        "magic": 0, "version": 4, "flags": 5, "reserved": 6, "slot": 8,
-        "sequence": 12, "nonce": 16, "feedback": 24, "padding": 48,
+        "magic": 0, "version": 4, "known": 5, "reserved": 6, "slot": 8,
+        "sequence": 12, "nonce": 16, "feedback": 24, "stream": 48,
     }  # fmt: skip
     assert layout.STRUCTS["feedback"].size == 24
 

@@ -99,6 +99,20 @@ def test_round_trip_times_are_kept() -> None:
     assert (ledger.last_rtt_ns, ledger.min_rtt_ns, ledger.max_rtt_ns) == (None, 100, 300)
 
 
+def test_expired_probe_takes_away_the_last_rtt_and_stays_in_flight() -> None:
+    """Probe 1 expires: no last RTT. Probe 2 is answered: its RTT stays when probe 1 expires again, and when it ends."""
+    ledger = Ledger()
+    for _ in range(3):
+        ledger.open(0, 10)
+    ledger.resolve(Outcome(0, Result.REPLY, 5))
+    ledger.expire(1)
+    assert (ledger.last_rtt_ns, ledger.in_flight) == (None, 2)
+    ledger.resolve(Outcome(2, Result.REPLY, 7))
+    ledger.expire(1)
+    ledger.resolve(Outcome(1, Result.LOST_RETURN))
+    assert (ledger.last_rtt_ns, ledger.in_flight, ledger.results[Result.LOST_RETURN]) == (7, 0, 1)
+
+
 def test_an_old_loss_does_not_hide_a_newer_reply() -> None:
     """Probe 1 is answered while probe 0 is in flight; when probe 0 is lost, the last RTT stays that of probe 1."""
     ledger = Ledger()

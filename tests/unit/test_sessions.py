@@ -11,8 +11,9 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
-EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 48, 16 + 8 * 186, 24
-DWELL_AT, SERVED_AT = HISTOGRAM, 2 * HISTOGRAM
+EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 2 * 40 + 40, 16 + 8 * 186, 24
+DWELL_AT, STREAMS_AT, CANDIDATE_AT = HISTOGRAM, 2 * HISTOGRAM, 2 * HISTOGRAM + 80
+STREAM = 0xA1B2C3D4E5F60718
 WALL = 1_700_000_000_000_000_000
 
 
@@ -34,20 +35,48 @@ class Bench:
         }
         self.sessions = Sessions(TableSize(TARGETS), memories)
 
-    def received(self, target: int, nonce: int, sequence: int, at_ns: int, transmitted: int, requests: int = 1) -> None:
-        at = (target * 16 + nonce % 16) * EXCHANGE
-        struct.pack_into("<QQQIH", self.exchanges, at, nonce, at_ns, transmitted, sequence, requests)
+    def received(
+        self,
+        target: int,
+        nonce: int,
+        sequence: int,
+        at_ns: int,
+        transmitted: int,
+        requests: int = 1,
+        stream: int = STREAM,
+    ) -> None:
+        at, low = (target * 16 + nonce % 16) * EXCHANGE, stream & 0xFFFF
+        struct.pack_into("<QQQIHB", self.exchanges, at, nonce, at_ns, transmitted, sequence, low, requests)
 
     def peer_report(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
         at = (target * 16 + nonce % 16) * EXCHANGE
         struct.pack_into("<QQQ", self.exchanges, at + 32, nonce, peer_received, dwell)
 
-    def served(self, target: int, nonce: int, sequence: int, before: int) -> None:
-        struct.pack_into("<QII", self.sums, target * SESSION + SERVED_AT, nonce, sequence, before)
+    def served(
+        self,
+        target: int,
+        nonce: int,
+        sequence: int,
+        before: int,
+        *,
+        known: int = 32,
+        at_ns: int = 0,
+        second: bool = False,
+    ) -> None:
+        at = target * SESSION + STREAMS_AT + 40 * second
+        struct.pack_into("<QQQIII", self.sums, at, STREAM + second, nonce, at_ns, sequence, before, known)
+
+    def candidate(self, target: int, nonce: int) -> None:
+        struct.pack_into("<Q", self.sums, target * SESSION + CANDIDATE_AT, nonce)
 
     def feedback(self, target: int = 1) -> tuple[int, ...]:
-        fields: tuple[int, ...] = struct.unpack("<QQIHH", self.sessions.feedback(target, WALL))
+        fields: tuple[int, ...] = struct.unpack("<QQIHH", self.sessions.feedback(target, WALL).report)
         return fields
+
+    def named(self, alive_since_ns: int) -> list[int]:
+        """Return the nonces that the next four requests to target 1 name."""
+        feedback = (self.sessions.feedback(1, WALL, alive_since_ns, turn) for turn in range(4))
+        return [int.from_bytes(each.report[:8], "little") for each in feedback]
 
 
 @pytest.fixture
@@ -56,8 +85,8 @@ def bench() -> Bench:
 
 
 def test_feedback_is_zero_before_any_request(bench: Bench) -> None:
-    """24 zero bytes."""
-    assert bench.sessions.feedback(1, WALL) == bytes(24)
+    """24 zero bytes, and nothing known."""
+    assert bench.sessions.feedback(1, WALL) == (bytes(24), 0, 0)
 
 
 def test_answered_newest_request_is_reported(bench: Bench) -> None:
@@ -111,11 +140,52 @@ def test_dwell_that_does_not_fit_is_not_reported(bench: Bench, dwell: int, repor
     assert bench.feedback()[2] == reported
 
 
-def test_half_written_exchange_is_not_reported(bench: Bench) -> None:
-    """The kernel program has begun with a newer request in the slot: no feedback, rather than half of each."""
-    bench.received(1, 0x150, 86, 2_000, 0)
-    bench.served(1, 0x50, 70, 0)
-    assert bench.sessions.feedback(1, WALL) == bytes(24)
+def test_request_whose_slot_was_taken_is_reported_as_received(bench: Bench) -> None:
+    """By a newer one, or one of another stream: its dwell is lost, and t2 is that of the stream's last request."""
+    bench.received(1, 0x150, 86, 2_000, 3_000)
+    bench.served(1, 0x50, 70, 0b1, at_ns=1_000)
+    assert bench.feedback() == (0x50, WALL + 1_000, 0, 0b1, 0)
+
+
+@pytest.mark.parametrize(("known", "reported"), [(32, 16), (18, 16), (17, 15), (2, 0), (1, None)])
+def test_known_sequences_are_counted_from_the_named_request(bench: Bench, known: int, reported: int | None) -> None:
+    """The newest of `known` + 1 waits, and the one 2 before was answered. If that was overtaken by the first that is
+    known, nothing is sure about the request between: it is not named."""
+    bench.received(1, 0xA2, 70, 7_000, 0)
+    bench.received(1, 0xC0, 68, 6_800, 9_000)
+    bench.served(1, 0xA2, 70, 0b10, known=known)
+    feedback = bench.sessions.feedback(1, WALL)
+    assert feedback.report[0] == (0xA2 if reported is None else 0xC0)
+    assert feedback.known == (known if reported is None else reported)
+
+
+def test_streams_of_one_address_take_turns(bench: Bench) -> None:
+    """Each is reported with its own requests, while both send; one that has fallen silent, no more."""
+    bench.received(1, 0x51, 33, 4_000, 5_000)
+    bench.received(1, 0x62, 34, 6_000, 7_000)
+    bench.served(1, 0x51, 33, 0, at_ns=4_000)
+    bench.served(1, 0x62, 34, 0, at_ns=6_000, second=True)
+    assert bench.named(4_000) == [0x51, 0x62, 0x51, 0x62]
+    assert bench.named(4_001) == [0x62] * 4
+
+
+def test_earlier_request_of_another_stream_is_not_reported(bench: Bench) -> None:
+    """It has the sequence and the slot of the request before the newest."""
+    bench.received(1, 0xA2, 70, 7_000, 0)
+    bench.received(1, 0xB1, 69, 6_900, 9_000, stream=STREAM + 1)
+    bench.served(1, 0xA2, 70, 0b1)
+    assert bench.feedback() == (0xA2, WALL + 7_000, 0, 0b1, 0)
+
+
+def test_request_of_no_stream_is_reported_while_no_stream_is_alive(bench: Bench) -> None:
+    """Alone where the peer never proved itself; in turns with a stream that has fallen silent; else not at all."""
+    bench.candidate(1, 0x77)
+    assert bench.named(0) == [0x77] * 4
+    assert bench.feedback() == (0x77, 0, 0, 0, 0)
+    bench.received(1, 0x51, 33, 4_000, 5_000)
+    bench.served(1, 0x51, 33, 0, at_ns=4_000)
+    assert bench.named(4_001) == [0x51, 0x77, 0x51, 0x77]
+    assert bench.named(4_000) == [0x51] * 4
 
 
 @pytest.mark.parametrize(
@@ -136,10 +206,10 @@ def test_bits_around_an_earlier_request(before: int, back: int, expected: tuple[
 
 def test_reports_of_the_peer_are_read(bench: Bench) -> None:
     """The dwell of the last reported probe, and which probes were received; None for other targets."""
-    struct.pack_into("<QQIIQ", bench.sums, SESSION + SERVED_AT + 16, 5_000, 0x77, 0b11, 0b1, 0x93)
+    struct.pack_into("<QQHHIQ", bench.sums, SESSION + CANDIDATE_AT + 8, 5_000, 0x77, 0b11, 0b1, 9, 0x93)
     bench.peer_report(1, 0x93, WALL, 250)
     assert bench.sessions.peer_report(1) == PeerReport(0x93, WALL, 250)
-    assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1)
+    assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1, 9)
     for other in (0, 2):
         assert bench.sessions.peer_report(other) is None
         assert bench.sessions.reception_report(other) is None
