@@ -35,20 +35,20 @@ static __always_inline int owes_checksum(const void *skb)
 		}                                                                                 \
 	}
 
-static __always_inline void receive(const struct packet *packet, const void *skb)
+/* `is_fresh`: no device of this namespace has received the packet since a driver made it. */
+static __always_inline void receive(const struct packet *packet, const void *skb, int is_fresh)
 {
-	u64 nonce = packet->echo.payload.nonce;
+	u64 nonce = packet->echo.payload.nonce, before;
 	struct request_stamp *request;
 	struct probe *probe;
-	int again;
 
 	if (!packet->is_request) {
 		probe = live_probe(&packet->echo.payload);
 		if (!probe)
 			return;
-		again = probe->forwarded;
-		stamp(probe, skb, again);
-		if (again)
+		before = probe->own_stamp;
+		stamp(probe, skb, probe->forwarded && is_fresh);
+		if (probe->own_stamp != before)
 			probe->forwarded = 0;
 		return;
 	}
@@ -98,7 +98,7 @@ static __always_inline int received(struct bpf_raw_tracepoint_args *ctx, int in_
 	if (protocol != ETHERTYPE_IPV4 && protocol != ETHERTYPE_IPV6)
 		return 0;
 	if (read_echo(start, bytes, &packet))
-		receive(&packet, skb);
+		receive(&packet, skb, window_field(&window, u32, SKB_SKB_IIF) == 0);
 	return 0;
 }
 

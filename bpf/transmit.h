@@ -4,6 +4,10 @@
  * function, once for each device on the way (VLAN, bond, then the card).
  */
 
+/* VLAN, bridge, bond, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
+ * drops it before that. */
+#define UPPER_DEVICES 0x400007
+
 /* A clone, a mirror's copy and a forwarded packet belong to no socket of ours. */
 static __always_inline int is_of_our_socket(const void *skb)
 {
@@ -22,9 +26,14 @@ static __always_inline int is_of_our_socket(const void *skb)
 static __always_inline void transmit(struct packet *packet, const void *skb, const char *device, int made_here)
 {
 	struct probe *probe = live_probe(&packet->echo.payload);
+	u32 flags = 0;
 
 	if (packet->is_request) {
-		if (!probe || probe->received || !made_here || !is_of_our_socket(skb))
+		bpf_probe_read_kernel(&flags, sizeof(flags), device + NET_DEVICE_PRIV_FLAGS);
+		if (!probe || probe->received || flags & UPPER_DEVICES)
+			return;
+		/* tc mirrors a clone, but redirects a clone as well and drops the original */
+		if (!(made_here && is_of_our_socket(skb)) && (probe->transmitted || !is_our_namespace(device)))
 			return;
 		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();
