@@ -10,7 +10,8 @@
 
 #define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: a device still owes the checksum */
 
-static __always_inline void stamp(struct stamps *stamps, const char *skb)
+/* `is_fresh`: no device of this machine has received the packet since a driver made it. */
+static __always_inline void stamp(struct stamps *stamps, const char *skb, int is_fresh)
 {
 	u64 now = bpf_ktime_get_ns();
 	char *device = 0;
@@ -21,9 +22,10 @@ static __always_inline void stamp(struct stamps *stamps, const char *skb)
 	stamps->checksum_owed = (bits >> SKB_IP_SUMMED_BIT & 3) == CHECKSUM_PARTIAL;
 	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
 	if (is_our_namespace(device)) {
-		if (stamps->own == 0 || stamps->forwarded)
+		if (stamps->own == 0 || (stamps->forwarded && is_fresh)) {
 			stamps->own = now;
-		stamps->forwarded = 0;
+			stamps->forwarded = 0;
+		}
 	} else {
 		bpf_probe_read_kernel(&index, sizeof(index), device + NET_DEVICE_IFINDEX);
 		if (stamps->other == 0 || stamps->other_device != index)
@@ -44,7 +46,7 @@ int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 	if (packet.kind == REPLY) {
 		probe = live_probe(&packet.echo.payload);
 		if (probe)
-			stamp(&probe->stamps, skb);
+			stamp(&probe->stamps, skb, packet.made_here);
 		return 0;
 	}
 	request = request_stamp_of(packet.echo.payload.nonce);
@@ -54,6 +56,6 @@ int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 		__builtin_memset(&request->stamps, 0, sizeof(request->stamps));
 		request->nonce = packet.echo.payload.nonce;
 	}
-	stamp(&request->stamps, skb);
+	stamp(&request->stamps, skb, 0);
 	return 0;
 }

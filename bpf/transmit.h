@@ -4,6 +4,10 @@
  * function, once for each device on the way (VLAN, bond, then the card).
  */
 
+/* VLAN, bridge, bond, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
+ * drops it before that. */
+#define UPPER_DEVICES 0x400007
+
 /* A clone, a mirror's copy and a forwarded packet belong to no socket of ours. */
 static __always_inline int is_of_our_socket(const char *skb)
 {
@@ -28,12 +32,17 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 	const char *skb = (const char *)ctx->args[0], *device = (const char *)ctx->args[1];
 	struct packet packet;
 	struct probe *probe;
+	u32 flags = 0;
 
 	if (!read_packet(skb, 1, &packet))
 		return 0;
 	probe = live_probe(&packet.echo.payload);
 	if (packet.kind == REQUEST) {
-		if (!probe || probe->received || !packet.made_here || !is_of_our_socket(skb))
+		bpf_probe_read_kernel(&flags, sizeof(flags), device + NET_DEVICE_PRIV_FLAGS);
+		if (!probe || probe->received || flags & UPPER_DEVICES)
+			return 0;
+		/* tc mirrors a clone, but redirects a clone as well and drops the original */
+		if (!(packet.made_here && is_of_our_socket(skb)) && (probe->transmitted || !is_our_namespace(device)))
 			return 0;
 		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();

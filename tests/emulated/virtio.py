@@ -10,11 +10,15 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 from statistics import median
+from typing import Literal
+
+import pytest
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Peer, Result
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit import bpf_programs
 from tests.emulated.findings import note
 from tests.emulated.hooks import count_hits, hits, napi_alone
 from tests.kernel.measuring import Measurement
@@ -58,3 +62,21 @@ def test_every_probe_is_stamped_by_napi() -> None:
     assert counted.keys() == {"net_dev_start_xmit", NAPI}
     assert {pair.device for pair in pairs} == {DEVICE}
     assert near.unmatched() == {}
+
+
+@pytest.mark.parametrize(("action", "result"), [("pass", Result.REPLY), ("drop", Result.LOST_NETWORK)])
+def test_native_xdp_is_seen_as_ping_sees_it(action: Literal["pass", "drop"], result: Result) -> None:
+    """23 probes of each family: XDP_PASS costs no reply; what it drops before any hook is the network's."""
+    here = Namespace.current()
+    _wait_for_the_other_machine(here)
+    bpf_programs.attach_xdp(here, DEVICE, "native", action)
+    try:
+        with Measurement(here, [PEER], probes=23, interval_seconds=0.3, timeout_seconds=4.0) as near:
+            outcomes = near.wait().values()
+        ping = here.run(["ping", "-c", "5", "-i", "0.2", "-W", "4", str(PEER.addresses[0])])
+    finally:
+        bpf_programs.detach_xdp(here, DEVICE, "native")
+    note(f"native XDP, {action}: {dict(near.results())}, ping {'answered' if ping.returncode == 0 else 'lost all'}")
+    assert (ping.returncode == 0) is (result is Result.REPLY)
+    assert near.results() == {result: 46}
+    assert {outcome.rtt_ns is not None for outcome in outcomes} == {result is Result.REPLY}

@@ -8,6 +8,7 @@ import pytest
 
 from monlat_ebpf.sources.tracepoint.permission import (
     Rights,
+    is_monotonic_shifted,
     kernel_version,
     lockdown_mode,
     seccomp_mode,
@@ -104,3 +105,22 @@ def test_files_of_the_kernel_are_parsed() -> None:
         (6, 18),
         (0, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("monotonic        -500         0\nboottime            0         0\n", True),
+        ("monotonic           0       250\nboottime            0         0\n", True),
+        ("monotonic           0         0\nboottime          100         0\n", False),
+        ("", False),
+    ],
+)
+def test_time_namespace_with_another_monotonic_clock_is_refused(text: str, shifted: bool) -> None:
+    """The kernel program's clock is not this process's: one is compared with the other. Boot time is not used."""
+    assert is_monotonic_shifted(text) is shifted
+    refusal = why_refused(Rights(ENOUGH, own_monotonic_clock=shifted))
+    assert (refusal is not None) is shifted
+    if refusal is not None:
+        assert "time namespace" in str(refusal)
+        assert "--source socket" in str(refusal)

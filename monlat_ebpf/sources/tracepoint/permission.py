@@ -42,6 +42,7 @@ class Rights:
     lockdown: str = ""
     kernel: tuple[int, int] = (6, 1)
     locked_memory: int | None = None
+    own_monotonic_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ def why_refused(rights: Rights) -> Refusal | None:
         return Refusal(
             "the kernel is locked down (confidentiality), so no program may read kernel memory",
             "boot with lockdown=integrity or none, or use --source socket",
+        )
+    if rights.own_monotonic_clock:
+        return Refusal(
+            "this process is in a time namespace, whose CLOCK_MONOTONIC is not that of the kernel program",
+            "run it outside of that, or use --source socket",
         )
     return None
 
@@ -124,9 +130,10 @@ def read_rights() -> Rights:
         bpf_errno=_try_bpf(),
         seccomp=seccomp_mode(status),
         initial_user_namespace=str(Path("/proc/self/ns/user").readlink()) == _INITIAL_USER_NAMESPACE,
-        lockdown=_read_lockdown(),
+        lockdown=lockdown_mode(_read_if_any(Path("/sys/kernel/security/lockdown"))),
         kernel=kernel_version(platform.release()),
         locked_memory=None if soft == resource.RLIM_INFINITY else soft,
+        own_monotonic_clock=is_monotonic_shifted(_read_if_any(Path("/proc/self/timens_offsets"))),
     )
 
 
@@ -151,9 +158,15 @@ def lockdown_mode(text: str) -> str:
     return rest.partition("]")[0]
 
 
-def _read_lockdown() -> str:
+def is_monotonic_shifted(text: str) -> bool:
+    """Return whether CLOCK_MONOTONIC differs from the kernel's, from the text of /proc/PID/timens_offsets."""
+    return any(line.startswith("monotonic") and set(line.split()[1:]) != {"0"} for line in text.splitlines())
+
+
+def _read_if_any(path: Path) -> str:
+    """Return the text of a file that not every kernel has, "" where it is missing."""
     try:
-        return lockdown_mode(Path("/sys/kernel/security/lockdown").read_text(encoding="ascii"))
+        return path.read_text(encoding="ascii")
     except OSError:
         return ""
 

@@ -51,6 +51,7 @@ def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
         "NETNS_INODE": Path("/proc/self/ns/net").stat().st_ino,
         "NET_DEVICE_ND_NET": types.offset("net_device", "nd_net"),
         "NET_DEVICE_IFINDEX": types.offset("net_device", "ifindex"),
+        "NET_DEVICE_PRIV_FLAGS": types.offset("net_device", "priv_flags"),
         "NET_NS_INUM": types.offset("net", "ns") + types.offset("ns_common", "inum"),
         "SKB_DEV": types.offset("sk_buff", "dev"),
         "SKB_SK": types.offset("sk_buff", "sk"),
