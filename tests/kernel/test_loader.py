@@ -74,7 +74,7 @@ def test_maps_and_hooks_are_loaded() -> None:
             "targets": ("1520", "2"),
             "unmatched": ("72", "1"),
             "exchanges": ("56", "32"),
-            "sessions": ("3056", "2"),
+            "sessions": ("3128", "2"),
             "peer_index": ("24", "8"),
             "settings": ("48", "1"),
             "rejected_feedback": ("32", "1"),
