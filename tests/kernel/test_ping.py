@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from monlat_ebpf.testbed.namespace import Namespace
 from testkit import packets
 from testkit.actions import Action, Answer, Double, Drop, IcmpError
 from testkit.device import RawDevice
+from testkit.packets import NO_OPERATION_OPTIONS, EchoRequest
 from testkit.pair import Pair
 from testkit.plan import Plan, Rule
 from testkit.reflector import ADDRESSES, Reflector
@@ -24,6 +26,7 @@ from testkit.reflector import ADDRESSES, Reflector
 PING = (sys.executable, "-m", "monlat_ebpf", "ping")
 SOURCES = ("tracepoint", "socket")
 MILLISECOND = 1_000_000
+ROUTER = bytes([10, 99, 0, 99])
 
 
 def ping_json(namespace: Namespace, *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -86,29 +89,52 @@ def test_a_link_local_address_works_with_its_interface() -> None:
     assert Counter(probe["result"] for probe in document["probes"]) == {"reply": 7}
 
 
+def ping_answered(namespace: Namespace, source: str, answers: Sequence[Callable[[EchoRequest], list[bytes]]]) -> Any:
+    """Ping the wire of a raw device once for each of `answers`, which says what arrives then, and return the JSON."""
+    with RawDevice(namespace, ADDRESSES) as device:
+        arguments = ("10.99.1.1", "--source", source, "-c", str(len(answers)), "-i", "0.05")
+        process = namespace.popen([*PING, "--json", *arguments], stdout=subprocess.PIPE, text=True)
+        left = list(answers)
+        while left:
+            request = packets.parse_echo_request(os.read(device.descriptor, 65536))
+            if request is not None:
+                device.inject(left.pop(0)(request))
+        return json.loads(process.communicate(timeout=60)[0])
+
+
+def time_exceeded(request: EchoRequest, options: bytes = b"") -> bytes:
+    """Return a router's error, with IPv4 options in its header and in the quoted one."""
+    quote = packets.ipv4(request.source, request.destination, request.packet[20:], options)
+    error = packets.icmp(ROUTER, request.source, 11, 0, 0, quote)
+    return packets.ipv4(ROUTER, request.source, error, options)
+
+
+def with_options(request: EchoRequest) -> list[bytes]:
+    reply = packets.reply_message(request)
+    return [packets.ipv4(request.destination, request.source, reply, NO_OPERATION_OPTIONS)]
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_ip_options_do_not_hide_an_answer_from_user_space(source: str, namespace: Namespace) -> None:
     """5 replies whose IPv4 header has options, then an ICMP error with options that quotes a header with options."""
-    router, options = bytes([10, 99, 0, 99]), packets.NO_OPERATION_OPTIONS
-    with RawDevice(namespace, ADDRESSES) as device:
-        arguments = ("10.99.1.1", "--source", source, "-c", "6", "-i", "0.05", "-W", "1")
-        process = namespace.popen([*PING, "--json", *arguments], stdout=subprocess.PIPE, text=True)
-        asked = 0
-        while asked < 6:
-            request = packets.parse_echo_request(os.read(device.descriptor, 65536))
-            if request is not None and asked < 5:
-                reply = packets.reply_message(request)
-                device.inject([packets.ipv4(request.destination, request.source, reply, options)])
-            elif request is not None:
-                quote = packets.ipv4(request.source, request.destination, request.packet[20:], options)
-                error = packets.icmp(router, request.source, 11, 0, 0, quote)
-                device.inject([packets.ipv4(router, request.source, error, options)])
-            asked += request is not None
-        document = json.loads(process.communicate(timeout=60)[0])
-    *replies, rejected = document["probes"]
+    answers = [*[with_options] * 5, lambda request: [time_exceeded(request, NO_OPERATION_OPTIONS)]]
+    *replies, rejected = ping_answered(namespace, source, answers)["probes"]
     assert [probe["result"] for probe in replies] == ["reply"] * 5
     assert all(0 < probe["rtt_seconds"] < probe["user_rtt_seconds"] for probe in replies)
     assert (rejected["error"], rejected["error_from"]) == ("icmp_time_exceeded", "10.99.0.99")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_first_reply_after_an_icmp_error_is_no_duplicate(source: str, namespace: Namespace) -> None:
+    """An error and one reply, an error and two replies, a reply: the second reply alone is a duplicate."""
+    answers = [
+        lambda request: [time_exceeded(request), packets.reply_to(request)],
+        lambda request: [time_exceeded(request), *[packets.reply_to(request)] * 2],
+        lambda request: [packets.reply_to(request)],
+    ]
+    document = ping_answered(namespace, source, answers)
+    assert [probe["result"] for probe in document["probes"]] == ["unreachable", "unreachable", "reply"]
+    assert document["summary"]["duplicates"] == 1
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -92,7 +92,7 @@ class Recorder:
                 self._table.write_received(reply.slot, at)
             else:
                 self._waiting[reply.slot, reply.nonce] = at
-        if probe.replies or probe.error_type:
+        if probe.replies:
             self._table.count_duplicate(reply.slot)
         self._table.count_reply(reply.slot)
 
