@@ -15,28 +15,35 @@ from monlat_ebpf.cli.options import setting
 from monlat_ebpf.doctor.check import Status
 from monlat_ebpf.doctor.checks import document, is_ok, run_checks
 from monlat_ebpf.doctor.gather import gather
+from monlat_ebpf.ping.resolve import resolve
 
-_COLOURS: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
+_COLOURS: Final = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red", Status.SKIP: "cyan"}
 
 
 @click.command("doctor")
+@click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
 @setting(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print one JSON document: {ok, checks: [{name, status, found, why, remedy}]}.",
+    help="Print one JSON document: {ok, checks: [{name, status, found, why, remedy}], paths: [...]}. "
+    "Its times are in seconds.",
 )
-def command(as_json: bool) -> int:
+def command(addresses: tuple[str, ...], as_json: bool) -> int:
     """Check what an agent needs on this machine, and say how to fix what is missing.
 
-    It loads the real kernel program and measures this host's own addresses. Run it in the same way as the agent: with
-    the same user, the same capabilities and in the same container. Exit status: 0 if an agent can measure at driver
-    level, 1 if not.
+    It loads the real kernel program and probes this host's own addresses and each ADDRESS, for example other nodes.
+    Without ADDRESS, it probes peers of the agent that runs here, or the default gateways if there is no agent.
+
+    Run it in the same way as the agent: with the same user, the same capabilities and in the same container. Exit
+    status: 0 if nothing stops an agent from measuring at driver level, 1 if something does: a missing right, replies
+    that no driver stamps, a firewall of this host.
     """
     start_logging("error")  # the checks report warnings themselves
-    checks = run_checks(gather())
+    facts = gather([resolve(each) for each in addresses])
+    checks = run_checks(facts)
     if as_json:
-        click.echo(json.dumps(document(checks), indent=2))
+        click.echo(json.dumps(document(facts, checks), indent=2))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         for line in lines(checks, width):

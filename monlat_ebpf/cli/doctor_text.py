@@ -1,4 +1,4 @@
-"""The text of `monlat doctor`: a line for each check, and for one that is not ok the reason and the remedy. Pure."""
+"""The text of `monlat doctor`: a line for each check, and for a problem why it matters and how to fix it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from monlat_ebpf.cli.rendering import printable
 from monlat_ebpf.doctor.check import Check, Status
-from monlat_ebpf.doctor.checks import is_ok
+from monlat_ebpf.doctor.checks import conclusion
 
 _GUTTER: Final = "  "
 _STATUS_WIDTH: Final = max(map(len, Status))
@@ -31,13 +31,11 @@ def lines(checks: Sequence[Check], width: int | None) -> Iterator[Line]:
         first, *rest = _wrapped(head + _one_line(check.found), indent, width)
         yield Line(first, check.status)
         yield from map(Line, rest)
-        if check.status is not Status.OK:
+        if check.status not in (Status.OK, Status.SKIP):
             yield from map(Line, _wrapped(f"{indent}why it matters: {check.why}", indent, width))
+        if check.remedy:
             yield from map(Line, _wrapped(f"{indent}to fix it: {_one_line(check.remedy)}", indent, width))
-    if is_ok(checks):
-        yield Line("an agent can measure at driver level here")
-    else:
-        yield Line("an agent cannot measure at driver level here")
+    yield Line(conclusion(checks))
 
 
 def _one_line(text: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypedDict
 
-from monlat_ebpf.doctor import kernel_checks, network_checks
+from monlat_ebpf.doctor import kernel_checks, network_checks, path_checks
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts
+from monlat_ebpf.doctor.path_checks import PathDocument, path_document
 
 CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
     kernel_checks.kernel,
@@ -27,7 +28,7 @@ CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
 
 
 class CheckDocument(TypedDict):
-    """One check. `remedy` is "" if the status is ok."""
+    """One check. `status` is ok, warn, fail or skip (not checked). `remedy` is "" if the status is ok."""
 
     name: str
     status: str
@@ -37,24 +38,34 @@ class CheckDocument(TypedDict):
 
 
 class DoctorDocument(TypedDict):
-    """The output of --json. `ok`: an agent started the same way could measure at driver level."""
+    """The output of --json. `ok`: nothing was found that stops an agent from measuring at driver level."""
 
     ok: bool
     checks: list[CheckDocument]
+    paths: list[PathDocument]
 
 
 def run_checks(facts: Facts) -> list[Check]:
     """Return the result of every check."""
-    return [check(facts) for check in CHECKS]
+    return [*(check(facts) for check in CHECKS), *path_checks.paths(facts)]
 
 
 def is_ok(checks: Sequence[Check]) -> bool:
-    """Return whether an agent could measure at driver level."""
+    """Return whether nothing stops an agent from measuring at driver level."""
     return all(check.status is not Status.FAIL for check in checks)
 
 
-def document(checks: Sequence[Check]) -> DoctorDocument:
-    """Return the results in the format of --json."""
+def conclusion(checks: Sequence[Check]) -> str:
+    """Return the last line of the output."""
+    if not is_ok(checks):
+        return "an agent cannot measure at driver level here"
+    if not path_checks.is_confirmed(checks):
+        return "the kernel program works here, but no reply from another machine was seen at the driver"
+    return "an agent can measure at driver level here"
+
+
+def document(facts: Facts, checks: Sequence[Check]) -> DoctorDocument:
+    """Return facts and results in the format of --json."""
     return {
         "ok": is_ok(checks),
         "checks": [
@@ -67,4 +78,5 @@ def document(checks: Sequence[Check]) -> DoctorDocument:
             }
             for check in checks
         ],
+        "paths": [path_document(facts, path) for path in facts.paths],
     }

@@ -12,20 +12,44 @@ from monlat_ebpf.sources.tracepoint.permission import Rights
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The result of a probe to `address`. `error` is the name of an errno or ICMP error, "" without one."""
+    """The result of a probe to `address`.
+
+    `error` is the name of an errno, an ICMP error or another cause, "" without one. `device` delivered the reply, and
+    `stamped_by` is "driver" or "stack"; "" without a reply, and of a source that does not say.
+    """
 
     address: str
     result: Result
     rtt_ns: int | None = None
     error: str = ""
+    device: str = ""
+    stamped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An attempt to open a source. `error` is "" if it opened; `measured` then has one probe per address."""
+    """An attempt to open a source. `error` is "" if it opened.
+
+    `measured` then has one probe to each loopback address, and `beyond` all probes to other addresses.
+    """
 
     error: str = ""
     measured: tuple[Measured, ...] = ()
+    beyond: tuple[Measured, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPath:
+    """The way to an address beyond this host.
+
+    `owner` is a peer, "gateway", or "" if the user gave the address. `device` is that of the route. `error` says why
+    there is nothing to probe, "" otherwise.
+    """
+
+    address: str
+    owner: str = ""
+    device: str = ""
+    error: str = ""
 
 
 class Port(StrEnum):
@@ -48,6 +72,7 @@ class Firewall:
 class Facts:
     """This machine and this process. An error is "" if there is none.
 
+    `rights` is None if they cannot be read, and `sysctls` is empty if none can.
     `sysctls` are the existing ones of gather.SYSCTLS in this network namespace, by name. `port` is the agent's TCP
     port, and `port_state` says who uses it.
     """
@@ -58,10 +83,11 @@ class Facts:
     libbpf_error: str
     bcc_error: str
     bcc_version: str
-    rights: Rights
+    rights: Rights | None
     tracepoint: Trial
     socket: Trial
     firewall: Firewall
     port: int
     port_state: Port
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[NetworkPath, ...] = ()

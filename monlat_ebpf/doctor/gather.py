@@ -8,18 +8,23 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from monlat_ebpf.config import DEFAULT_PORT
-from monlat_ebpf.doctor.facts import Facts, Firewall, Port
+from monlat_ebpf.doctor.destinations import Destination, choose
+from monlat_ebpf.doctor.facts import Facts, Firewall, NetworkPath, Port
 from monlat_ebpf.doctor.firewall import iptables_stops, nft_stops
 from monlat_ebpf.doctor.trial import run_trial
-from monlat_ebpf.errors import AgentUnreachable, SourceError
+from monlat_ebpf.errors import AgentUnreachable, RouteError, SourceError
 from monlat_ebpf.exposition import client
+from monlat_ebpf.exposition.api import PairDocument
+from monlat_ebpf.host.addresses import default_routes, is_local, route_to
+from monlat_ebpf.model import Address
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
-from monlat_ebpf.sources.tracepoint.permission import read_rights
+from monlat_ebpf.sources.tracepoint.permission import Rights, read_rights
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 
 SYSCTLS: Final = (
@@ -42,8 +47,15 @@ _LEGACY_TABLES: Final = {
 }
 
 
-def gather() -> Facts:
-    """Return the facts. Compile the kernel program, and send a probe to 127.0.0.1 and to ::1 with each source."""
+def gather(addresses: Sequence[Address] = ()) -> Facts:
+    """Return the facts. Compile the kernel program, and send a probe to 127.0.0.1 and to ::1 with each source.
+
+    Send probes with the kernel program to `addresses`, too; without any, to peers of the agent or default gateways.
+    """
+    agent_pairs = _agent_pairs()
+    destinations = choose(addresses, agent_pairs or (), default_routes())
+    paths = tuple(map(_path, destinations))
+    beyond = [destination.address for destination, path in zip(destinations, paths, strict=True) if not path.error]
     bcc_error, bcc_version = _bcc()
     btf_error, libbpf_error = _kernel_types()
     return Facts(
@@ -52,14 +64,40 @@ def gather() -> Facts:
         libbpf_error=libbpf_error,
         bcc_error=bcc_error,
         bcc_version=bcc_version,
-        rights=read_rights(),
-        tracepoint=run_trial(TracepointSource),
+        rights=_rights(),
+        tracepoint=run_trial(TracepointSource, beyond),
         socket=run_trial(SocketSource),
         firewall=_firewall(),
         port=DEFAULT_PORT,
-        port_state=_port(DEFAULT_PORT),
+        port_state=_port(DEFAULT_PORT, agent_pairs is not None),
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
+        paths=paths,
     )
+
+
+def _agent_pairs() -> Sequence[PairDocument] | None:
+    """Return what the agent on this node measures, None without an agent."""
+    try:
+        return client.ask_this_node(_AGENT_SECONDS)["pairs"]
+    except AgentUnreachable:
+        return None
+
+
+def _path(destination: Destination) -> NetworkPath:
+    address, owner = destination
+    if is_local(address):
+        return NetworkPath(str(address), owner, error=f"{address} belongs to this host")
+    try:
+        return NetworkPath(str(address), owner, route_to(address).device)
+    except RouteError as error:
+        return NetworkPath(str(address), owner, error=str(error))
+
+
+def _rights() -> Rights | None:
+    try:
+        return read_rights()
+    except OSError:
+        return None  # no /proc, or another process's
 
 
 def _kernel_types() -> tuple[str, str]:
@@ -101,8 +139,14 @@ def _firewall() -> Firewall:
             output = done.stderr.strip().splitlines()
             unknown = f"nft answers: {output[0]}" if output else "nft prints no JSON"
     for names, program in _LEGACY_TABLES.items():
-        if shutil.which(program) and _has_text(names):  # without tables, running it would load kernel modules
+        if not Path(names).parent.exists():
+            unknown = unknown or "/proc/net cannot be read, which names the tables of iptables-legacy"
+        elif not _has_text(names):
+            continue  # without tables, running the program would load kernel modules
+        elif shutil.which(program):
             stopping += iptables_stops(_run(program).stdout, program)
+        else:
+            unknown = unknown or f"{program} is not installed, and the kernel has tables of it"
     return Firewall(tuple(stopping), unknown)
 
 
@@ -113,12 +157,10 @@ def _has_text(path: str) -> bool:
         return False
 
 
-def _port(port: int) -> Port:
-    try:
-        client.ask_this_node(_AGENT_SECONDS)
-    except AgentUnreachable:
-        return Port.FREE if _can_listen(port) else Port.TAKEN
-    return Port.AGENT
+def _port(port: int, agent_answers: bool) -> Port:
+    if agent_answers:
+        return Port.AGENT
+    return Port.FREE if _can_listen(port) else Port.TAKEN
 
 
 def _can_listen(port: int) -> bool:

@@ -8,19 +8,21 @@ from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts, Trial
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.model import Result
-from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, why_refused
+from monlat_ebpf.probing.ledger import NOT_DELIVERED
+from monlat_ebpf.sources.tracepoint.permission import MAPS_COUNT_BY_CGROUP, kernel_version, why_refused
 
 _OLDEST_TESTED: Final = (5, 10)
 _OLDEST_POSSIBLE: Final = (5, 5)
 _ENOUGH_LOCKED_MEMORY: Final = 64 << 20
 _RELEVANT_CAPABILITIES: Final = ("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW", "CAP_SYS_ADMIN")
+_NO_PROC: Final = "not checked: /proc/self/status cannot be read"
 _NET_RAW: Final = capabilities.mask_of(["CAP_NET_RAW"])
 
 
 def kernel(facts: Facts) -> Check:
     """Check the kernel's version."""
     why = "memory-mapped maps need Linux 5.5; 5.10 is the oldest kernel that is tested"
-    version = facts.rights.kernel
+    version = kernel_version(facts.release)
     if version < _OLDEST_POSSIBLE:
         return Check("kernel", Status.FAIL, facts.release, why, "use Linux 5.10 or later, or --source socket")
     if version < _OLDEST_TESTED:
@@ -36,7 +38,7 @@ def btf(facts: Facts) -> Check:
             "BTF", Status.FAIL, facts.btf_error, why, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, and mount /sys"
         )
     if facts.libbpf_error:
-        return Check("BTF", Status.OK, "not checked: libbpf is missing", why)
+        return Check("BTF", Status.SKIP, "not checked: libbpf is missing", why)
     return Check("BTF", Status.OK, "/sys/kernel/btf/vmlinux is readable", why)
 
 
@@ -66,6 +68,8 @@ def bcc(facts: Facts) -> Check:
 def rights(facts: Facts) -> Check:
     """Check the capabilities that the agent starts with."""
     why = "BPF and PERFMON load and attach the kernel program, NET_RAW opens the socket that sends"
+    if facts.rights is None:
+        return Check("capabilities", Status.SKIP, _NO_PROC, why, "mount /proc")
     held = facts.rights.capabilities
     missing = list(capabilities.missing_to_load(held))
     if not held & _NET_RAW:
@@ -90,9 +94,11 @@ def rights(facts: Facts) -> Check:
 def bpf_call(facts: Facts) -> Check:
     """Check that neither seccomp nor lockdown nor a security module refuses the system call bpf."""
     why = "seccomp profiles, kernel lockdown and security modules can refuse bpf despite all capabilities"
+    if facts.rights is None:
+        return Check("bpf call", Status.SKIP, _NO_PROC, why, "mount /proc")
     refusal = why_refused(facts.rights)
     if capabilities.missing_to_load(facts.rights.capabilities) or not facts.rights.initial_user_namespace:
-        return Check("bpf call", Status.OK, "not checked: capabilities are missing", why)
+        return Check("bpf call", Status.SKIP, "not checked: capabilities are missing", why)
     if refusal is not None:
         return Check("bpf call", Status.FAIL, refusal.why, why, refusal.remedy)
     return Check("bpf call", Status.OK, "allowed", why)
@@ -101,9 +107,11 @@ def bpf_call(facts: Facts) -> Check:
 def locked_memory(facts: Facts) -> Check:
     """Check the limit of locked memory, which old kernels apply to maps."""
     why = "kernels before 5.11 count the kernel program's maps as locked memory"
-    limit = facts.rights.locked_memory
-    if facts.rights.kernel >= MAPS_COUNT_BY_CGROUP:
+    if kernel_version(facts.release) >= MAPS_COUNT_BY_CGROUP:
         return Check("locked memory", Status.OK, "not limited by this kernel", why)
+    if facts.rights is None:
+        return Check("locked memory", Status.SKIP, _NO_PROC, why, "mount /proc")
+    limit = facts.rights.locked_memory
     if limit is None:
         return Check("locked memory", Status.OK, "unlimited", why)
     if limit >= _ENOUGH_LOCKED_MEMORY or facts.rights.capabilities & capabilities.mask_of(["CAP_SYS_RESOURCE"]):
@@ -156,13 +164,17 @@ def socket_source(facts: Facts) -> Check:
 
 
 def _has_reply(trial: Trial) -> bool:
-    return any(each.result is Result.REPLY and each.rtt_ns is not None for each in trial.measured)
+    return any(
+        each.result is Result.REPLY and each.rtt_ns is not None and each.stamped_by != "stack"
+        for each in trial.measured
+    )
 
 
 def _is_silent(trial: Trial) -> bool:
-    """Return whether a probe was sent, or even answered, but not seen by the hook in the sending path."""
+    """Return whether a probe was sent, or even answered, but not seen by the hooks."""
     return any(
-        each.result is Result.LOST_HOST or (each.result is Result.REPLY and each.rtt_ns is None)
+        (each.result is Result.LOST_HOST and each.error != NOT_DELIVERED)
+        or (each.result is Result.REPLY and (each.rtt_ns is None or each.stamped_by == "stack"))
         for each in trial.measured
     )
 

@@ -10,11 +10,14 @@ from monlat_ebpf.doctor.facts import Facts, Port
 
 _ECHO_REPLY_V4: Final = 0
 _ECHO_REPLY_V6: Final = 129
+_NO_PROC: Final = "not checked: /proc/sys/net cannot be read"
 
 
 def echo(facts: Facts) -> Check:
     """Check that this node's kernel answers echo requests."""
     why = "the peers measure this node by its echo replies"
+    if not facts.sysctls:
+        return Check("echo", Status.SKIP, _NO_PROC, why, "mount /proc")
     names = ("net.ipv4.icmp_echo_ignore_all", "net.ipv6.icmp.echo_ignore_all")
     ignoring = [name for name in names if facts.sysctls.get(name, "0") != "0"]
     if ignoring:
@@ -31,6 +34,8 @@ def echo(facts: Facts) -> Check:
 def echo_rate(facts: Facts) -> Check:
     """Check that the kernel does not limit the rate of echo replies. By default it limits only ICMP errors."""
     why = "replies suppressed by a rate limit look like packet loss in the network"
+    if not facts.sysctls:
+        return Check("echo rate", Status.SKIP, _NO_PROC, why, "mount /proc")
     masks: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
         ("net.ipv4.icmp_ratelimit", "net.ipv4.icmp_ratemask", _is_in_bits),
         ("net.ipv6.icmp.ratelimit", "net.ipv6.icmp.ratemask", _is_in_ranges),
@@ -63,7 +68,7 @@ def firewall(facts: Facts) -> Check:
             "accept echo-request and echo-reply of ICMP and ICMPv6 between the nodes, before these rules",
         )
     if facts.firewall.unknown:
-        return Check("firewall", Status.OK, f"not checked: {facts.firewall.unknown}", why)
+        return Check("firewall", Status.SKIP, f"not checked: {facts.firewall.unknown}", why)
     return Check("firewall", Status.OK, "no rule stops ICMP echo", why)
 
 

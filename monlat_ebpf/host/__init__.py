@@ -2,6 +2,6 @@
 
 capabilities  which capabilities(7) the process holds, which it lacks to load a kernel program, dropping them
 wall_clock    converts wall-clock stamps to the monotonic clock
-addresses     whether an address belongs to this host, and the route to an address
+addresses     whether an address belongs to this host, the route to an address, and the default routes
 wake_event    wakes a thread, also from a signal handler
 """

@@ -1,4 +1,4 @@
-"""Whether an address belongs to this host, and the kernel's route to an address.
+"""Whether an address belongs to this host, the kernel's route to an address, and the default routes.
 
 With testbed/links.py the only importer of pyroute2.
 """
@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from monlat_ebpf.errors import RouteError
+from monlat_ebpf.host.interfaces import device_name
 from monlat_ebpf.model import Address
 
 _ANY_PORT = 9  # discard; nothing is sent
@@ -48,19 +49,56 @@ class Route:
 
 def route_to(address: Address) -> Route:
     """Return the route to `address`. Raises RouteError when the kernel has none."""
-    # Imported here because it costs 20 MB, and only `explain` needs it.
+    # Imported here because it costs 20 MB, and the agent does not need it.
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
         with IPRoute() as netlink:
-            (found,) = netlink.route("get", dst=str(address))
+            (found,) = netlink.route("get", **_destination(address))
             (link,) = netlink.link("get", index=found.get_attr("RTA_OIF"))
     except NetlinkError as error:
         raise _no_route(address, error.code) from error
     except OSError as error:
         raise _no_route(address, error.errno or 0) from error
     return Route(link.get_attr("IFLA_IFNAME"), _gateway(found), found.get_attr("RTA_PREFSRC") or "")
+
+
+def default_routes() -> list[Route]:
+    """Return each next hop of the default routes with the least metric of each family. Empty if netlink fails."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    routes = []
+    try:
+        with IPRoute() as netlink:
+            for domain in (socket.AF_INET, socket.AF_INET6):
+                found = [
+                    route
+                    for route in netlink.get_default_routes(family=domain)
+                    if route.get_attr("RTA_OIF") or route.get_attr("RTA_MULTIPATH")  # else it rejects packets
+                ]
+                for hop in _next_hops(min(found, key=lambda route: route.get_attr("RTA_PRIORITY") or 0, default=None)):
+                    routes.append(Route(device_name(hop[0]), hop[1], ""))
+    except (NetlinkError, OSError):
+        return []
+    return routes
+
+
+def _next_hops(route: Any) -> list[tuple[int, str]]:
+    """Return interface and gateway of each next hop of `route`; none for None."""
+    if route is None:
+        return []
+    several = route.get_attr("RTA_MULTIPATH") or ()
+    return [(hop["oif"], _gateway(hop)) for hop in several] or [(route.get_attr("RTA_OIF"), _gateway(route))]
+
+
+def _destination(address: Address) -> dict[str, Any]:
+    """Return the attributes of a question for the route to `address`. A link-local address has its interface."""
+    plain, _, interface = str(address).partition("%")
+    if not interface:
+        return {"dst": plain}
+    return {"dst": plain, "oif": int(interface) if interface.isdigit() else socket.if_nametoindex(interface)}
 
 
 def _gateway(route: Any) -> str:

@@ -12,7 +12,7 @@ from monlat_ebpf.host.interfaces import device_name
 
 _LOG = logging.getLogger(__name__)
 
-_BY: Final = {layout.CONSTANTS["STAMPED_BY_DRIVER"]: "driver", layout.CONSTANTS["STAMPED_BY_STACK"]: "stack"}
+STAMPED_BY: Final = {layout.CONSTANTS["STAMPED_BY_DRIVER"]: "driver", layout.CONSTANTS["STAMPED_BY_STACK"]: "stack"}
 ENOUGH_REPLIES: Final = 20
 """Before so many replies of a device, a few packets without a driver's stamp are no rule."""
 
@@ -30,7 +30,7 @@ class ReplyStamps:
 
     def add(self, device_index: int, stamped_by: int) -> None:
         """Count a reply; one of a source that does not say who stamped it is not counted."""
-        by = _BY.get(stamped_by)
+        by = STAMPED_BY.get(stamped_by)
         if by is None:
             return
         device = device_name(device_index)

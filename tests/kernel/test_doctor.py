@@ -1,35 +1,18 @@
-"""`monlat doctor` end to end, on machines with defects made of namespaces, capabilities and a seccomp filter."""
+"""`monlat doctor` end to end, on machines with defects made of namespaces, capabilities, mounts and rules."""
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from monlat_ebpf.testbed.namespace import Namespace
+from testkit.pair import Pair
 from tests.kernel import refusing_bpf
-from tests.kernel.agents import RunningAgent
-
-DOCTOR = (sys.executable, "-m", "monlat_ebpf", "doctor")
-ECHO = "net.ipv4.icmp_echo_ignore_all"
-
-
-def doctor(namespace: Namespace, before: Sequence[str] = ()) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Return the exit status and the checks by name. `before` is a command that the doctor is started with."""
-    done = namespace.run([*before, *DOCTOR, "--json"])
-    assert done.stderr == ""
-    document = json.loads(done.stdout)
-    assert document["ok"] is (done.returncode == 0)
-    return done.returncode, {check["name"]: check for check in document["checks"]}
-
-
-def not_ok(checks: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {name: check["status"] for name, check in checks.items() if check["status"] != "ok"}
+from tests.kernel.agents import RunningAgent, entry
+from tests.kernel.doctors import DOCTOR, ECHO, doctor, not_ok
 
 
 def test_every_check_is_ok_on_this_machine() -> None:
@@ -44,11 +27,11 @@ def test_every_check_is_ok_on_this_machine() -> None:
 
 def test_output_to_a_pipe_is_plain_text() -> None:
     """One line per check, no colours, the conclusion last."""
-    with Namespace("fit") as namespace:
-        done = namespace.run(DOCTOR)
+    with Pair() as pair:
+        done = pair["node1"].namespace.run([*DOCTOR, "10.77.0.2"])
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert all(line.startswith("ok  ") for line in lines[:-1])
     assert lines[-1] == "an agent can measure at driver level here"
     assert "\x1b" not in done.stdout
@@ -149,8 +132,44 @@ def test_port_used_by_another_program_gets_a_warning() -> None:
 
 
 def test_port_used_by_an_agent_is_ok(tmp_path: Path) -> None:
-    """A running agent answers there."""
-    with Namespace("node") as namespace, RunningAgent(namespace, tmp_path):
-        status, checks = doctor(namespace)
+    """A running agent answers there. Its peers are tested."""
+    with Pair() as pair:
+        namespace = pair["node1"].namespace
+        with RunningAgent(namespace, tmp_path, [entry("node2", "10.77.0.2", "fd77::2")]):
+            status, checks = doctor(namespace)
     assert (status, not_ok(checks)) == (0, {})
+    for address in ("10.77.0.2", "fd77::2"):
+        assert checks[f"path {address}"]["found"].startswith("node2: 5 of 5 probes through eth0 answered, stamped by")
     assert checks["port"]["found"] == "TCP port 10045 is used by an agent"
+
+
+EMPTY_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc || exit 99; exec "$@"', "sh")
+
+
+def test_without_proc_each_unknown_fact_is_skipped() -> None:
+    """The tracepoint source fails and says why; what depends on /proc is neither ok nor a problem."""
+    with Pair() as pair:
+        status, checks = doctor(pair["node1"].namespace, EMPTY_PROC, ["10.77.0.2"])
+    assert (status, not_ok(checks)) == (1, {"tracepoint source": "fail"})
+    skipped = {name for name, check in checks.items() if check["status"] == "skip"}
+    assert skipped == {"capabilities", "bpf call", "echo", "echo rate", "firewall", "path 10.77.0.2"}
+    for name in skipped - {"path 10.77.0.2"}:
+        assert checks[name]["found"].startswith("not checked: /proc/")
+
+
+def test_without_capabilities_each_unknown_fact_is_skipped() -> None:
+    """Neither bpf nor nft nor a raw socket can be used."""
+    with Pair() as pair:
+        status, checks = doctor(pair["node1"].namespace, ("setpriv", "--bounding-set", "-all"), ["10.77.0.2"])
+    assert status == 1
+    assert not_ok(checks) == {"capabilities": "fail", "tracepoint source": "fail", "socket source": "warn"}
+    skipped = {name for name, check in checks.items() if check["status"] == "skip"}
+    assert skipped == {"bpf call", "firewall", "path 10.77.0.2"}
+
+
+def test_unknown_host_is_status_2() -> None:
+    """One line names it."""
+    with Namespace("node") as namespace:
+        done = namespace.run([*DOCTOR, "no such host"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("monlat: host 'no such host' has no address")

@@ -1,13 +1,15 @@
-"""is_local, in a namespace with known addresses."""
+"""is_local and routes, in namespaces with known addresses and routes."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
 
-from monlat_ebpf.host.addresses import is_local
+from monlat_ebpf.errors import RouteError
+from monlat_ebpf.host.addresses import Route, default_routes, is_local, route_to
 from testkit.pair import Pair
 
 
@@ -45,3 +47,30 @@ def test_ipv4_mapped_address_is_recognised(pair: Pair) -> None:
     with pair["node1"].namespace.entered():
         assert is_local(ip_address("::ffff:10.77.0.1"))
         assert not is_local(ip_address("::ffff:10.77.0.2"))
+
+
+def test_default_routes_with_the_least_metric() -> None:
+    """IPv4 has two next hops, and IPv6 one. Routes with a larger metric and those that reject do not count."""
+    with Pair() as pair, pair["node1"].namespace.entered():
+        assert default_routes() == []
+        for route in (
+            "-4 default metric 9 nexthop via 10.77.0.7 dev eth0 nexthop via 10.77.0.8 dev eth0",
+            "-4 default metric 10 via 10.77.0.9",
+            "-4 unreachable default metric 1",
+            "-6 default metric 500 via fe80::1 dev eth0",
+            "-6 default metric 600 via fe80::2 dev eth0",
+        ):
+            family, *rest = route.split()
+            done = pair["node1"].namespace.run(["ip", family, "route", "add", *rest])
+            assert done.returncode == 0, done.stderr
+        gateways = ("10.77.0.7", "10.77.0.8", "fe80::1")
+        assert default_routes() == [Route("eth0", gateway, "") for gateway in gateways]
+
+
+def test_route_to_a_link_local_address_leads_through_its_interface(pair: Pair) -> None:
+    """By name or by index. Another interface has no route to it."""
+    with pair["node1"].namespace.entered():
+        assert route_to(ip_address("fe80::1%eth0")).device == "eth0"
+        assert route_to(ip_address(f"fe80::1%{socket.if_nametoindex('eth0')}")).device == "eth0"
+        with pytest.raises(RouteError, match=r"no route to fe80::1%99: "):
+            route_to(ip_address("fe80::1%99"))

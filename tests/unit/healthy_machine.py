@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from monlat_ebpf.doctor.facts import Facts, Firewall, Measured, Port, Trial
+from dataclasses import replace
+
+from monlat_ebpf.doctor.facts import Facts, Firewall, Measured, NetworkPath, Port, Trial
 from monlat_ebpf.model import Result
 from monlat_ebpf.sources.tracepoint.permission import Rights
 
@@ -11,6 +13,7 @@ NET_RAW, SYS_ADMIN, SYS_RESOURCE, PERFMON, BPF = (1 << bit for bit in (13, 21, 2
 MEASURED = Trial(
     measured=(Measured("127.0.0.1", Result.REPLY, 13_000), Measured("::1", Result.REPLY, 10_000)),
 )
+BY_DRIVER = Measured("10.0.0.2", Result.REPLY, 43_000, device="eth0", stamped_by="driver")
 
 HEALTHY = Facts(
     release="6.1.0-18-amd64",
@@ -19,7 +22,7 @@ HEALTHY = Facts(
     bcc_error="",
     bcc_version="0.26.0 (/usr/lib/python3/dist-packages/bcc/__init__.py)",
     rights=Rights(BPF | PERFMON | NET_RAW),
-    tracepoint=MEASURED,
+    tracepoint=replace(MEASURED, beyond=(BY_DRIVER,) * 5),
     socket=MEASURED,
     firewall=Firewall(),
     port=10045,
@@ -32,4 +35,5 @@ HEALTHY = Facts(
         "net.ipv6.icmp.ratelimit": "1000",
         "net.ipv6.icmp.ratemask": "0-1,3-127",
     },
+    paths=(NetworkPath("10.0.0.2", "node2", "eth0"),),
 )

@@ -8,6 +8,8 @@ from monlat_ebpf.doctor.check import Check, Status
 CHECKS = (
     Check("BTF", Status.OK, "readable", "offsets come from it"),
     Check("firewall", Status.WARN, "a rule of\nchain \x1b[31mx", "it stops probes", "accept ICMP echo"),
+    Check("path", Status.SKIP, "not tested: no address", "loopback is no path", "give an address"),
+    Check("port", Status.SKIP, "not checked: no /proc", "it is needed"),
     Check("capabilities", Status.FAIL, "missing: CAP_BPF", "it loads the program", "run as root"),
 )
 
@@ -19,6 +21,9 @@ def test_one_line_per_check_with_the_remedy_below() -> None:
         "warn  firewall      a rule of chain \\x1b[31mx",
         "                    why it matters: it stops probes",
         "                    to fix it: accept ICMP echo",
+        "skip  path          not tested: no address",
+        "                    to fix it: give an address",
+        "skip  port          not checked: no /proc",
         "fail  capabilities  missing: CAP_BPF",
         "                    why it matters: it loads the program",
         "                    to fix it: run as root",
@@ -34,5 +39,5 @@ def test_long_lines_are_wrapped_at_the_width() -> None:
         "                why it matters: it stops",
         "                probes",
         "                to fix it: accept ICMP echo",
-        "an agent can measure at driver level here",
+        "the kernel program works here, but no reply from another machine was seen at the driver",
     ]

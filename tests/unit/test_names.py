@@ -147,7 +147,7 @@ def hits_in(file: str, text: str, is_python: bool) -> Iterator[Hit]:
     for line, name in [*identifiers(text), *((1, part) for part in Path(file).parts)]:
         if name in WHOLE_IDENTIFIERS:
             yield Hit(file, line, name, WHOLE_IDENTIFIERS[name])
-        for word in words_of(name.replace("in_place", "")):
+        for word in words_of(re.sub("in_place|no_neighbour", "", name, flags=re.IGNORECASE)):
             if word in inside:
                 yield Hit(file, line, word, inside[word])
     for number, content in enumerate(text.splitlines(), 1):
