@@ -33,7 +33,7 @@ table inet loss {{
         numgen inc mod 100 < {back} counter name "answers" drop
     }}
     chain reports {{
-        numgen inc mod 100 < {back} counter name "reports" drop
+        numgen inc mod 100 < {reports} counter name "reports" drop
     }}
 }}
 """
@@ -58,6 +58,17 @@ class LossyRouter:
     peers_of_near: tuple[Peer, ...]
     peers_of_far: tuple[Peer, ...]
 
+    @contextmanager
+    def losing(self, *, forward: int, back: int, reports: int) -> Iterator[None]:
+        """Drop inside the block, of every hundred packets of a kind, that many: the first ones."""
+        self._nft(RULES.format(forward=forward, back=back, reports=reports))
+        yield
+        self._nft("flush chain inet loss forward")
+
+    def _nft(self, command: str) -> None:
+        done = self.router.run(["nft", command])
+        assert done.returncode == 0, done.stderr
+
     def dropped(self) -> Dropped:
         """Return what was dropped so far."""
         listing = json.loads(self.router.run(["nft", "-j", "list", "counters", "table", "inet", "loss"]).stdout)
@@ -76,12 +87,8 @@ def _addresses(pair: int, side: str, host: int) -> tuple[str, str]:
 
 
 @contextmanager
-def lossy_router(pairs: int, *, forward_percent: int, return_percent: int) -> Iterator[LossyRouter]:
-    """Connect two nodes by `pairs` addresses each of both families.
-
-    Of every hundred requests of the near node the first `forward_percent` are dropped. Of every hundred replies of the
-    far node, and of every hundred of its requests, the first `return_percent` are dropped.
-    """
+def lossy_router(pairs: int) -> Iterator[LossyRouter]:
+    """Connect two nodes by `pairs` addresses each of both families."""
     with ExitStack() as stack:
         near, far, router = (stack.enter_context(Namespace(name)) for name in ("near", "far", "router"))
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
@@ -104,9 +111,6 @@ def lossy_router(pairs: int, *, forward_percent: int, return_percent: int) -> It
                 others, gateways = _addresses(pair, sides[side][1], 1), _addresses(pair, side, 254)
                 for other, gateway, length in zip(others, gateways, (32, 128), strict=True):
                     links.add_route(f"{other.split('/')[0]}/{length}", gateway=gateway.split("/")[0])
-        rules = RULES.format(forward=forward_percent, back=return_percent)
-        loaded = router.run(["nft", rules])
-        assert loaded.returncode == 0, loaded.stderr
         peers = {
             side: tuple(
                 Peer(f"{side}{pair}", tuple(ip_address(text.split("/")[0]) for text in _addresses(pair, side, 1)))

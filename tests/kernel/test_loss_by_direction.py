@@ -2,106 +2,102 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from monlat_ebpf.abi.probes import ProbeTable, TableSize
-from monlat_ebpf.abi.sessions import Sessions
-from monlat_ebpf.model import Address, Result
-from monlat_ebpf.sources import do_nothing
-from monlat_ebpf.sources.tracepoint.source import TracepointSource
+from monlat_ebpf.model import Peer, Result
+from monlat_ebpf.testbed.namespace import Namespace
 from testkit.waiting import wait_until
-from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
+from tests.kernel.lossy_router import LossyRouter, lossy_router
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER
 
-PROBES = 2_999
-PAIRS = 23
-INTERVAL_SECONDS = 0.15
-TIMEOUT_SECONDS = 2.3  # the time of 15 reports of the peer, and less than the 16 slots of a target last
-FINISH_SECONDS = 120
+PING = (sys.executable, "-m", "monlat_ebpf", "ping")
+INTERVAL_SECONDS = TIMEOUT_SECONDS = 0.2
+LOSS_SECONDS = 60
+LOST = (Result.LOST_FORWARD, Result.LOST_RETURN, Result.LOST_NETWORK)
 
 
-class LimitedSource:
-    """The tracepoint source, which fails after `limit` packets, so that a known number is sent."""
-
-    name = "limited"
-
-    def __init__(self, size: TableSize, limit: int) -> None:
-        self._source = TracepointSource(size)
-        self.table: ProbeTable = self._source.table
-        self.identifier = self._source.identifier
-        self._left = limit
-
-    @property
-    def sessions(self) -> Sessions:
-        return self._source.sessions
-
-    def reserve(self, targets: int) -> None:
-        self._source.reserve(targets)
-
-    def errors(self) -> Mapping[str, int]:
-        return self._source.errors()
-
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
-        if self._left == 0:
-            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
-        self._source.send(packet, address, start)
-        self._left -= 1
-
-    def close(self) -> None:
-        self._source.close()
+def agent(namespace: Namespace, peers: Sequence[Peer]) -> Measurement:
+    return Measurement(
+        namespace, peers, probes=FOR_EVER, interval_seconds=INTERVAL_SECONDS, timeout_seconds=TIMEOUT_SECONDS
+    )
 
 
-def results_of(bed: LossyRouter, probes: int, *, with_peer: bool) -> Counter[Result]:
-    """Let the near agent send `probes` probes in all, and return how they ended."""
-    far_agent = Measurement(
-        bed.far,
-        bed.peers_of_far,
-        probes=FOR_EVER,
-        interval_seconds=INTERVAL_SECONDS,
-        timeout_seconds=TIMEOUT_SECONDS,
-    ) if with_peer else nullcontext()  # fmt: skip
-    with far_agent, Measurement(
-        bed.near,
-        bed.peers_of_near,
-        probes=FOR_EVER,
-        interval_seconds=INTERVAL_SECONDS,
-        timeout_seconds=TIMEOUT_SECONDS,
-        open_source=lambda size: LimitedSource(size, probes),
-    ) as near_agent:  # fmt: skip
+@contextmanager
+def agents(bed: LossyRouter) -> Iterator[Measurement]:
+    """Let an agent run on each node, and give the near one when both have proved themselves to each other."""
+    with agent(bed.far, bed.peers_of_far) as far, agent(bed.near, bed.peers_of_near) as near:
+        wait_until(lambda: all(is_reported(each) for each in (near, far)))
+        yield near
 
-        def results() -> Counter[Result]:
-            total: Counter[Result] = Counter()
-            for pair in near_agent.pairs():
-                total.update({result: count for result, count in pair.results.items() if count})
-            del total[Result.SEND_ERROR]
-            return total
 
-        wait_until(lambda: results().total() == probes, seconds=FINISH_SECONDS)
-        return results()
+def is_reported(each: Measurement) -> bool:
+    return all(pair.network_rtt is not None and pair.network_rtt.count for pair in each.pairs())
+
+
+def losses(near: Measurement) -> Counter[Result]:
+    total: Counter[Result] = Counter()
+    for target in near.prober.targets():
+        total.update({result: target.ledger.results[result] for result in LOST})
+    return total
+
+
+def lose(
+    bed: LossyRouter, near: Measurement, lost: int, *, forward: int, back: int
+) -> tuple[int, int, Counter[Result]]:
+    """Drop by that plan until `lost` probes are lost; return how many each way, and what the agent counts."""
+    before = losses(near)
+    assert not before.total()
+    with bed.losing(forward=forward, back=back, reports=back):
+        wait_until(lambda: losses(near).total() >= lost, seconds=LOSS_SECONDS)
+    dropped = bed.dropped()
+    wait_until(lambda: losses(near).total() == dropped.forward + dropped.back)
+    return dropped.forward, dropped.back, losses(near)
 
 
 def test_loss_is_counted_by_direction() -> None:
-    """The router drops 7 in 100 of 2,999 requests and 3 in 100 of their replies; each loss has its direction.
+    """5 % each way between 94 addresses, in any phase, and the timeout is one interval: 99 of 100 have their direction.
 
-    By the router's plan that is 210 requests (7 of each of 29 hundreds, and of the rest), and 84 of 2,789 replies. The
-    peer's own requests, which carry its reports, are dropped as its replies are.
+    The peer's own requests, which carry its reports, are dropped as its replies are.
     """
-    with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
-        results = results_of(bed, PROBES, with_peer=True)
-        dropped = bed.dropped()
-    assert (dropped.forward, dropped.back) == (210, 84)
-    assert dropped.reports > 0
-    assert results == {Result.REPLY: PROBES - 210 - 84, Result.LOST_FORWARD: 210, Result.LOST_RETURN: 84}
+    with lossy_router(47) as bed, agents(bed) as near:
+        forward, back, results = lose(bed, near, 397, forward=5, back=5)
+    assert min(forward, back) > 150
+    assert results[Result.LOST_FORWARD] <= forward
+    assert results[Result.LOST_RETURN] <= back
+    assert results[Result.LOST_NETWORK] * 100 <= forward + back
 
 
 def test_direction_is_unknown_without_an_agent_at_the_peer() -> None:
-    """The same losses over 997 probes, and no reports: all 70 and 30 are lost in the network."""
-    with lossy_router(PAIRS, forward_percent=7, return_percent=3) as bed:
-        results = results_of(bed, 997, with_peer=False)
-        assert bed.dropped() == Dropped(70, 30, 0)
-    assert results == {Result.REPLY: 997 - 100, Result.LOST_NETWORK: 100}
+    """The same losses and no reports: all are lost in the network."""
+    with lossy_router(47) as bed, agent(bed.near, bed.peers_of_near) as near:
+        wait_until(lambda: all(pair.results[Result.REPLY] for pair in near.pairs()))
+        forward, back, results = lose(bed, near, 97, forward=5, back=5)
+    assert results == {Result.LOST_NETWORK: forward + back, Result.LOST_FORWARD: 0, Result.LOST_RETURN: 0}
+
+
+def test_another_stream_of_this_host_does_not_change_the_direction() -> None:
+    """Replies are lost, never requests, while a ping and a second agent run on the same host, which then starts again.
+
+    No agent counts a loss on the way there.
+    """
+    with lossy_router(11) as bed, agents(bed) as near, bed.losing(forward=0, back=11, reports=11):
+        ping = [
+            bed.near.popen([*PING, str(peer.addresses[0]), "-i", "0.05"], stdout=subprocess.DEVNULL)
+            for peer in bed.peers_of_near[:3]
+        ]
+        try:
+            for _ in range(2):
+                with agent(bed.near, bed.peers_of_near) as second:
+                    wait_until(lambda: is_reported(second) and losses(second)[Result.LOST_RETURN] >= 11, seconds=60)
+                    assert losses(second)[Result.LOST_FORWARD] == 0
+            wait_until(lambda: losses(near)[Result.LOST_RETURN] >= 23, seconds=60)
+        finally:
+            for process in ping:
+                process.kill()
+                process.wait()
+        assert losses(near)[Result.LOST_FORWARD] == 0
