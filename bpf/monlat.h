@@ -138,10 +138,11 @@ struct peer_entry {
 	u32 used; /* 0: the entry is empty and ends every search */
 };
 
+#define SENDING_SOCKETS 4 /* two a family */
 struct settings {
-	u64 wall_offset; /* wall clock minus CLOCK_MONOTONIC, ns */
-	u64 cookies[2];  /* of the sockets that send our probes: SO_COOKIE */
-	u64 identifier;  /* of our echo requests */
+	u64 wall_offset;              /* wall clock minus CLOCK_MONOTONIC, ns */
+	u64 cookies[SENDING_SOCKETS]; /* SO_COOKIE of the sockets that send our probes; 0: unused */
+	u64 identifier;               /* of our echo requests */
 };
 
 /* Why a delivered packet with our identifier, which carries or quotes our magic, belongs to no probe of ours. */

@@ -13,9 +13,14 @@ static __always_inline int is_of_our_socket(const void *skb)
 	u64 cookie = 0;
 
 	bpf_probe_read_kernel(&sock, sizeof(sock), skb + SKB_SK);
-	if (!sock || !current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE))
+	if (!sock || !current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
 		return 0;
-	return cookie && (cookie == current->cookies[0] || cookie == current->cookies[1]);
+#pragma unroll
+	for (int i = 0; i < SENDING_SOCKETS; i++) {
+		if (cookie == current->cookies[i])
+			return 1;
+	}
+	return 0;
 }
 
 /* `made_here`: no device of this machine has received the packet. */

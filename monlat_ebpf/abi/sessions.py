@@ -105,8 +105,14 @@ class Sessions:
         _WALL_OFFSET.write(self._settings, 0, offset_ns & _U64)
 
     def set_own(self, identifier: int, cookies: Sequence[int]) -> None:
-        """Tell the kernel program the identifier of our requests, and which sockets, at most two, send them."""
-        _OWN.write(self._settings, 0, *(*cookies, 0)[:2], identifier)
+        """Tell the kernel program the identifier of our requests, and which sockets send them.
+
+        Raises ValueError if there are more sockets than SENDING_SOCKETS.
+        """
+        unused = layout.SENDING_SOCKETS - len(cookies)
+        if unused < 0:
+            raise ValueError(f"{len(cookies)} sockets are more than SENDING_SOCKETS")
+        _OWN.write(self._settings, 0, *cookies, *(0,) * unused, identifier)
 
     def feedback(self, target: int, wall_offset_ns: int) -> bytes:
         """Return what the next request to `target` reports of its requests to us, as the payload carries it.

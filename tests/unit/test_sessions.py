@@ -23,7 +23,7 @@ class Bench:
         self.exchanges = bytearray(TARGETS * 16 * EXCHANGE)
         self.sums = bytearray(TARGETS * SESSION)
         self.peer_index = bytearray(16 * PEER_ENTRY)
-        self.settings = bytearray(32)
+        self.settings = bytearray(48)
         self.rejected = bytearray(4 * 8)
         memories: dict[str, Memory] = {
             "exchanges": self.exchanges,
@@ -171,9 +171,13 @@ def test_clearing_a_target_keeps_the_others(bench: Bench) -> None:
 def test_settings_and_rejected_feedback(bench: Bench) -> None:
     """The wall clock may be behind the monotonic one; one socket suffices; reasons are in the order of the header."""
     bench.sessions.set_wall_offset(-2)
-    assert bench.settings == b"\xfe" + b"\xff" * 7 + bytes(24)
+    assert bench.settings == b"\xfe" + b"\xff" * 7 + bytes(40)
+    bench.sessions.set_own(0x1234, [5, 6, 7, 8])
+    assert bench.settings[8:] == struct.pack("<QQQQQ", 5, 6, 7, 8, 0x1234)
     bench.sessions.set_own(0x1234, [5])
-    assert bench.settings[8:] == struct.pack("<QQQ", 5, 0, 0x1234)
+    assert bench.settings[8:] == struct.pack("<QQQQQ", 5, 0, 0, 0, 0x1234)
+    with pytest.raises(ValueError, match="5 sockets are more than SENDING_SOCKETS"):
+        bench.sessions.set_own(0x1234, range(5))
     struct.pack_into("<4Q", bench.rejected, 0, 11, 12, 13, 14)
     assert bench.sessions.rejected_feedback() == {
         "unknown_peer": 11,
