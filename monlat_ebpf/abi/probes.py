@@ -20,6 +20,7 @@ Memories = Mapping[str, Memory]
 
 _NONCE: Final = layout.PROBE.part("nonce")
 _AFTER_NONCE: Final = layout.PROBE.part("sent", "reserved")
+_SENT_AND_DEADLINE: Final = layout.PROBE.part("sent", "deadline")
 _RESERVED: Final = bytes(layout.PROBE.size - layout.PROBE.offset("reserved"))
 _NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (
     *(0,) * layout.PROBE.part("transmitted", "forwarded").values,
@@ -97,15 +98,19 @@ class ProbeTable:
         self._targets = memories["targets"]
         self._unmatched = memories["unmatched"]
 
-    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
+    def arm(self, slot: int, *, nonce: int, address: bytes, sent_ns: int = 0, deadline_ns: int = 0) -> None:
         """Put a probe into `slot`, before it is sent. `address` as `mapped` gives it.
 
         The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
-        one half of each.
+        one half of each. A source needs the times only for a reply: `start` may write them just before the sending.
         """
         _NONCE.write(self._probes, slot, 0)
         _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
         _NONCE.write(self._probes, slot, nonce)
+
+    def start(self, slot: int, sent_ns: int, deadline_ns: int) -> None:
+        """Write t0 and the deadline of the probe in `slot`."""
+        _SENT_AND_DEADLINE.write(self._probes, slot, sent_ns, deadline_ns)
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`."""

@@ -6,13 +6,15 @@ source completes it with t1 and t4. Readers of the table need not know which sou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources.raw_sockets import Sender
 
 
 class SourceChoice(StrEnum):
@@ -38,10 +40,27 @@ class Source(Protocol):
     def reserve(self, targets: int) -> None:
         """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
-    def send(self, packet: bytes, address: Address) -> None:
-        """Send `packet`, an ICMP message without IP header, to `address` and never wait.
+    def sender(self, address: Address, answering: bool = True) -> Sender:
+        """Return a function and its second argument: called with an ICMP message and that, it sends it to `address`.
 
-        Raises OSError as the system call does.
+        The call is the system call and nothing else, so t0 can be taken immediately before it. It never waits, and
+        raises OSError as the system call does. Raises OSError where there is no socket of the family.
+        `answering` says that the last probe to that address was answered: others use a socket of their own.
+        """
+
+    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+        """After sending failed, try what may help. Return None if the packet was sent, else the failure that is left.
+
+        NextHopUnresolved is left if the buffer is full of packets that wait, and nobody has this next hop's address.
+        """
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`."""
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses of this node, at most one of a family, as long as they are this host's.
+
+        Return the families whose packets leave from them. Called about once a second.
         """
 
     def errors(self) -> Mapping[str, int]:

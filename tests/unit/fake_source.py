@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources.raw_sockets import Sender
 
 PROBE_BYTES = 96
 TARGET_BYTES = 1520
@@ -52,7 +54,10 @@ class FakeSource:
     def reserve(self, targets: int) -> None:
         self.reserved = targets
 
-    def send(self, packet: bytes, address: Address) -> None:
+    def sender(self, address: Address, answering: bool = True) -> Sender:
+        return lambda packet, _destination: self.send(packet, address), (str(address), 0)
+
+    def send(self, packet: bytes, address: Address) -> int:
         (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
@@ -66,6 +71,16 @@ class FakeSource:
         probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
+        return len(packet)
+
+    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+        return failure
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        return NextHopState.USABLE
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        return frozenset()
 
     def errors(self) -> dict[str, int]:
         return {}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.errors import SourceError
+from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
+from monlat_ebpf.sources.raw_sockets import RawSockets, Sender, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
@@ -38,9 +39,10 @@ class SocketSource:
         self.identifier = new_identifier()
         self._receiver = Receiver(size, clock)
         self.table: ProbeTable = self._receiver.table
+        self._endpoints: dict[Family, Endpoint] = {}
         self._sockets = RawSockets(self._stamp)
         try:
-            self._sockets.get(Family.IPV4)
+            self._open(Family.IPV4)
             self._open_ipv6()
         except PermissionError as error:
             self.close()
@@ -63,26 +65,45 @@ class SocketSource:
 
     def _open_ipv6(self) -> None:
         try:
-            self._sockets.get(Family.IPV6)
+            self._open(Family.IPV6)
         except PermissionError:
             raise
-        except OSError as error:  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
+        except OSError as error:  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
             _LOG.debug("no IPv6 socket: %s", error)
 
+    def _open(self, family: Family) -> None:
+        self._sockets.get(family)
+        self._sockets.get(family, answering=False)
+
     def _stamp(self, raw: socket.socket, family: Family) -> None:
-        endpoint = Endpoint(raw, family)
+        if family in self._endpoints:
+            self._endpoints[family].add_sending(raw)
+            return
+        self._endpoints[family] = endpoint = Endpoint(raw, family)
         self._receiver.add(endpoint)
 
     def reserve(self, targets: int) -> None:
         """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
-    def send(self, packet: bytes, address: Address) -> None:
-        """Send `packet` to `address`."""
+    def sender(self, address: Address, answering: bool = True) -> Sender:
+        """Return what sends to `address`."""
         self._since_read += 1
         if self._since_read >= _SENT_BETWEEN_READS:
             self._since_read = 0
             self._receiver.catch_up()
-        self._sockets.send(packet, address)
+        return self._sockets.sender(address, answering)
+
+    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+        """Try to send `packet` after `failure`."""
+        return self._sockets.send_otherwise(packet, address, answering, failure)
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`."""
+        return self._sockets.next_hop_state(address)
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses as far as they are this host's; return the families that do."""
+        return self._sockets.use_sources(addresses)
 
     def errors(self) -> Mapping[str, int]:
         """Return how often reading failed: missing and rejected stamps, overflows of a buffer, other errors."""
