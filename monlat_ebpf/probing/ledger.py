@@ -23,6 +23,12 @@ RESOLVE_DELAY_NS: Final = 2 * layout.CONSTANTS["DELIVERY_GRACE"]
 NOT_DELIVERED: Final = "not_delivered"
 """The error of a probe whose reply reached a driver in time and was dropped on this host."""
 
+NO_NEIGHBOUR: Final = "no_neighbour"
+"""The error of a probe that waited on this host, because nobody has the address of the next hop."""
+
+_HOST_UNREACHABLE: Final = {Family.IPV4: (3, 1), Family.IPV6: (1, 3)}
+"""Type and code of the ICMP error that the kernel sends to itself when nobody has that address."""
+
 _RESULTS: Final = tuple(Result)
 
 
@@ -58,16 +64,19 @@ def outcome_of(probe: InFlight, completion: Completion, family: Family, *, expir
 
     `expired` says that its deadline has passed and that the source has written all that it knew by then. Until
     then a probe without a transmit stamp stays open: its reply may be written before that stamp.
-    An error for a probe that never reached a driver comes from this host, so the probe was lost here. It was lost
-    here too if the driver got it only after the deadline, or if the stack did not deliver the reply that it got.
+    An error for a probe that never reached a driver comes from this host, so the probe was lost here, unless it says
+    that nobody has the next hop's address. A probe was lost here too if the driver got it only after the deadline, or
+    if the stack did not deliver the reply that it got.
     """
     transmitted = completion.transmitted_ns
     if not transmitted and not expired:
         return None
     send_delay = transmitted - probe.sent_ns if transmitted else None
     if completion.error_type:
-        result = Result.UNREACHABLE if transmitted else Result.LOST_HOST
         error = error_name(family, completion.error_type, completion.error_code)
+        result = Result.UNREACHABLE if transmitted else Result.LOST_HOST
+        if not transmitted and (completion.error_type, completion.error_code) == _HOST_UNREACHABLE[family]:
+            result, error = Result.UNREACHABLE, NO_NEIGHBOUR
         return Outcome(probe.sequence, result, None, send_delay, completion.device, error)
     if 0 < completion.received_ns <= probe.deadline_ns:
         rtt = completion.received_ns - transmitted if 0 < transmitted < completion.received_ns else None
@@ -106,6 +115,18 @@ class Ledger:
     def in_flight(self) -> int:
         """Probes without a result yet."""
         return len(self._open)
+
+    @property
+    def oldest_open(self) -> InFlight | None:
+        """The oldest probe in flight."""
+        return next(iter(self._open.values()), None)
+
+    @property
+    def newest_result(self) -> Result | None:
+        """The result of the newest probe that has ended."""
+        if self._newest_ended < 0:
+            return None
+        return _RESULTS[self._ended[self._newest_ended % self.positions]]
 
     @property
     def overdue(self) -> InFlight | None:
@@ -159,7 +180,7 @@ class Totals:
     """What is counted of the probes to all targets together."""
 
     def __init__(self) -> None:
-        self.errors: Counter[str] = Counter()  # by ICMP error, errno name or NOT_DELIVERED
+        self.errors: Counter[str] = Counter()  # by ICMP error, errno name, or name of another cause
         self.skipped = 0  # grid points of the schedule without a probe
         self.reply_stamps = ReplyStamps()
         self._send_delays = [0] * layout.BUCKETS

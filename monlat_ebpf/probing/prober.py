@@ -20,12 +20,15 @@ from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
 from monlat_ebpf.model import Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
+from monlat_ebpf.probing.error_log import ErrorLog
 from monlat_ebpf.probing.feedback import HOLD_INTERVALS, FeedbackChannel, new_nonce
-from monlat_ebpf.probing.ledger import RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
+from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
+from monlat_ebpf.probing.next_hop import SILENCE_NS, explain_loss
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
 from monlat_ebpf.sources import Source
+from monlat_ebpf.sources.raw_sockets import NextHopUnresolved, SendBufferFull
 
 IDLE_TURN_SECONDS: Final = 5.0
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
@@ -74,6 +77,7 @@ class Prober:
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
         self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
         self._totals = Totals()
+        self._error_log = ErrorLog()
 
     # from any thread
 
@@ -160,6 +164,7 @@ class Prober:
                     if target.ledger.sent != self._count and not target.is_removed and not self._stopping:
                         self._totals.skipped += skipped
                         self._send(target, due_ns)
+            self._error_log.write(time.monotonic_ns())
             with self._lock:
                 if self._targets.have_ended(self._count):
                     return
@@ -188,9 +193,10 @@ class Prober:
         request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
         now = time.monotonic_ns()
         table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + self._timeout_ns, address=target.mapped)
+        start, answering = partial(table.start, slot, self._timeout_ns), self._is_answering(target)
         failure: OSError | None = None
         try:
-            self._source.send(request, target.address, partial(table.start, slot, self._timeout_ns))
+            self._source.send(request, target.address, start, answering=answering)
         except OSError as error:
             failure = error
         probe = ledger.open(*table.times(slot))
@@ -198,9 +204,22 @@ class Prober:
         if failure is None:
             self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
             return
+        if isinstance(failure, NextHopUnresolved) or (isinstance(failure, SendBufferFull) and target.was_unresolved):
+            target.unresolved_ns = probe.sent_ns
+            self._end(target, Outcome(probe.sequence, Result.UNREACHABLE, error=NO_NEIGHBOUR))
+            return
         name = errno.errorcode.get(failure.errno or 0, f"errno_{failure.errno or 0}")
-        target.log_once(name, failure.strerror or str(failure))
+        self._error_log.add(target, name, failure.strerror or str(failure))
         self._end(target, Outcome(probe.sequence, Result.SEND_ERROR, error=name))
+
+    def _is_answering(self, target: Target) -> bool:
+        """Return whether the last ended probe was answered, and none has waited for a reply for SILENCE_NS."""
+        now = time.monotonic_ns()
+        while (oldest := target.ledger.oldest_open) is not None and now - oldest.sent_ns > SILENCE_NS:
+            self._resolve(target, oldest, expired=False)
+            if target.ledger.oldest_open is oldest:
+                return False
+        return target.ledger.newest_result is Result.REPLY
 
     def _resolve_expired(self, now_ns: int) -> None:
         for queue in (self._to_resolve, self._held):
@@ -224,6 +243,11 @@ class Prober:
             if where is None and self._hold(target, probe):
                 return
             outcome = replace(outcome, result=where or Result.LOST_NETWORK)
+        if outcome.result is Result.LOST_HOST and not outcome.error:
+            outcome = explain_loss(target, probe, outcome, self._source.next_hop_state)
+            if outcome.result is Result.LOST_HOST and outcome.error:
+                self._error_log.add(target, outcome.error, "")
+        target.transmitted_ns = max(target.transmitted_ns, completion.transmitted_ns)
         self._end(target, outcome)
 
     def _hold(self, target: Target, probe: InFlight) -> bool:

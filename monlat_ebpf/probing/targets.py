@@ -47,6 +47,10 @@ class Target:
     ledger: Ledger
     history: TargetHistory = field(default_factory=TargetHistory)
     device: int = 0
+    unresolved_ns: int = 0
+    """When the kernel was last seen not to know the link address of the next hop; 0: never."""
+    transmitted_ns: int = 0
+    """When a driver last got a probe."""
     logged_errors: frozenset[str] = frozenset()
     is_removed: bool = False
 
@@ -55,15 +59,14 @@ class Target:
         """The address that the next probe goes to."""
         return self.wanted.address
 
+    @property
+    def was_unresolved(self) -> bool:
+        """Whether the next hop had no link address when that was last known: no driver has got a probe since."""
+        return self.unresolved_ns > self.transmitted_ns
+
     def slot(self, sequence: int) -> int:
         """Return the slot of the probe of that sequence."""
         return self.index * layout.PROBES_PER_TARGET + sequence % self.ledger.positions
-
-    def log_once(self, error: str, reason: str) -> None:
-        """Log that sending fails, if this is the first time that it fails with this error."""
-        if error not in self.logged_errors:
-            self.logged_errors |= {error}
-            _LOG.warning("%s (%s) cannot be probed: %s; from now on only counted", self.key.peer, self.address, reason)
 
 
 @dataclass(frozen=True, slots=True)

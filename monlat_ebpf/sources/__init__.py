@@ -6,13 +6,14 @@ source completes it with t1 and t4. Readers of the table need not know which sou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.model import Address, Family
 
 
 class SourceChoice(StrEnum):
@@ -42,11 +43,24 @@ class Source(Protocol):
     def reserve(self, targets: int) -> None:
         """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         """Send `packet`, an ICMP message without IP header, to `address` and never wait.
 
-        `start` is called immediately before the system call, and may be called before that as well.
-        Raises OSError as the system call does.
+        `start` is called immediately before the system call, and may be called before that as well. `answering` says
+        that the last probe to that address was answered: others use a socket of their own. Raises OSError as the
+        system call does: NextHopUnresolved if the buffer is full of packets that wait, and nobody has this next hop's
+        address; SendBufferFull if it is full otherwise.
+        """
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`."""
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses of this node, at most one of a family, as long as they are this host's.
+
+        Return the families whose packets leave from them. Called about once a second.
         """
 
     def errors(self) -> Mapping[str, int]:

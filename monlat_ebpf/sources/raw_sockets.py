@@ -1,21 +1,33 @@
-"""The raw sockets that send probes: one for each family, opened when first needed."""
+"""The raw sockets that send probes: two for each family, opened when first needed."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
+import os
 import secrets
 import socket
 import struct
-from collections.abc import Callable
+import sys
+import termios
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from monlat_ebpf.host.addresses import is_local
+from monlat_ebpf.host.next_hops import NextHops, NextHopState
 from monlat_ebpf.model import Address, Family
 
 BPF_INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
 BPF_RETURN: Final = 0x06  # linux/bpf_common.h
 _DOMAIN: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _PROTOCOL: Final = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
+_SEND_BUFFER_BYTES: Final = 4 << 20
+"""The size requested, for 10,000 packets that wait; the kernel grants as much as net.core.wmem_max allows."""
+
+_BUFFER_FULL: Final = (errno.ENOBUFS, errno.EAGAIN)
+_SOURCE_GONE: Final = (errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 _SO_ATTACH_FILTER: Final = 26
 _SO_ATTACH_BPF: Final = 50
 _SO_COOKIE: Final = 57
@@ -24,44 +36,132 @@ _ICMP_FILTER: Final = 1  # linux/icmp.h; a set bit blocks its type
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h; likewise
 
 
+class NextHopUnresolved(OSError):
+    """Nobody has the address of the next hop."""
+
+
+class SendBufferFull(OSError):
+    """Packets that wait on this host fill the buffer of the socket."""
+
+
 class RawSockets:
-    """Sends ICMP messages and never waits. `prepare` is called with each socket that is opened."""
+    """Sends ICMP messages and never waits, through two sockets of each family.
+
+    One sends to targets that answer, the other one to all others. A packet that waits for the link address of its next
+    hop stays in the buffer of its socket for 3 s. So peers that are gone cannot fill the buffer that the others need.
+    When a peer goes, the kernel keeps its link address long enough for its target to change sockets before.
+
+    `prepare` is called with each socket that is opened.
+    """
 
     def __init__(self, prepare: Callable[[socket.socket, Family], None]) -> None:
         self._prepare = prepare
-        self._sockets: dict[Family, socket.socket] = {}
+        self._sockets: dict[tuple[Family, bool], socket.socket] = {}
+        self._sources: dict[Family, Address] = {}
+        self._next_hops = NextHops()
 
-    def get(self, family: Family) -> socket.socket:
-        """Return the socket of `family`. Raises OSError if it cannot be opened."""
-        opened = self._sockets.get(family)
+    def get(self, family: Family, answering: bool = True) -> socket.socket:
+        """Return the socket of `family` for targets that answer, or for those that do not. Raises OSError."""
+        opened = self._sockets.get((family, answering))
         if opened is None:
             opened = open_raw(family)
             try:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
                 self._prepare(opened, family)
+                if source := self._sources.get(family):
+                    opened.bind((str(source), 0))
             except BaseException:
                 opened.close()
                 raise
-            self._sockets[family] = opened
+            self._sockets[family, answering] = opened
         return opened
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object]) -> None:
-        """Send `packet` to `address`, and call `start` immediately before. Raises OSError as the system call does.
+    def send(self, packet: bytes, address: Address, start: Callable[[], object], *, answering: bool = True) -> None:
+        """Send `packet` to `address` as Source.send does.
+
+        After a failure try again: from any address if ours is gone, through the other socket if the buffer is full.
+        Targets that do not answer may fill only a quarter of the buffer of those that do, and only while the kernel has
+        not asked for their link addresses.
+        """
+        family = Family.of(address)
+        try:
+            self._send(packet, address, start, answering)
+        except OSError as failure:
+            source = self._sources.get(family)
+            if source is not None and failure.errno in _SOURCE_GONE and not is_local(source):
+                self._bind(family, None)
+                self._send(packet, address, start, answering)
+                return
+            if failure.errno not in _BUFFER_FULL or _has_room(self.get(family, answering), 9 / 10):
+                raise  # IPv6 says ENOBUFS also when a queue behind the socket dropped the packet
+            if not answering and self.next_hop_state(address) is NextHopState.UNRESOLVED:
+                raise NextHopUnresolved(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH)) from failure
+            if not answering and not _has_room(self.get(family), 1 / 4):
+                raise SendBufferFull(*failure.args) from failure
+            try:
+                self._send(packet, address, start, not answering)
+            except OSError as error:
+                raise (SendBufferFull(*error.args) if error.errno in _BUFFER_FULL else error) from failure
+
+    def _send(self, packet: bytes, address: Address, start: Callable[[], object], answering: bool) -> None:
+        """Call `start` and send through one socket.
+
+        While half of the buffer is in use, only one packet may wait for the link address of a next hop. Raises
+        NextHopUnresolved for another one.
 
         After a pause no cache holds the code between `start` and the kernel, which then takes 9 us and not 2. So
         rehearse it: the kernel rejects MSG_OOB on a raw socket before it looks at anything else.
         """
-        raw, destination = self.get(Family.of(address)), (str(address), 0)
+        raw, destination = self.get(Family.of(address), answering), (str(address), 0)
+        if not answering and not _has_room(raw, 1 / 2) and self.next_hop_state(address) is NextHopState.UNRESOLVED:
+            raise NextHopUnresolved(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))  # a packet waits there already
         with suppress(OSError):
             start()
             raw.sendto(packet, socket.MSG_OOB, destination)
         start()
         raw.sendto(packet, 0, destination)
 
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`, for packets that this sends."""
+        return self._next_hops.state(address, self._sources.get(Family.of(address)))
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses, at most one of a family, as long as they are this host's.
+
+        Return the families whose packets leave from these addresses. The kernel does not check an address again after
+        it was bound, so call this about once a second.
+        """
+        wanted = {Family.of(address): address for address in addresses if is_local(address)}
+        for family in Family:
+            if self._sources.get(family) != wanted.get(family):
+                self._bind(family, wanted.get(family))
+        return frozenset(self._sources)
+
+    def _bind(self, family: Family, source: Address | None) -> None:
+        """Send from `source` from now on; None lets the route choose."""
+        any_address = "0.0.0.0" if family is Family.IPV4 else "::"
+        self._sources.pop(family, None)
+        try:
+            for (of, _), opened in self._sockets.items():
+                if of is family:
+                    opened.bind((str(source or any_address), 0))
+        except OSError:  # not usable yet, as a new IPv6 address; the next call tries again
+            return
+        if source is not None:
+            self._sources[family] = source
+
     def close(self) -> None:
         """Close all of them."""
         for opened in self._sockets.values():
             opened.close()
         self._sockets.clear()
+        self._next_hops.close()
+
+
+def _has_room(raw: socket.socket, share: float) -> bool:
+    """Return whether packets that have not left take less than this share of what the kernel lets `raw` keep."""
+    waiting = int.from_bytes(fcntl.ioctl(raw, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return waiting < share * 2 * raw.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)  # it keeps twice SO_SNDBUF
 
 
 def open_raw(family: Family) -> socket.socket:
@@ -69,21 +169,26 @@ def open_raw(family: Family) -> socket.socket:
     return socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
 
 
-def receive_nothing(raw: socket.socket, _family: Family) -> None:
+def receive_nothing(raw: socket.socket, family: Family) -> None:
     """Let `raw` receive nothing: otherwise the kernel would copy every ICMP packet of the host to it."""
     attach_filter(raw, BPF_INSTRUCTION.pack(BPF_RETURN, 0, 0, 0))
+    _block_types(raw, family, passed=())  # most are blocked before they reach that filter
 
 
 def attach_decider(raw: socket.socket, family: Family, program: int) -> None:
     """Let the kernel program `program` see the echoes and ICMP errors that the stack delivers to `raw`."""
-    if family is Family.IPV4:
-        passed = sum(1 << kind for kind in (0, 3, 4, 8, 11, 12))
-        raw.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", ~passed & 0xFFFFFFFF))
-    else:
-        passed = sum(1 << kind for kind in (*range(1, 128), 128, 129))
-        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, (~passed & (1 << 256) - 1).to_bytes(32, "little"))
+    _block_types(raw, family, passed=(0, 3, 4, 8, 11, 12) if family is Family.IPV4 else (*range(1, 128), 128, 129))
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # the kernel's minimum: nothing is ever queued
     raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program)
+
+
+def _block_types(raw: socket.socket, family: Family, passed: Iterable[int]) -> None:
+    """Let the kernel pass by `raw` with the ICMP types that are not in `passed`: it tests that before it copies."""
+    bits = sum(1 << kind for kind in passed)
+    if family is Family.IPV4:
+        raw.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", ~bits & 0xFFFFFFFF))
+    else:
+        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, (~bits & (1 << 256) - 1).to_bytes(32, "little"))
 
 
 def cookie(raw: socket.socket) -> int:

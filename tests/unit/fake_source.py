@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import do_nothing
 
 PROBE_BYTES = 96
@@ -53,7 +54,9 @@ class FakeSource:
     def reserve(self, targets: int) -> None:
         self.reserved = targets
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         start()
         (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
@@ -68,6 +71,12 @@ class FakeSource:
         probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        return NextHopState.USABLE
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        return frozenset()
 
     def errors(self) -> dict[str, int]:
         return {}

@@ -41,7 +41,9 @@ def completion(transmitted: int = 0, received: int = 0, error: tuple[int, int] =
             False,
             Outcome(7, Result.UNREACHABLE, None, 100, 3, "icmp_destination_unreachable"),
         ),
-        (completion(0, 0, (3, 1)), True, Outcome(7, Result.LOST_HOST, None, None, 0, "icmp_destination_unreachable")),
+        (completion(0, 0, (3, 13)), True, Outcome(7, Result.LOST_HOST, None, None, 0, "icmp_destination_unreachable")),
+        # this host's own: nobody has the address of the next hop
+        (completion(0, 0, (3, 1)), True, Outcome(7, Result.UNREACHABLE, None, None, 0, "no_neighbour")),
         # t4 is written and t1 is not yet: both are there at the next read
         (completion(0, 1_500), False, None),
         (completion(0, 0, (3, 1)), False, None),
@@ -61,6 +63,27 @@ def test_errors_are_named_by_family() -> None:
         assert outcome is not None
         names.append(outcome.error)
     assert names == ["icmp_type_1", "icmp_destination_unreachable"]
+
+
+def test_no_link_address_is_named_by_family() -> None:
+    """ICMPv6 says it with type 1 and code 3, and with 3, 1 that the hop limit was exceeded in reassembly."""
+    outcomes = [outcome_of(PROBE, completion(0, 0, error), Family.IPV6, expired=True) for error in ((1, 3), (3, 1))]
+    assert outcomes == [
+        Outcome(7, Result.UNREACHABLE, None, None, 0, "no_neighbour"),
+        Outcome(7, Result.LOST_HOST, None, None, 0, "icmp_time_exceeded"),
+    ]
+
+
+def test_newest_result_and_oldest_probe() -> None:
+    """The result is that of the highest sequence that ended, in whatever order they end."""
+    ledger = Ledger()
+    assert (ledger.newest_result, ledger.oldest_open) == (None, None)
+    first, second = ledger.open(0, 10), ledger.open(1, 11)
+    ledger.resolve(Outcome(1, Result.REPLY, 5))
+    assert (ledger.newest_result, ledger.oldest_open) == (Result.REPLY, first)
+    ledger.resolve(Outcome(0, Result.LOST_NETWORK))
+    assert (ledger.newest_result, ledger.oldest_open) == (Result.REPLY, None)
+    assert second.sequence == 1
 
 
 def test_sequences_count_up_and_positions_repeat() -> None:

@@ -160,9 +160,11 @@ class SlowSource(FakeSource):
         super().__init__(1)
         self.began_ns: list[int] = []
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         self.began_ns.append(time.monotonic_ns())
-        super().send(packet, address, start)
+        super().send(packet, address, start, answering=answering)
 
 
 def test_t0_and_deadline_are_of_the_instant_before_the_system_call() -> None:

@@ -1,4 +1,4 @@
-"""The two sockets of a family: one sends and has the transmit stamps in its error queue, the other receives.
+"""The sockets of a family: two send and have the transmit stamps in their error queues, another one receives.
 
 If one socket did both, stamps and replies would share one buffer, and every stamp would wake the receiver.
 """
@@ -41,23 +41,28 @@ class Received(NamedTuple):
 
 
 class Endpoint:
-    """Reads stamps from `sending`, which its owner closes, and messages from a socket of its own."""
+    """Reads stamps from the sockets that send, which their owner closes, and messages from a socket of its own."""
 
     def __init__(self, sending: socket.socket, family: Family) -> None:
-        """Set up both sockets. Raises OSError."""
+        """Set up both kinds of sockets. Raises OSError."""
         self.overflow = 0  # packets dropped because the receive buffer was full
         self._family = family
-        self._sending = sending
-        receive_nothing(sending, family)  # the error queue is not affected
-        _ask_for_packet_information(sending, family)
-        flags = ancillary.TX_SOFTWARE | ancillary.REPORT_SOFTWARE | ancillary.OPT_CMSG
-        sending.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
+        self._sending: list[socket.socket] = []
+        self.add_sending(sending)
         self.receiving = open_raw(family)
         try:
             self._set_up_receiving()
         except BaseException:
             self.receiving.close()
             raise
+
+    def add_sending(self, sending: socket.socket) -> None:
+        """Read stamps from this socket, too. Raises OSError."""
+        receive_nothing(sending, self._family)  # the error queue is not affected
+        _ask_for_packet_information(sending, self._family)
+        flags = ancillary.TX_SOFTWARE | ancillary.REPORT_SOFTWARE | ancillary.OPT_CMSG
+        sending.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
+        self._sending.append(sending)
 
     def _set_up_receiving(self) -> None:
         raw = self.receiving
@@ -71,14 +76,19 @@ class Endpoint:
         raw.setsockopt(socket.SOL_SOCKET, ancillary.SO_TIMESTAMPING, flags)
 
     def read_transmitted(self, most: int) -> Iterator[Transmitted]:
-        """Yield the stamps that are there, at most `most`.
+        """Yield the stamps that are there, at most `most` of each socket.
 
         The kernel returns each request with its stamp, so slot and nonce are read from the request. The keys of
         SOF_TIMESTAMPING_OPT_ID are not used: some kernels count some failed system calls as well.
         """
+        for sending in self._sending:
+            yield from self._read_stamps(sending, most)
+
+    @staticmethod
+    def _read_stamps(sending: socket.socket, most: int) -> Iterator[Transmitted]:
         for _ in range(most):
             try:
-                packet, control, _flags, _ = self._sending.recvmsg(
+                packet, control, _flags, _ = sending.recvmsg(
                     _PACKET_BYTES, ancillary.BUFFER_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
                 )
             except BlockingIOError:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.errors import SourceError
+from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import do_nothing
@@ -39,9 +40,10 @@ class SocketSource:
         self.identifier = new_identifier()
         self._receiver = Receiver(size, clock)
         self.table: ProbeTable = self._receiver.table
+        self._endpoints: dict[Family, Endpoint] = {}
         self._sockets = RawSockets(self._stamp)
         try:
-            self._sockets.get(Family.IPV4)
+            self._open(Family.IPV4)
             self._open_ipv6()
         except PermissionError as error:
             self.close()
@@ -64,26 +66,43 @@ class SocketSource:
 
     def _open_ipv6(self) -> None:
         try:
-            self._sockets.get(Family.IPV6)
+            self._open(Family.IPV6)
         except PermissionError:
             raise
-        except OSError as error:  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
+        except OSError as error:  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
             _LOG.debug("no IPv6 socket: %s", error)
 
+    def _open(self, family: Family) -> None:
+        self._sockets.get(family)
+        self._sockets.get(family, answering=False)
+
     def _stamp(self, raw: socket.socket, family: Family) -> None:
-        endpoint = Endpoint(raw, family)
+        if family in self._endpoints:
+            self._endpoints[family].add_sending(raw)
+            return
+        self._endpoints[family] = endpoint = Endpoint(raw, family)
         self._receiver.add(endpoint)
 
     def reserve(self, targets: int) -> None:
         """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         """Send `packet` to `address`, and call `start` immediately before."""
         self._since_read += 1
         if self._since_read >= _SENT_BETWEEN_READS:
             self._since_read = 0
             self._receiver.catch_up()
-        self._sockets.send(packet, address, start)
+        self._sockets.send(packet, address, start, answering=answering)
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`."""
+        return self._sockets.next_hop_state(address)
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses as far as they are this host's; return the families that do."""
+        return self._sockets.use_sources(addresses)
 
     def errors(self) -> Mapping[str, int]:
         """Return how often reading failed: missing and rejected stamps, overflows of a buffer, other errors."""

@@ -5,16 +5,25 @@ from __future__ import annotations
 import mmap
 import os
 import resource
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
+from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import do_nothing
-from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, new_identifier, receive_nothing
+from monlat_ebpf.sources.raw_sockets import (
+    RawSockets,
+    attach_decider,
+    cookie,
+    new_identifier,
+    open_raw,
+    receive_nothing,
+)
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
 _FIRST_TARGETS: Final = 64
@@ -29,17 +38,20 @@ class TracepointSource:
     def __init__(self, size: TableSize) -> None:
         """Load the program with room for `size`. Raises SourceError."""
         self._size = size
-        self._sockets = RawSockets(receive_nothing)  # until the filters are attached
+        self._sockets = RawSockets(receive_nothing)
+        self._deciding: list[socket.socket] = []
         self._loaded: Loaded | None = None
         try:
-            opened = {Family.IPV4: self._sockets.get(Family.IPV4)}
-            with suppress(OSError):  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
-                opened[Family.IPV6] = self._sockets.get(Family.IPV6)
+            sending = [self._sockets.get(Family.IPV4), self._sockets.get(Family.IPV4, answering=False)]
+            with suppress(OSError):  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
+                sending += [self._sockets.get(Family.IPV6), self._sockets.get(Family.IPV6, answering=False)]
             _lift_locked_memory_limit()
             self._loaded = load(size)
             memories = self._map(self._loaded, _FIRST_TARGETS)
-            for family, raw in opened.items():
-                attach_decider(raw, family, self._loaded.filters[family])
+            for family in (Family.IPV4, Family.IPV6)[: len(sending) // 2]:
+                # of its own: those that send may be bound to an address, and peers may probe another one
+                self._deciding.append(open_raw(family))
+                attach_decider(self._deciding[-1], family, self._loaded.filters[family])
         except PermissionError as error:
             self.close()
             raise SourceError(f"no raw socket ({error}): the agent needs CAP_NET_RAW, or root") from error
@@ -49,7 +61,7 @@ class TracepointSource:
         self.table = ProbeTable(size, memories)
         self.sessions = Sessions(size, memories)
         self.identifier = new_identifier()
-        self.sessions.set_own(self.identifier, [cookie(raw) for raw in opened.values()])
+        self.sessions.set_own(self.identifier, [cookie(raw) for raw in sending])
 
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
@@ -67,9 +79,19 @@ class TracepointSource:
         lengths = self._size.map_bytes(self._mapped)
         return {name: mmap.mmap(loaded.maps[name], _whole_pages(length)) for name, length in lengths.items()}
 
-    def send(self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing) -> None:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         """Send `packet` to `address`, and call `start` immediately before."""
-        self._sockets.send(packet, address, start)
+        self._sockets.send(packet, address, start, answering=answering)
+
+    def next_hop_state(self, address: Address) -> NextHopState:
+        """Return what the kernel knows of the next hop to `address`."""
+        return self._sockets.next_hop_state(address)
+
+    def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
+        """Send from these addresses as far as they are this host's; return the families that do."""
+        return self._sockets.use_sources(addresses)
 
     def errors(self) -> Mapping[str, int]:
         """Return nothing: the kernel program counts errors in its maps."""
@@ -78,6 +100,9 @@ class TracepointSource:
     def close(self) -> None:
         """Detach the program and free its memory, except what is still mapped."""
         self._sockets.close()
+        for raw in self._deciding:
+            raw.close()
+        self._deciding.clear()
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None

@@ -1,0 +1,42 @@
+"""Probes that waited on this host for the link address of the next hop (ARP, NDP), and peers that may soon do so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.model import Address, Family, Result
+from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, InFlight, Outcome
+from monlat_ebpf.probing.targets import Target
+
+TABLE_FULL: Final = {Family.IPV4: "arp_table_full", Family.IPV6: "ndp_table_full"}
+"""The error of a probe for whose next hop the kernel had no room (gc_thresh3)."""
+
+SILENCE_NS: Final = 1_500_000_000
+"""A target with a probe unanswered for so long does not answer. Its next hop keeps its link address for 3 s at least:
+so long the kernel asks for it, one second apart, before it gives up."""
+
+_NO_ENTRY: Final = (NextHopState.ABSENT, NextHopState.NO_ROOM)
+
+
+def explain_loss(
+    target: Target, probe: InFlight, outcome: Outcome, next_hop_state: Callable[[Address], NextHopState]
+) -> Outcome:
+    """Return `outcome`, a loss on this host without a known cause, or what it is if the next hop caused it.
+
+    A probe waits for the link address of its next hop until the kernel knows it, or gives up after 3 s. Ask the kernel,
+    unless it said after this probe had been sent that it does not know it. An entry that is missing altogether was
+    removed by the kernel if it was unresolved before.
+    """
+    if outcome.send_delay_ns is None and probe.sent_ns > target.unresolved_ns:
+        state = next_hop_state(target.address)
+        if state is NextHopState.UNRESOLVED or (target.was_unresolved and state in _NO_ENTRY):
+            target.unresolved_ns = time.monotonic_ns()
+        elif state is NextHopState.NO_ROOM:
+            return replace(outcome, error=TABLE_FULL[target.key.family])
+    if probe.sent_ns <= target.unresolved_ns:
+        return replace(outcome, result=Result.UNREACHABLE, error=NO_NEIGHBOUR)
+    return outcome
