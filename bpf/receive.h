@@ -42,7 +42,7 @@ int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 	if (!read_packet(skb, 0, &packet))
 		return 0;
 	if (packet.kind == REPLY) {
-		probe = live_probe(&packet.echo.payload);
+		probe = live_probe(packet.echo.payload.slot, packet.echo.payload.nonce);
 		if (probe)
 			stamp(&probe->stamps, skb);
 		return 0;

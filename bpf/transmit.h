@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Transmit: net_dev_start_xmit(skb, device) fires after the queueing discipline, just before the driver's transmit
- * function, once for each device on the way (VLAN, bond, then the card).
+ * function, once for each device on the way (VLAN, bond, then the card). The socket that a packet was made for stays
+ * with it all that way. A clone, a mirror's copy and a forwarded packet have none.
  */
 
-/* A clone, a mirror's copy and a forwarded packet belong to no socket of ours. */
-static __always_inline int is_of_our_socket(const char *skb)
+static __always_inline int is_our_socket(const char *sock)
 {
 	u32 key = 0;
 	struct settings *current = settings.lookup(&key);
-	char *sock = 0;
 	u64 cookie = 0;
 
-	bpf_probe_read_kernel(&sock, sizeof(sock), skb + SKB_SK);
-	if (!sock || !current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
+	if (!current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < SENDING_SOCKETS; i++) {
@@ -28,17 +26,19 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 	const char *skb = (const char *)ctx->args[0], *device = (const char *)ctx->args[1];
 	struct packet packet;
 	struct probe *probe;
+	char *sock = 0;
 
 	if (!read_packet(skb, 1, &packet))
 		return 0;
-	probe = live_probe(&packet.echo.payload);
+	bpf_probe_read_kernel(&sock, sizeof(sock), skb + SKB_SK);
+	probe = live_probe(packet.echo.payload.slot, packet.echo.payload.nonce);
 	if (packet.kind == REQUEST) {
-		if (!probe || probe->received || !packet.made_here || !is_of_our_socket(skb))
+		if (!probe || probe->received || !is_our_socket(sock))
 			return 0;
 		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();
 	} else if (is_our_namespace(device)) {
-		if (packet.made_here)
+		if (sock)
 			transmit_reply(&packet);
 		if (probe)
 			probe->stamps.forwarded = 1; /* by this host, which filters for itself or for others */
