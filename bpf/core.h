@@ -56,7 +56,7 @@ static __always_inline void receive_reply(const struct echo *echo, const u8 *sou
 	if (probe->replies > 1 || probe->error_type)
 		return;
 
-	at = first_seen(&probe->stamps);
+	at = probe->stamps.own ? probe->stamps.own : probe->stamps.other;
 	probe->stamped_by = at ? STAMPED_BY_DRIVER : STAMPED_BY_STACK;
 	if (at == 0 || now > probe->deadline + DELIVERY_GRACE)
 		at = now;

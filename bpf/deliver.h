@@ -17,12 +17,10 @@ static __always_inline void deliver_error(struct __sk_buff *skb, u32 version, u3
 	if (bpf_skb_load_bytes(skb, at, &ip, IP_HEADER_BYTES(version)) || ip.bytes[0] >> 4 != version)
 		return;
 	before = bytes_before_icmp(&ip);
-	if (before == 0 || bpf_skb_load_bytes(skb, at + before, &echo, ICMP_HEADER_BYTES + MAGIC_AND_VERSION_BYTES))
-		return;
-	if (kind_of(version, echo.icmp.type) != REQUEST || !is_our_payload(&echo.payload))
+	if (before == 0 || bpf_skb_load_bytes(skb, at + before, &echo, MARK_BYTES) || kind_of(version, &echo) != REQUEST)
 		return;
 	at += before + ICMP_HEADER_BYTES;
-	if (bpf_skb_load_bytes(skb, at, &echo.payload, QUOTED_PAYLOAD_BYTES)) {
+	if (bpf_skb_load_bytes(skb, at, &echo.payload, UP_TO_NONCE_BYTES)) {
 		count_unmatched(UNMATCHED_TRUNCATED_QUOTE, &echo.icmp);
 		return;
 	}
@@ -41,15 +39,13 @@ static __always_inline int deliver(struct __sk_buff *skb, u32 version)
 	bpf_skb_load_bytes_relative(skb, 0, &ip, IP_HEADER_BYTES(version), BPF_HDR_START_NET);
 	if (version == 4)
 		at = (ip.bytes[0] & 15) * 4; /* an IPv4 packet begins with its IP header here, IPv6 with ICMPv6 */
-	if (bpf_skb_load_bytes(skb, at, &echo, ICMP_HEADER_BYTES))
+	if (bpf_skb_load_bytes(skb, at, &echo, MARK_BYTES))
 		return 0;
-	kind = kind_of(version, echo.icmp.type);
+	kind = kind_of(version, &echo);
 	at += ICMP_HEADER_BYTES;
 	if (kind == ERROR)
 		deliver_error(skb, version, at, &echo.icmp);
 	if (kind != REQUEST && kind != REPLY)
-		return 0;
-	if (bpf_skb_load_bytes(skb, at, &echo.payload, MAGIC_AND_VERSION_BYTES) || !is_our_payload(&echo.payload))
 		return 0;
 	if (skb->len != at + sizeof(echo.payload) || bpf_skb_load_bytes(skb, at, &echo.payload, sizeof(echo.payload))) {
 		if (kind == REPLY)

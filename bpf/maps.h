@@ -45,19 +45,15 @@ static __always_inline void count_rejected_feedback(u32 reason)
 		__sync_fetch_and_add(&all->packets[reason], 1);
 }
 
-/* Contract: returns the probe that a payload names, whoever sent it; 0 if there is none. */
-static __always_inline struct probe *live_probe(const struct payload *payload)
+/* Contract: returns the probe in `slot` if it has that nonce, else 0. */
+static __always_inline struct probe *live_probe(u32 slot, u64 nonce)
 {
-	u32 slot = payload->slot;
 	struct probe *probe = probes.lookup(&slot);
 
-	return probe && probe->nonce && probe->nonce == payload->nonce ? probe : 0;
-}
-
-/* Contract: returns when a driver had the packet, as far as the hooks know; 0 if none saw it. */
-static __always_inline u64 first_seen(const struct stamps *stamps)
-{
-	return stamps->own ? stamps->own : stamps->other;
+	if (!nonce || !probe || probe->nonce != nonce)
+		probe = 0;
+	asm volatile("" : "+r"(probe)); /* else clang tests the nonce for null later, which the verifier cannot follow */
+	return probe;
 }
 
 static __always_inline struct request_stamp *request_stamp_of(u64 nonce)

@@ -15,17 +15,11 @@
 #define PROTOCOL_ICMPV6 58
 
 #define ICMP_HEADER_BYTES 8
-#define QUOTED_PAYLOAD_BYTES 24 /* of a payload, up to and including the nonce */
-#define MAGIC_AND_VERSION_BYTES 5
+#define MARK_BYTES (ICMP_HEADER_BYTES + 5)  /* of an echo, up to and including magic and version */
 #define ECHO_BYTES (ICMP_HEADER_BYTES + 56) /* sizeof(struct payload) */
+#define UP_TO_NONCE_BYTES 24                /* of a payload */
 #define SHORTEST_ECHO (20 + ECHO_BYTES)
 #define LONGEST_ECHO (60 + ECHO_BYTES)
-
-struct skb_window {
-	u64 words[SKB_WINDOW_BYTES / 8];
-};
-
-#define window_field(window, type, offset) (*(type *)((char *)(window)->words + (offset)))
 
 /* An IP header without options: 20 bytes for IPv4, 40 for IPv6. */
 union ip_header {
@@ -54,24 +48,22 @@ struct packet {
 	union ip_header ip;
 	struct echo echo;
 	enum kind kind;
-	u32 made_here; /* 1: no device of this machine has received it */
+	u32 is_fresh; /* 1: no device of this machine has received it before */
 };
 
-/* Errors are unreachable, source quench, time exceeded, parameter problem (RFC 792), and 1 to 127 (RFC 4443). */
-static __always_inline enum kind kind_of(u32 version, u8 type)
+/* Contract: tells what a message is from its first MARK_BYTES; an echo is OTHER unless it is monlat's. Errors are
+ * unreachable, source quench, time exceeded, parameter problem (RFC 792), and 1 to 127 (RFC 4443). */
+static __always_inline enum kind kind_of(u32 version, const struct echo *echo)
 {
-	if (type == (version == 4 ? 8 : 128))
-		return REQUEST;
-	if (type == (version == 4 ? 0 : 129))
-		return REPLY;
+	u8 type = echo->icmp.type;
+
 	if (version == 4 ? type == 3 || type == 4 || type == 11 || type == 12 : type > 0 && type < 128)
 		return ERROR;
-	return OTHER;
-}
-
-static __always_inline int is_our_payload(const struct payload *payload)
-{
-	return payload->magic == PAYLOAD_MAGIC && payload->version == PAYLOAD_VERSION;
+	if (echo->payload.magic != PAYLOAD_MAGIC || echo->payload.version != PAYLOAD_VERSION)
+		return OTHER;
+	if (type == (version == 4 ? 8 : 128))
+		return REQUEST;
+	return type == (version == 4 ? 0 : 129) ? REPLY : OTHER;
 }
 
 static __always_inline int same_address(const u8 *one, const u8 *other)
@@ -120,36 +112,38 @@ static __always_inline int read_echo(const char *start, u32 bytes, struct packet
 		return 0;
 	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + before))
 		return 0;
-	packet->kind = kind_of(packet->ip.bytes[0] >> 4, packet->echo.icmp.type);
-	return (packet->kind == REQUEST || packet->kind == REPLY) && is_our_payload(&packet->echo.payload);
+	packet->kind = kind_of(packet->ip.bytes[0] >> 4, &packet->echo);
+	return packet->kind == REQUEST || packet->kind == REPLY;
 }
+
+#define window_field(type, offset) (*(type *)((char *)window + (offset)))
 
 /* Contract: as read_echo, for a packet that a hook sees. Its IP header is at skb->network_header if it is transmitted,
  * else at skb->data, behind two VLAN tags at most. */
 static __always_inline int read_packet(const char *skb, int is_transmitted, struct packet *packet)
 {
-	struct skb_window window;
+	u64 window[SKB_WINDOW_BYTES / 8];
 	char *start;
 	u32 bytes, before;
 	u16 protocol;
 
-	if (bpf_probe_read_kernel(&window, sizeof(window), skb + SKB_WINDOW))
+	if (bpf_probe_read_kernel(window, sizeof(window), skb + SKB_WINDOW))
 		return 0;
-	start = window_field(&window, char *, SKB_DATA);
-	bytes = window_field(&window, u32, SKB_LEN) - window_field(&window, u32, SKB_DATA_LEN);
+	start = window_field(char *, SKB_DATA);
+	bytes = window_field(u32, SKB_LEN) - window_field(u32, SKB_DATA_LEN);
 	if (is_transmitted) {
-		before = window_field(&window, char *, SKB_HEAD) + window_field(&window, u16, SKB_NETWORK_HEADER) - start;
+		before = window_field(char *, SKB_HEAD) + window_field(u16, SKB_NETWORK_HEADER) - start;
 		if (before > bytes)
 			return 0;
 		start += before;
 		bytes -= before;
 	} else if (bytes == 0) { /* napi_gro_frags: the data is in a page, whose address is in the control block */
-		bytes = window_field(&window, u32, SKB_LEN);
+		bytes = window_field(u32, SKB_LEN);
 		bpf_probe_read_kernel(&start, sizeof(start), skb + SKB_FRAG0);
 	}
 	if (bytes < SHORTEST_ECHO || bytes > LONGEST_ECHO + 2 * VLAN_TAG_BYTES)
 		return 0;
-	protocol = is_transmitted ? 0 : window_field(&window, u16, SKB_PROTOCOL);
+	protocol = is_transmitted ? 0 : window_field(u16, SKB_PROTOCOL);
 #pragma unroll
 	for (int tags = 0; tags < 2; tags++) {
 		if (protocol == ETHERTYPE_VLAN || protocol == ETHERTYPE_SVLAN) {
@@ -158,7 +152,7 @@ static __always_inline int read_packet(const char *skb, int is_transmitted, stru
 			bytes -= VLAN_TAG_BYTES;
 		}
 	}
-	packet->made_here = window_field(&window, u32, SKB_SKB_IIF) == 0;
+	packet->is_fresh = window_field(u32, SKB_SKB_IIF) == 0;
 	return read_echo(start, bytes, packet);
 }
 

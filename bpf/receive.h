@@ -10,7 +10,7 @@
 
 #define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: a device still owes the checksum */
 
-/* `is_fresh`: no device of this machine has received the packet since a driver made it. */
+/* `is_fresh`: as in struct packet. */
 static __always_inline void stamp(struct stamps *stamps, const char *skb, int is_fresh)
 {
 	u64 now = bpf_ktime_get_ns();
@@ -44,9 +44,9 @@ int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 	if (!read_packet(skb, 0, &packet))
 		return 0;
 	if (packet.kind == REPLY) {
-		probe = live_probe(&packet.echo.payload);
+		probe = live_probe(packet.echo.payload.slot, packet.echo.payload.nonce);
 		if (probe)
-			stamp(&probe->stamps, skb, packet.made_here);
+			stamp(&probe->stamps, skb, packet.is_fresh);
 		return 0;
 	}
 	request = request_stamp_of(packet.echo.payload.nonce);

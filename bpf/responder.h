@@ -154,7 +154,7 @@ static __always_inline u64 take_stamps(u64 nonce, u32 *checksum_owed)
 	u64 at = 0;
 
 	if (seen && seen->nonce == nonce) {
-		at = first_seen(&seen->stamps);
+		at = seen->stamps.own ? seen->stamps.own : seen->stamps.other;
 		*checksum_owed = seen->stamps.checksum_owed;
 		seen->nonce = 0;
 	}

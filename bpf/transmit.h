@@ -4,9 +4,9 @@
  * function, once for each device on the way (VLAN, bond, then the card).
  */
 
-/* VLAN, bridge, bond, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
+/* VLAN, bridge, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
  * drops it before that. */
-#define UPPER_DEVICES 0x400007
+#define UPPER_DEVICES 0x400003
 
 /* A clone, a mirror's copy and a forwarded packet belong to no socket of ours. */
 static __always_inline int is_of_our_socket(const char *skb)
@@ -17,7 +17,7 @@ static __always_inline int is_of_our_socket(const char *skb)
 	u64 cookie = 0;
 
 	bpf_probe_read_kernel(&sock, sizeof(sock), skb + SKB_SK);
-	if (!sock || !current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
+	if (!current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < SENDING_SOCKETS; i++) {
@@ -36,18 +36,18 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!read_packet(skb, 1, &packet))
 		return 0;
-	probe = live_probe(&packet.echo.payload);
+	probe = live_probe(packet.echo.payload.slot, packet.echo.payload.nonce);
 	if (packet.kind == REQUEST) {
 		bpf_probe_read_kernel(&flags, sizeof(flags), device + NET_DEVICE_PRIV_FLAGS);
 		if (!probe || probe->received || flags & UPPER_DEVICES)
 			return 0;
 		/* tc mirrors a clone, but redirects a clone as well and drops the original */
-		if (!(packet.made_here && is_of_our_socket(skb)) && (probe->transmitted || !is_our_namespace(device)))
+		if (!(packet.is_fresh && is_of_our_socket(skb)) && (probe->transmitted || !is_our_namespace(device)))
 			return 0;
 		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();
 	} else if (is_our_namespace(device)) {
-		if (packet.made_here)
+		if (packet.is_fresh)
 			transmit_reply(&packet);
 		if (probe)
 			probe->stamps.forwarded = 1; /* by this host, which filters for itself or for others */

@@ -24,7 +24,7 @@ HOOKS: Final[Mapping[str, str]] = {
 FILTERS: Final[Mapping[Family, str]] = {Family.IPV4: "monlat_ipv4", Family.IPV6: "monlat_ipv6"}
 """Address family of a raw socket to the function that filters what it receives."""
 
-_WINDOW: Final = ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data")
+_WINDOW: Final = ("len", "data_len", "protocol", "skb_iif", "network_header", "head", "data")
 
 
 def text() -> str:
