@@ -124,12 +124,10 @@ struct stream {
 	u64 received; /* t2 of the last request */
 	u32 sequence;
 	u32 before; /* bit i: sequence - 1 - i was received */
-	u32 known;  /* how many of these bits were followed; the bits after them may be 0 for a received request */
-	u32 reserved;
+	u64 known;  /* how many of these bits were followed; a 0 after them says nothing */
 };
 
-/* The session with a peer that probes us as well: with two streams of its address at most. `before` and `after` are
- * bits as in struct feedback. */
+/* The session with a peer that probes us as well. `before` and `after` are bits as in struct feedback. */
 struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;

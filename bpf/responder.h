@@ -3,10 +3,9 @@
  * The responder's side: when requests of known peers came (t2), when our kernel's reply left (t3), and the feedback
  * in these requests, which reports the same of our requests.
  *
- * A stranger can send from a peer's address, but cannot see our packets. So a request counts only if its feedback has
- * the exact nonce of a live probe to that peer, or if it has the 64 random bits of a stream that has proved itself so.
- * Any other request does no more than to leave its nonce, which the agent reports while no stream has proved itself: so
- * that the peer can.
+ * A stranger can send from a peer's address, but cannot see our packets. So a stream of requests counts once one of
+ * them has named the nonce of a live probe to that peer. Any other request only leaves its nonce, which the agent
+ * reports while no stream is alive, so that the peer can prove itself.
  */
 
 /* The same as address_hash() in monlat_ebpf/abi/peer_index.py. Addresses of one network differ in their highest bits
@@ -71,52 +70,55 @@ static __always_inline struct stream *proven_stream(struct session *session, u64
 		return stream;
 	if (!is_proof)
 		return 0;
-	__builtin_memset(stream, 0, sizeof(*stream));
-	stream->id = id;
+	*stream = (struct stream){.id = id};
 	return stream;
 }
 
-/* Contract: returns 1 if `sequence` is the newest of the stream, 0 if a newer one overtook it. */
-static __always_inline int note_sequence(struct stream *stream, u32 sequence)
+/* Contract: returns 1 if the request is the newest of the stream, 0 if a newer one overtook it. */
+static __always_inline int note_sequence(struct stream *stream, u64 nonce, u32 sequence)
 {
 	u32 ahead = sequence - stream->sequence, behind = -ahead;
 
-	if (stream->nonce == 0) {
-		stream->sequence = sequence;
-		return 1;
+	if (stream->nonce && (ahead == 0 || ahead > 1U << 31)) {
+		if (behind && behind <= 32)
+			stream->before |= 1U << ((behind - 1) & 31);
+		return 0;
 	}
-	if (ahead && ahead <= 1U << 31) {
+	if (stream->nonce) {
 		stream->before = ahead > 32 ? 0 : (u64)stream->before << ahead | 1ULL << (ahead - 1);
 		stream->known = stream->known + ahead > 32 ? 32 : stream->known + ahead;
-		stream->sequence = sequence;
-		return 1;
 	}
-	if (behind && behind <= 32)
-		stream->before |= 1U << ((behind - 1) & 31);
-	return 0;
+	stream->sequence = sequence;
+	stream->nonce = nonce;
+	return 1;
 }
 
-/* `probe`: that the feedback names, 0 if it does not live any more. `newest`: no later request of the stream has come
- * before this one. While no probe reaches the peer, it goes on naming the last one that did. */
-static __always_inline void apply_feedback(const struct payload *request, const struct probe *probe, u32 target,
-					   struct session *session, int newest, u64 now)
+/* While no probe of ours reaches the peer, it goes on naming the last one that did, which lives no more. */
+static __always_inline void note_report(struct session *session, const struct payload *request, u64 now)
 {
-	const struct feedback *feedback = &request->feedback;
+	session->report_nonce = request->feedback.nonce;
+	session->report_before = request->feedback.before;
+	session->report_after = request->feedback.after;
+	session->report_known = request->known;
+	session->report_received = now;
+}
+
+/* Contract: returns the live probe to `target` that feedback names, or 0. */
+static __always_inline struct probe *named_probe(u32 target, u64 nonce)
+{
+	u32 slot = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
+	struct probe *probe = probes.lookup(&slot);
+
+	return probe && nonce && probe->nonce == nonce ? probe : 0;
+}
+
+static __always_inline void apply_feedback(const struct feedback *feedback, const struct probe *probe, u32 target,
+					   struct session *session, u64 now)
+{
 	struct exchange *exchange = exchange_of(target, feedback->nonce);
 	u64 rtt;
 
-	if (!exchange || (!probe && feedback->nonce != session->report_nonce)) {
-		count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
-		return;
-	}
-	if (newest) {
-		session->report_nonce = feedback->nonce;
-		session->report_before = feedback->before;
-		session->report_after = feedback->after;
-		session->report_known = request->known;
-		session->report_received = now;
-	}
-	if (!probe || exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
+	if (!exchange || exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
 		return; /* reported before; or received and not answered */
 	if (probe->transmitted == 0 || probe->received <= probe->transmitted || probe->received > probe->deadline)
 		return; /* the reply was lost, or came too late to count */
@@ -161,61 +163,48 @@ static __always_inline u64 take_stamps(u64 nonce, u32 *checksum_owed)
 	return at ? at : bpf_ktime_get_ns();
 }
 
-/* Contract: returns the live probe to `target` that the feedback names, or 0. */
-static __always_inline struct probe *named_probe(u32 target, u64 nonce)
-{
-	u32 slot = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
-	struct probe *probe = probes.lookup(&slot);
-
-	return probe && nonce && probe->nonce == nonce ? probe : 0;
-}
-
 static __always_inline void receive_request(const struct echo *echo, const u8 *source, int is_checksum_right)
 {
 	const struct payload *request = &echo->payload;
+	u64 nonce = request->nonce, named = request->feedback.nonce;
 	u32 target = find_peer(source), checksum_owed = 0;
 	struct session *session = sessions.lookup(&target);
-	u64 received = take_stamps(request->nonce, &checksum_owed);
+	u64 received = take_stamps(nonce, &checksum_owed);
 	struct exchange *exchange, *before;
 	struct stream *stream;
 	struct probe *probe;
-	int newest;
 
 	if (!session) {
-		if (request->feedback.nonce)
+		if (named)
 			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
 		return;
 	}
 	if (request->stream == 0 || !(is_checksum_right || checksum_owed))
 		return;
-	probe = named_probe(target, request->feedback.nonce);
+	probe = named_probe(target, named);
+	if (named && !probe && named != session->report_nonce)
+		count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
 	stream = proven_stream(session, request->stream, probe != 0);
-	session->candidate = stream ? 0 : request->nonce;
-	if (!stream) {
-		if (request->feedback.nonce)
-			count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
+	session->candidate = stream ? 0 : nonce;
+	exchange = exchange_of(target, nonce);
+	before = exchange_of(target, nonce - DWELL_DELAY);
+	if (!stream || !exchange || !before)
 		return;
-	}
-	exchange = exchange_of(target, request->nonce);
-	before = exchange_of(target, request->nonce - DWELL_DELAY);
-	if (!exchange || !before)
-		return;
-	if (exchange->nonce != request->nonce) {
+	if (exchange->nonce != nonce) {
 		count_dwell(session, exchange);
 		count_dwell(session, before);
-		newest = note_sequence(stream, request->sequence);
-		exchange->nonce = request->nonce;
+		exchange->nonce = nonce;
 		exchange->received = received;
 		exchange->transmitted = 0;
 		exchange->sequence = request->sequence;
 		exchange->stream = request->stream;
 		exchange->requests = 0;
 		exchange->counted = 0;
-		if (newest)
-			stream->nonce = request->nonce;
 		stream->received = received;
-		if (request->feedback.nonce)
-			apply_feedback(request, probe, target, session, newest, received);
+		if (note_sequence(stream, nonce, request->sequence) && named && (probe || named == session->report_nonce))
+			note_report(session, request, received);
+		if (probe)
+			apply_feedback(&request->feedback, probe, target, session, received);
 	}
 	if (exchange->requests < 2)
 		exchange->requests++;

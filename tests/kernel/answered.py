@@ -90,7 +90,7 @@ class Bed:
     def prove(self, target: int = TARGET) -> None:
         """Let the stream of `ask` be one that has proved itself to the kernel program."""
         memory = self.sessions._sessions
-        layout.SESSION.nested("first", layout.STREAM).write(memory, target, STREAM, *(0,) * 6)
+        layout.SESSION.nested("first", layout.STREAM).write(memory, target, STREAM, *(0,) * 5)
 
     def request(self, nonce: int, sequence: int, said: echo.Feedback, peer: Mapping[int, str] = PEER) -> bytes:
         """Return a request of a peer's agent."""

@@ -64,7 +64,7 @@ class Bench:
         second: bool = False,
     ) -> None:
         at = target * SESSION + STREAMS_AT + 40 * second
-        struct.pack_into("<QQQIII", self.sums, at, STREAM + second, nonce, at_ns, sequence, before, known)
+        struct.pack_into("<QQQIIQ", self.sums, at, STREAM + second, nonce, at_ns, sequence, before, known)
 
     def candidate(self, target: int, nonce: int) -> None:
         struct.pack_into("<Q", self.sums, target * SESSION + CANDIDATE_AT, nonce)
