@@ -4,9 +4,9 @@
  * function, once for each device on the way (VLAN, bond, then the card).
  */
 
-/* VLAN, bridge, bond, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
+/* VLAN, bridge, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
  * drops it before that. */
-#define UPPER_DEVICES 0x400007
+#define UPPER_DEVICES 0x400003
 
 /* A clone, a mirror's copy and a forwarded packet belong to no socket of ours. */
 static __always_inline int is_of_our_socket(const void *skb)
