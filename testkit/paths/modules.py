@@ -85,23 +85,27 @@ def bond(ground: Ground) -> Ends:
     return ends(ground, far)
 
 
+@path("bond, its member drops", Result.LOST_NETWORK, among=OF_MODULES, contains="the bond had sent it")
+def bond_that_drops(ground: Ground) -> Ends:
+    built = bond(ground)
+    bpf_programs.drop(ground.near, ground.device("wire"), "egress")
+    return built
+
+
 @path("ipvlan in a namespace", among=OF_MODULES)
 def ipvlan(ground: Ground) -> Ends:
     """It has the hardware address of its lower device."""
     return stacked(ground, "ipvlan mode l2", own_address=False)
 
 
-@path("VRF", among=OF_MODULES, contains="")
+@path("VRF", among=OF_MODULES)
 def vrf(ground: Ground) -> Ends:
     """The wire belongs to a VRF; a route leads there from the main table."""
     far, name, wire = far_end(ground), ground.device("vrf"), ground.device("wire")
     ip(ground.near, f"link add {name} type vrf table {100 + ground.number}", f"link set {name} up",
        f"link set {wire} master {name}")  # fmt: skip
     ground.configure(ground.near, wire, NEAR)
-    ip(ground.near, *(
-        f"route add {to} dev {wire} src {mine}"
-        for to, mine in zip(ground.addresses(FAR), ground.addresses(NEAR), strict=True)
-    ))  # fmt: skip
+    ip(ground.near, *(f"route add {address} dev {wire}" for address in ground.addresses(FAR)))
     return ends(ground, far)
 
 

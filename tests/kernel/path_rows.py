@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.errors import TestbedError
 from monlat_ebpf.model import Family, Result
 from monlat_ebpf.probing.ledger import Outcome
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
@@ -100,10 +101,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """A row for each family of each path, and the unmatched packets of all by reason."""
+    """A row for each family of each path, the unmatched packets of all by reason, and why a path was not built."""
 
     rows: Sequence[Row]
     unmatched: Mapping[str, int]
+    unbuilt: Mapping[str, str]
 
 
 def _text(results: Counter[Result]) -> str:
@@ -129,10 +131,14 @@ def measure(
     with ExitStack() as stack:
         near = stack.enter_context(agents_namespace())
         built: list[tuple[Path, Ends]] = []
+        unbuilt: dict[str, str] = {}
         for number, path in enumerate(paths, start=1):
             ground = Ground(near, number, path.name, stack.enter_context(ExitStack()))
-            built.append((path, path.build(ground)))
-            ground.wait()
+            try:
+                built.append((path, path.build(ground)))
+                ground.wait()
+            except (AssertionError, TestbedError) as error:
+                unbuilt[path.name] = str(error)
         captures = {device: stack.enter_context(Capture(device.namespace, device.name)) for device in _devices(built)}
         peers = [ends.peer for _, ends in built]
         pinging = stack.enter_context(ThreadPoolExecutor(4))
@@ -155,7 +161,7 @@ def measure(
         for capture in captures.values():
             capture.read()
         rows = [row for path, ends in built for row in _rows(path, ends, agents, captures, losses)]
-        return Measured(rows, _unmatched(agents))
+        return Measured(rows, _unmatched(agents), unbuilt)
 
 
 def _devices(built: Sequence[tuple[Path, Ends]]) -> set[Device]:

@@ -28,6 +28,7 @@ def measured() -> Measured:
 @pytest.mark.parametrize("name", [path.name for path in HERE])
 def test_path_is_as_ping_and_the_far_end_see_it(name: str, measured: Measured) -> None:
     """23 probes of each family: loss as ping's, by the right cause, RTT above the far end's own time; no duplicate."""
+    assert measured.unbuilt.get(name) is None
     rows = [row for row in measured.rows if row.path.name == name]
     agents = 2 if "two agents" in name else 1
     assert [len(row.outcomes) for row in rows] == [agents * PROBES] * 2
