@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import histogram, layout, peer_index
-from monlat_ebpf.abi.layout import Memory, Record
+from monlat_ebpf.abi.layout import Memory
 from monlat_ebpf.model import Address, Histogram
 
 Memories = Mapping[str, Memory]
@@ -107,23 +107,20 @@ class ProbeTable:
         _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
         _NONCE.write(self._probes, slot, nonce)
 
-    def probe(self, slot: int) -> Record:
-        """Return the probe in `slot`, which must exist, as a `struct probe`. The source may write it meanwhile."""
-        return layout.PROBE.read(self._probes, slot)
-
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`.
 
         The kernel program may write between two loads of this read, and a processor with weak memory ordering shows its
         stores in any order. So read again until nothing has changed: by then all stores of one packet are visible.
         """
-        completion, again = None, self._completion(slot)
+        completion, again = None, self.read_completion(slot)
         while completion != again:
-            completion, again = again, self._completion(slot)
+            completion, again = again, self.read_completion(slot)
         return again
 
-    def _completion(self, slot: int) -> Completion:
-        probe = self.probe(slot)
+    def read_completion(self, slot: int) -> Completion:
+        """Return the same by one read, which may hold a part of what is being written."""
+        probe = layout.PROBE.read(self._probes, slot)
         return Completion(
             probe.transmitted,
             probe.received,
@@ -137,7 +134,7 @@ class ProbeTable:
 
     def stamps(self, slot: int) -> Stamps:
         """Return the nonce and the stamps of the probe in `slot`."""
-        probe = self.probe(slot)
+        probe = layout.PROBE.read(self._probes, slot)
         return Stamps(probe.nonce, probe.sent, probe.transmitted, probe.received)
 
     def clear_target(self, target: int) -> None:

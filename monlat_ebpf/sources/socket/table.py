@@ -11,7 +11,7 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.histogram import bucket_of
-from monlat_ebpf.abi.layout import Memory
+from monlat_ebpf.abi.layout import Memory, Record
 from monlat_ebpf.abi.probes import Completion, ProbeTable, TableSize
 
 _TRANSMITTED: Final = layout.PROBE.part("transmitted")
@@ -57,6 +57,10 @@ class SocketTable(ProbeTable):
         """Forget the target's probes and counts."""
         with self.lock:
             super().clear_target(target)
+
+    def probe(self, slot: int) -> Record:
+        """Return the probe in `slot`, which must exist, as a `struct probe`."""
+        return layout.PROBE.read(self._probes, slot)
 
     def write_transmitted(self, slot: int, at_ns: int, device: int) -> None:
         """Write t1 and the index of the interface."""
