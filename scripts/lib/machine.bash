@@ -56,6 +56,7 @@ fetch_python_packages() { # ARCHITECTURE FOLDER
 		--require-hashes --only-binary :all: --platform "manylinux_2_28_$name" --platform "manylinux2014_$name" \
 		--target "$2" --requirement "$root/requirements/runtime.txt" --requirement "$root/requirements/build.txt" \
 		--requirement "$root/requirements/dev.txt" || die "pip failed; its messages are above."
+	cp -r "$root"/.venv/lib/python3*/site-packages/monlat_ebpf-*.dist-info "$2/" # the program's version
 }
 
 # Copy the versions that the other tests run with.
