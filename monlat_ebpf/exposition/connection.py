@@ -76,9 +76,9 @@ class Connection(asyncio.Protocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Send on."""
+        """Send on, but not yet: asyncio reports a connection twice as lost that is closed before this returns."""
         self._paused = False
-        self._advance()
+        self._loop.call_soon(self._advance)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, and stop rendering for it."""

@@ -193,6 +193,17 @@ def test_large_answer_arrives_whole_without_gzip(cleanup: ExitStack, server: Met
     assert get(cleanup, server, "/large") == (200, b"x" * (65536 * 256))
 
 
+def test_connection_that_closes_after_a_large_answer_is_no_error(
+    cleanup: ExitStack, server: MetricsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of 16 MiB is sent when the client has read enough, and closes the connection: nothing is logged."""
+    for _ in range(7):
+        get(cleanup, server, "/large")
+    wait_until(lambda: server.clients == 0)
+    assert get(cleanup, server) == (200, b"index\n")  # asyncio has reported every connection as lost by now
+    assert (server.errors, caplog.records) == ({}, [])
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [
