@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from monlat_ebpf.model import Result
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit import bpf_programs
 from testkit.paths.answerer import Answerer
 from testkit.paths.ground import FAR, NEAR, Device, Ends, Ground, ip, path
+
+ENOBUFS: Final = "IPv6's system call fails, with ENOBUFS"
 
 
 def far_end(ground: Ground, known: Sequence[int] = (NEAR, FAR)) -> Namespace:

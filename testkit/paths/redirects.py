@@ -9,7 +9,7 @@ from monlat_ebpf.model import Result
 from testkit import bpf_programs
 from testkit.actions import AddOptions, FragmentWhole, TwoExtensionHeaders
 from testkit.paths.answerer import to_another_mac, with_wrong_header_checksum, with_wrong_length
-from testkit.paths.devices import answered, ends, far_end, veth
+from testkit.paths.devices import ENOBUFS, answered, ends, far_end, veth
 from testkit.paths.ground import DEAD, FAR, NEAR, Device, Ends, Ground, ip, path, run
 
 TO = "u32 match u32 0 0 action mirred egress"
@@ -218,7 +218,7 @@ def output_drop(ground: Ground) -> Ends:
     return built
 
 
-@path("tc drops requests here", Result.LOST_HOST, Result.SEND_ERROR, contains="IPv6's system call fails, with ENOBUFS")
+@path("tc drops requests here", Result.LOST_HOST, Result.SEND_ERROR, contains=ENOBUFS)
 def tc_egress_drop(ground: Ground) -> Ends:
     built = veth(ground)
     bpf_programs.drop(ground.near, ground.device("wire"), "egress")
