@@ -103,6 +103,7 @@ class Agent:
             max_peers=config.max_peers,
             node=config.node_name,
             feedback=FeedbackChannel.of(self._source),
+            own_addresses=lambda: self._discovery.own_addresses,
             on_lag=self._self_metrics.schedule_lag.observe,
         )
 
@@ -146,6 +147,7 @@ class Agent:
             rejected_feedback=sessions.rejected_feedback() if sessions else None,
             send_delay=self._prober.send_delay(),
             reply_stamps=self._prober.reply_stamps(),
+            unlisted_sources=self._prober.unlisted_sources(),
         )
 
     def _recent(self, peer: str) -> Mapping[Family, Sequence[RecentProbe]]:

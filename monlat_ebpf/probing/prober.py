@@ -18,11 +18,12 @@ from typing import Final
 from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
-from monlat_ebpf.model import Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
+from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
 from monlat_ebpf.probing.error_log import ErrorLog
 from monlat_ebpf.probing.feedback import FeedbackChannel, new_nonce
 from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
 from monlat_ebpf.probing.next_hop import SILENCE_NS, explain_loss
+from monlat_ebpf.probing.own_sources import OwnSources
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
@@ -47,6 +48,7 @@ class Prober:
         count: int | None = None,
         positions: int = layout.PROBES_PER_TARGET,
         feedback: FeedbackChannel | None = None,
+        own_addresses: Callable[[], Sequence[Address]] = tuple,
         on_lag: Callable[[float], None] = lambda _seconds: None,
         on_outcome: Callable[[Target, Outcome], None] = lambda _target, _outcome: None,
     ) -> None:
@@ -55,6 +57,7 @@ class Prober:
         With the name of this `node`, probes are spread over the interval, so that nodes do not send in step. Without,
         the first one is sent at once and the pace is even. `positions` is how many of a target's last probes have
         a slot. More than PROBES_PER_TARGET is for a single target, which then uses the slots of all.
+        `own_addresses` returns the addresses by which the peers know this node: probes leave from these.
         `on_lag` gets how many seconds late each probe was sent; `on_outcome` gets each probe's outcome. Both are
         called under the lock, so they must be quick.
         """
@@ -64,6 +67,7 @@ class Prober:
         self._timeout_ns = int(timeout_seconds * NANOSECONDS_PER_SECOND)
         self._count = count
         self._feedback = feedback
+        self._own_addresses = own_addresses
         self._on_lag = on_lag
         self._on_outcome = on_outcome
         self.identifier = source.identifier
@@ -76,6 +80,7 @@ class Prober:
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
         self._totals = Totals()
         self._error_log = ErrorLog()
+        self._own_sources = OwnSources(source)
 
     # from any thread
 
@@ -104,6 +109,11 @@ class Prober:
         """Return how many probes failed, by ICMP error or errno name."""
         with self._lock:
             return dict(self._totals.errors)
+
+    def unlisted_sources(self) -> dict[Family, int]:
+        """Return how many probes left from an address by which the peers do not know this node."""
+        with self._lock:
+            return dict(self._own_sources.unlisted)
 
     def skipped(self) -> int:
         """Return how many grid points passed without a probe, because this process did not run in time."""
@@ -155,6 +165,7 @@ class Prober:
         while not self._stopping:
             now = self.last_turn_ns = time.monotonic_ns()
             with self._lock:
+                self._own_sources.use(self._own_addresses(), now)
                 self._resolve_expired(now)
                 due = list(self._schedule.due(now))
             for target, due_ns, skipped in due:
@@ -195,6 +206,7 @@ class Prober:
             sendto(request, destination)
         except OSError as error:
             failure = self._source.send_otherwise(request, target.address, answering, error)
+        self._own_sources.count(target.key.family)
         probe = ledger.open(sent_ns, sent_ns + self._timeout_ns)
         self._on_lag(max(sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
         if failure is None:
