@@ -24,6 +24,7 @@ from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
+from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources.choice import open_source
 
@@ -160,7 +161,9 @@ class Agent:
         for name in sorted(skipped - self._skipped):
             _LOG.warning("peer %s has an address of this node (%s): not probed", name, self._config.node_name)
         self._skipped = skipped
-        self._prober.set_peers([peer for peer in others if peer.name not in skipped])
+        probed = [peer for peer in others if peer.name not in skipped]
+        warn_of_small_tables(address for peer in probed for address in peer.addresses)
+        self._prober.set_peers(probed)
         self._peers_known = True
 
     def _healthy(self) -> str | None:

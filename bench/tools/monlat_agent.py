@@ -14,8 +14,9 @@ from pathlib import Path
 
 import monlat_ebpf
 from bench.tools.scraping import Scraper, scraped_without_pause
-from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Run, Sample, Task
+from bench.tools.tool import KERNEL, TIMEOUT_SECONDS, Sample, Task
 from monlat_ebpf.abi import layout
+from monlat_ebpf.exposition.peer_detail import ProbeDocument
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.waiting import wait_until
 
@@ -32,7 +33,7 @@ class Monlat:
         return monlat_ebpf.__version__
 
     @contextmanager
-    def started(self, namespace: Namespace, task: Task) -> Iterator[Run]:
+    def started(self, namespace: Namespace, task: Task) -> Iterator[Agent]:
         interval_ms = round(task.interval_seconds * 1e3)
         timeout_ms = min(round(TIMEOUT_SECONDS * 1e3), interval_ms * (layout.PROBES_PER_TARGET - 1))  # its own bound
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
@@ -58,7 +59,7 @@ class Monlat:
 
             try:
                 wait_until(is_ready, "the agent is not ready")
-                yield _Agent(process.pid, namespace, task, scraper)
+                yield Agent(process.pid, namespace, task, scraper)
             finally:
                 scraper.close()
                 process.kill()
@@ -66,7 +67,7 @@ class Monlat:
 
 
 @dataclass
-class _Agent:
+class Agent:
     pid: int
     namespace: Namespace
     task: Task
@@ -95,10 +96,15 @@ class _Agent:
         self._ask()
         return list(self.found.values())
 
-    def _ask(self) -> None:
+    def probes(self) -> Iterator[tuple[str, ProbeDocument]]:
+        """Yield the last probes to each target that have ended, with its address."""
         for target in self.task.targets:
             document = json.loads(self.scraper.get(f"/api/v1/peers?peer={target}"))
             for probe in document["pairs"][0]["probes"]:
-                if probe["rtt_seconds"] is not None:
-                    nth = probe["sequence"]
-                    self.found[target, nth] = Sample(target, nth, round(probe["rtt_seconds"] * 1e9))
+                yield target, probe
+
+    def _ask(self) -> None:
+        for target, probe in self.probes():
+            if probe["rtt_seconds"] is not None:
+                nth = probe["sequence"]
+                self.found[target, nth] = Sample(target, nth, round(probe["rtt_seconds"] * 1e9))

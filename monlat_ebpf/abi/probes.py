@@ -6,6 +6,7 @@ thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds; 0 means 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -19,8 +20,8 @@ Memories = Mapping[str, Memory]
 """The memory of each map, by the map's name in `bpf/maps.h`."""
 
 _NONCE: Final = layout.PROBE.part("nonce")
+_TIMES: Final = layout.PROBE.part("sent", "deadline")
 _AFTER_NONCE: Final = layout.PROBE.part("sent", "reserved")
-_SENT_AND_DEADLINE: Final = layout.PROBE.part("sent", "deadline")
 _RESERVED: Final = bytes(layout.PROBE.size - layout.PROBE.offset("reserved"))
 _NOT_COMPLETED: Final[tuple[int | bytes, ...]] = (
     *(0,) * layout.PROBE.part("transmitted", "forwarded").values,
@@ -98,19 +99,28 @@ class ProbeTable:
         self._targets = memories["targets"]
         self._unmatched = memories["unmatched"]
 
-    def arm(self, slot: int, *, nonce: int, address: bytes, sent_ns: int = 0, deadline_ns: int = 0) -> None:
+    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into `slot`, before it is sent. `address` as `mapped` gives it.
 
         The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
-        one half of each. A source needs the times only for a reply: `start` may write them just before the sending.
+        one half of each.
         """
         _NONCE.write(self._probes, slot, 0)
         _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
         _NONCE.write(self._probes, slot, nonce)
 
-    def start(self, slot: int, sent_ns: int, deadline_ns: int) -> None:
-        """Write t0 and the deadline of the probe in `slot`."""
-        _SENT_AND_DEADLINE.write(self._probes, slot, sent_ns, deadline_ns)
+    def start(self, slot: int, timeout_ns: int) -> None:
+        """Take t0 of the armed probe in `slot`, immediately before it is sent; its deadline is `timeout_ns` later.
+
+        A source reads these times only when a reply has come.
+        """
+        sent_ns = time.monotonic_ns()
+        _TIMES.write(self._probes, slot, sent_ns, sent_ns + timeout_ns)
+
+    def times(self, slot: int) -> tuple[int, int]:
+        """Return t0 and the deadline of the probe in `slot`."""
+        times = _TIMES.read(self._probes, slot)
+        return times.sent, times.deadline
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`."""

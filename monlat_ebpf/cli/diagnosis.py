@@ -22,6 +22,9 @@ RISEN_AT_LEAST_SECONDS: Final = 50e-6
 RISEN_PART_OF_USUAL: Final = 0.2
 """The least rise as a part of the usual RTT: the usual dwell is the difference of two medians, each read from a
 histogram with buckets 9 % wide."""
+QUEUED_OVER_SECONDS: Final = 100e-6
+"""A shorter send delay does not point to a queue. From the system call to the driver, the code alone takes 10 to 40 µs,
+and for one probe in a hundred 90 µs, because caches are cold after a pause (`bench/send_delay`)."""
 LOPSIDED_FACTOR: Final = 2.0
 """A direction is named when its queueing is more than this many times the other's."""
 
@@ -47,6 +50,7 @@ MEANING: Final = {
     Part.DWELL: "the peer's kernel, and the queue before its device",
     Part.NETWORK_AND_PEER: "network and peer together: no agent at the peer reports our probes",
 }
+WITHOUT_QUEUE: Final = "this node's stack"
 RISEN_MEANING: Final = {
     Part.SEND_DELAY: "a queue on this node",
     Part.NETWORK: "a slow network",
@@ -177,14 +181,22 @@ def _risen(recent: dict[Part, float], usual: Usual) -> Part | None:
     above = {
         part: now - before
         for part, now in recent.items()
-        if (before := usual.of(part)) is not None and now > RISEN_FACTOR * before and now - before > margin
+        if (before := usual.of(part)) is not None
+        and now > RISEN_FACTOR * before
+        and now - before > margin
+        and not _is_without_queue(part, now)
     }
     return max(above, key=lambda part: above[part], default=None)
 
 
+def _is_without_queue(part: Part, seconds: float) -> bool:
+    return part is Part.SEND_DELAY and seconds <= QUEUED_OVER_SECONDS
+
+
 def _largest_text(largest: Part, recent: dict[Part, float], usual: Usual, *, risen: bool) -> str:
     share = round(100 * recent[largest] / (sum(recent.values()) or 1.0))
-    means = f"{RISEN_MEANING[largest]} ({MEANING[largest]})" if risen else MEANING[largest]
+    meaning = WITHOUT_QUEUE if _is_without_queue(largest, recent[largest]) else MEANING[largest]
+    means = f"{RISEN_MEANING[largest]} ({meaning})" if risen else meaning
     return f"The largest part is the {NAMES[largest]}, {_compared(largest, recent, usual)}, {share} % of all: {means}."
 
 

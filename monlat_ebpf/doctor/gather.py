@@ -8,6 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,8 @@ from monlat_ebpf.doctor.firewall import iptables_stops, nft_stops
 from monlat_ebpf.doctor.trial import run_trial
 from monlat_ebpf.errors import AgentUnreachable, SourceError
 from monlat_ebpf.exposition import client
+from monlat_ebpf.host.next_hops import LinkAddressTable, NextHops
+from monlat_ebpf.model import Family
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 from monlat_ebpf.sources.tracepoint.permission import read_rights
@@ -56,6 +60,7 @@ def gather() -> Facts:
         tracepoint=run_trial(TracepointSource),
         socket=run_trial(SocketSource),
         firewall=_firewall(),
+        link_tables=_link_tables(),
         port=DEFAULT_PORT,
         port_state=_port(DEFAULT_PORT),
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
@@ -111,6 +116,11 @@ def _has_text(path: str) -> bool:
         return bool(Path(path).read_text(encoding="ascii").strip())
     except OSError:
         return False
+
+
+def _link_tables() -> Mapping[Family, LinkAddressTable]:
+    with closing(NextHops()) as hops:
+        return hops.tables()
 
 
 def _port(port: int) -> Port:

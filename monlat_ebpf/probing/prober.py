@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -195,25 +196,23 @@ class Prober:
             target.history.add(nonce, ledger.sent)
         slot = target.slot(ledger.sent)
         request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
-        table.arm(slot, nonce=nonce, address=target.mapped)
         answering = self._is_answering(target)
+        start = partial(table.start, slot, self._timeout_ns)
+        now = time.monotonic_ns()
+        table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + self._timeout_ns, address=target.mapped)
         failure: OSError | None = None
-        sent_ns = time.monotonic_ns()
         try:
-            sendto, destination = self._source.sender(target.address, answering)
-            sent_ns = time.monotonic_ns()  # t0: from here to the system call only a store
-            table.start(slot, sent_ns, sent_ns + self._timeout_ns)
-            sendto(request, destination)
+            self._source.send(request, target.address, start, answering=answering)
         except OSError as error:
-            failure = self._source.send_otherwise(request, target.address, answering, error)
+            failure = self._source.send_otherwise(request, target.address, start, answering, error)
         self._own_sources.count(target.key.family)
-        probe = ledger.open(sent_ns, sent_ns + self._timeout_ns)
-        self._on_lag(max(sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
+        probe = ledger.open(*table.times(slot))
+        self._on_lag(max(probe.sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
         if failure is None:
             self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
             return
         if isinstance(failure, NextHopUnresolved) or (isinstance(failure, SendBufferFull) and target.was_unresolved):
-            target.unresolved_ns = sent_ns
+            target.unresolved_ns = probe.sent_ns
             self._end(target, Outcome(probe.sequence, Result.UNREACHABLE, error=NO_NEIGHBOUR))
             return
         name = errno.errorcode.get(failure.errno or 0, f"errno_{failure.errno or 0}")

@@ -6,7 +6,7 @@ source completes it with t1 and t4. Readers of the table need not know which sou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import Sender
 
 
 class SourceChoice(StrEnum):
@@ -23,6 +22,10 @@ class SourceChoice(StrEnum):
     AUTO = "auto"
     TRACEPOINT = "tracepoint"
     SOCKET = "socket"
+
+
+def do_nothing() -> None:
+    """Be the `start` of a packet whose time of sending does not matter."""
 
 
 class Source(Protocol):
@@ -40,16 +43,20 @@ class Source(Protocol):
     def reserve(self, targets: int) -> None:
         """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
-    def sender(self, address: Address, answering: bool = True) -> Sender:
-        """Return a function and its second argument: called with an ICMP message and that, it sends it to `address`.
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
+        """Send `packet`, an ICMP message without IP header, to `address` and never wait.
 
-        The call is the system call and nothing else, so t0 can be taken immediately before it. It never waits, and
-        raises OSError as the system call does. Raises OSError where there is no socket of the family.
-        `answering` says that the last probe to that address was answered: others use a socket of their own.
+        `start` is called immediately before the system call, and may be called before that as well. `answering` says
+        that the last probe to that address was answered: others use a socket of their own.
+        Raises OSError as the system call does.
         """
 
-    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
-        """After sending failed, try what may help. Return None if the packet was sent, else the failure that is left.
+    def send_otherwise(
+        self, packet: bytes, address: Address, start: Callable[[], object], answering: bool, failure: OSError
+    ) -> OSError | None:
+        """After `send` failed, try what may help. Return None if the packet was sent, else the failure that is left.
 
         NextHopUnresolved is left if the buffer is full of packets that wait, and nobody has this next hop's address.
         """

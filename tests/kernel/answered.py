@@ -90,10 +90,7 @@ class Bed:
 
     def sent_to(self, address: str) -> list[bytes]:
         """Read from the wire all that was sent so far, and return the packets to `address`."""
-        os.set_blocking(self.device.descriptor, False)
-        with suppress(BlockingIOError):
-            while True:
-                self.wire.append(os.read(self.device.descriptor, 65536))
+        self.wire.extend(arrived(self.device))
         whole, at = packets.packed(address), {4: 16, 6: 24}[self.version]
         return [each for each in self.wire if each[at : at + len(whole)] == whole]
 
@@ -107,6 +104,14 @@ class Bed:
     def dwells(self) -> list[int]:
         """Samples of this node's dwell of each target."""
         return [self.sessions.dwell(target).count for target in range(TARGETS)]
+
+
+def arrived(device: RawDevice) -> Iterator[bytes]:
+    """Yield the packets that the namespace has sent and nobody has read yet."""
+    os.set_blocking(device.descriptor, False)
+    with suppress(BlockingIOError):
+        while True:
+            yield os.read(device.descriptor, 65536)
 
 
 @contextmanager

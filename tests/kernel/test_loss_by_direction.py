@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family, Result
-from monlat_ebpf.sources.raw_sockets import Sender
+from monlat_ebpf.sources import do_nothing
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from testkit.waiting import wait_until
 from tests.kernel.lossy_router import Dropped, LossyRouter, lossy_router
@@ -47,13 +47,17 @@ class LimitedSource:
     def errors(self) -> Mapping[str, int]:
         return self._source.errors()
 
-    def sender(self, address: Address, answering: bool = True) -> Sender:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
         if self._left == 0:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        self._source.send(packet, address, start, answering=answering)
         self._left -= 1
-        return self._source.sender(address, answering)
 
-    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+    def send_otherwise(
+        self, packet: bytes, address: Address, start: Callable[[], object], answering: bool, failure: OSError
+    ) -> OSError | None:
         return failure
 
     def next_hop_state(self, address: Address) -> NextHopState:

@@ -11,7 +11,7 @@ from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import Sender
+from monlat_ebpf.sources import do_nothing
 
 PROBE_BYTES = 96
 TARGET_BYTES = 1520
@@ -54,10 +54,10 @@ class FakeSource:
     def reserve(self, targets: int) -> None:
         self.reserved = targets
 
-    def sender(self, address: Address, answering: bool = True) -> Sender:
-        return lambda packet, _destination: self.send(packet, address), (str(address), 0)
-
-    def send(self, packet: bytes, address: Address) -> int:
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
+        start()
         (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
@@ -71,9 +71,10 @@ class FakeSource:
         probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
-        return len(packet)
 
-    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+    def send_otherwise(
+        self, packet: bytes, address: Address, start: Callable[[], object], answering: bool, failure: OSError
+    ) -> OSError | None:
         return failure
 
     def next_hop_state(self, address: Address) -> NextHopState:

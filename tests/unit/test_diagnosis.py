@@ -58,9 +58,32 @@ def test_usual_times_have_a_largest_part_and_none_that_rose() -> None:
     found = diagnosis([answered(70.0, 55.0, 35.0)] * 3, IDLE)
     assert (found.largest, found.risen) == (Part.SEND_DELAY, None)
     assert found.text == (
-        "The largest part is the send delay, 70.0 µs (usually 80.0 µs), 56 % of all: "
-        "this node's stack, and the queue before its device."
+        "The largest part is the send delay, 70.0 µs (usually 80.0 µs), 56 % of all: this node's stack."
     )
+
+
+def test_send_delay_of_a_stack_is_no_queue() -> None:
+    """50 of 50 + 20 + 12 us are 61 %, and 6 times the usual 8 us; no queue is named."""
+    found = diagnosis([answered(50.0, 32.0, 12.0)] * 16, usual(8.0, 32.0, 20.0))
+    assert (found.largest, found.risen) == (Part.SEND_DELAY, None)
+    assert found.text == (
+        "The largest part is the send delay, 50.0 µs (usually 8.00 µs), 61 % of all: this node's stack."
+    )
+
+
+@pytest.mark.parametrize(("send_delay", "risen"), [(100.0, None), (101.0, Part.SEND_DELAY)])
+def test_send_delay_that_rose_over_a_hundred_microseconds_is_a_queue(send_delay: float, risen: Part | None) -> None:
+    """Usually it is 30 us, so both values are more than twice as much and more than 50 us above it."""
+    found = diagnosis([answered(send_delay, 60.0, 40.0)] * 3, usual(30.0, 60.0, 20.0))
+    assert (found.largest, found.risen) == (Part.SEND_DELAY, risen)
+    assert ("queue" in found.text) is (risen is Part.SEND_DELAY)
+
+
+def test_queue_that_is_always_there_may_be_the_reason_of_a_long_send_delay() -> None:
+    """3 ms that did not rise: the stack and the queue are named, and no rise."""
+    found = diagnosis([answered(3_000.0, 60.0, 40.0)] * 3, usual(3_000.0, 60.0, 20.0))
+    assert found.risen is None
+    assert found.text.endswith("this node's stack, and the queue before its device.")
 
 
 def test_part_that_rose_is_named_beside_a_larger_one_that_did_not() -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from monlat_ebpf.model import Address, Family, PairSnapshot, Result
 from monlat_ebpf.probing.prober import Prober
-from monlat_ebpf.sources.raw_sockets import Sender
+from monlat_ebpf.sources import do_nothing
 from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import Bench, peer, running
@@ -135,9 +136,11 @@ def test_targets_that_answer_have_a_socket_of_their_own() -> None:
     chosen: list[bool] = []
 
     class Choosing(FakeSource):
-        def sender(self, address: Address, answering: bool = True) -> Sender:
+        def send(
+            self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+        ) -> None:
             chosen.append(answering)
-            return super().sender(address, answering)
+            super().send(packet, address, start)
 
     source = Choosing(1)
     lost = {5, 6}
@@ -192,6 +195,32 @@ def test_each_probe_has_one_lag_one_send_delay_and_one_outcome() -> None:
     assert (send_delay.count, send_delay.sum_ns) == (sent, 1_000 * sent)
     assert send_delay.buckets[1] == sent  # above 2^-20 s, at most 2^(-20 + 1/8) s
     assert [(name, outcome.sequence) for name, outcome in bench.outcomes] == [("a", number) for number in range(sent)]
+
+
+class SlowSource(FakeSource):
+    """Needs time before it calls `start`."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.began_ns: list[int] = []
+
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
+        self.began_ns.append(time.monotonic_ns())
+        super().send(packet, address, start)
+
+
+def test_t0_and_deadline_are_of_the_instant_before_the_system_call() -> None:
+    """What the source does before it calls `start` is no part of the send delay, and none of the time-out."""
+    source = SlowSource()
+    prober = Prober(source, interval_seconds=0.002, timeout_seconds=0.02, max_peers=1, count=13)
+    prober.set_peers([A])
+    prober.run()
+    assert len(source.sent) == 13
+    for sent, began_ns in zip(source.sent, source.began_ns, strict=True):
+        assert sent.sent_ns >= began_ns
+        assert sent.deadline_ns == sent.sent_ns + 20_000_000
 
 
 def test_pairs_are_sorted_by_peer_and_preference() -> None:

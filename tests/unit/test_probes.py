@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -62,6 +63,19 @@ def test_arming_writes_only_its_slot(table: ProbeTable, parts: Parts) -> None:
     assert probes[17 * PROBE : 18 * PROBE] == armed
     assert probes[: 17 * PROBE] == b"\xaa" * (17 * PROBE)
     assert probes[18 * PROBE :] == b"\xaa" * (len(probes) - 18 * PROBE)
+
+
+def test_start_writes_t0_and_a_deadline_from_the_same_instant(table: ProbeTable, parts: Parts) -> None:
+    """t0 is the time of the call, the deadline 7 ns later; every other byte of the slot stays."""
+    table.arm(17, nonce=0x1122334455667788, sent_ns=5, deadline_ns=6, address=bytes(range(16)))
+    before = time.monotonic_ns()
+    table.start(17, timeout_ns=7)
+    after = time.monotonic_ns()
+    sent, deadline = table.times(17)
+    assert before <= sent <= after
+    assert deadline == sent + 7
+    started = struct.pack("<QQQ", 0x1122334455667788, sent, deadline) + bytes(range(16)) + bytes(56)
+    assert parts[0][17 * PROBE : 18 * PROBE] == started
 
 
 def test_armed_probe_has_no_stamps(table: ProbeTable) -> None:

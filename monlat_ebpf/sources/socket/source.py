@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
@@ -13,7 +13,8 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import RawSockets, Sender, new_identifier
+from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
 from monlat_ebpf.sources.socket.receiver import Receiver
@@ -68,7 +69,7 @@ class SocketSource:
             self._open(Family.IPV6)
         except PermissionError:
             raise
-        except OSError as error:  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
+        except OSError as error:  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
             _LOG.debug("no IPv6 socket: %s", error)
 
     def _open(self, family: Family) -> None:
@@ -85,17 +86,21 @@ class SocketSource:
     def reserve(self, targets: int) -> None:
         """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
-    def sender(self, address: Address, answering: bool = True) -> Sender:
-        """Return what sends to `address`."""
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
+        """Send `packet` to `address`, and call `start` immediately before."""
         self._since_read += 1
         if self._since_read >= _SENT_BETWEEN_READS:
             self._since_read = 0
             self._receiver.catch_up()
-        return self._sockets.sender(address, answering)
+        self._sockets.send(packet, address, start, answering)
 
-    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+    def send_otherwise(
+        self, packet: bytes, address: Address, start: Callable[[], object], answering: bool, failure: OSError
+    ) -> OSError | None:
         """Try to send `packet` after `failure`."""
-        return self._sockets.send_otherwise(packet, address, answering, failure)
+        return self._sockets.send_otherwise(packet, address, start, answering, failure)
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""

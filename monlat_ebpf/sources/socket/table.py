@@ -30,7 +30,7 @@ class SocketTable(ProbeTable):
     """The table and its lock. Before it reports a probe as lost, it reads the sockets once more.
 
     Every method that touches a probe takes `lock`; a caller that needs several of them in one step holds it around
-    them. Only `start` does not: these times are read when the probe has been sent, and nothing may delay that.
+    them. Only `start` does not: its times are read after the sending, which nothing may delay.
     `catch_up` reads what waits in the sockets into this table. It is called before an unanswered probe is read after
     its deadline, so that no result depends on when the receiver's thread ran.
     """
@@ -41,10 +41,10 @@ class SocketTable(ProbeTable):
         self.lock = threading.RLock()
         self._catch_up = catch_up
 
-    def arm(self, slot: int, *, nonce: int, address: bytes, sent_ns: int = 0, deadline_ns: int = 0) -> None:
+    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into `slot`, before it is sent."""
         with self.lock:
-            super().arm(slot, nonce=nonce, address=address, sent_ns=sent_ns, deadline_ns=deadline_ns)
+            super().arm(slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=deadline_ns, address=address)
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`; after its deadline, all that can be known."""

@@ -6,7 +6,7 @@ import mmap
 import os
 import resource
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -15,9 +15,9 @@ from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources import do_nothing
 from monlat_ebpf.sources.raw_sockets import (
     RawSockets,
-    Sender,
     attach_decider,
     cookie,
     new_identifier,
@@ -43,7 +43,7 @@ class TracepointSource:
         self._loaded: Loaded | None = None
         try:
             sending = [self._sockets.get(Family.IPV4), self._sockets.get(Family.IPV4, answering=False)]
-            with suppress(OSError):  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
+            with suppress(OSError):  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
                 sending += [self._sockets.get(Family.IPV6), self._sockets.get(Family.IPV6, answering=False)]
             _lift_locked_memory_limit()
             self._loaded = load(size)
@@ -79,13 +79,17 @@ class TracepointSource:
         lengths = self._size.map_bytes(self._mapped)
         return {name: mmap.mmap(loaded.maps[name], _whole_pages(length)) for name, length in lengths.items()}
 
-    def sender(self, address: Address, answering: bool = True) -> Sender:
-        """Return what sends to `address`."""
-        return self._sockets.sender(address, answering)
+    def send(
+        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+    ) -> None:
+        """Send `packet` to `address`, and call `start` immediately before."""
+        self._sockets.send(packet, address, start, answering)
 
-    def send_otherwise(self, packet: bytes, address: Address, answering: bool, failure: OSError) -> OSError | None:
+    def send_otherwise(
+        self, packet: bytes, address: Address, start: Callable[[], object], answering: bool, failure: OSError
+    ) -> OSError | None:
         """Try to send `packet` after `failure`."""
-        return self._sockets.send_otherwise(packet, address, answering, failure)
+        return self._sockets.send_otherwise(packet, address, start, answering, failure)
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""
