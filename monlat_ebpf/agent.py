@@ -24,6 +24,7 @@ from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
+from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources.choice import open_source
 
@@ -103,6 +104,7 @@ class Agent:
             max_peers=config.max_peers,
             node=config.node_name,
             feedback=FeedbackChannel.of(self._source),
+            own_addresses=lambda: self._discovery.own_addresses,
             on_lag=self._self_metrics.schedule_lag.observe,
         )
 
@@ -146,6 +148,7 @@ class Agent:
             rejected_feedback=sessions.rejected_feedback() if sessions else None,
             send_delay=self._prober.send_delay(),
             reply_stamps=self._prober.reply_stamps(),
+            unlisted_sources=self._prober.unlisted_sources(),
         )
 
     def _recent(self, peer: str) -> Mapping[Family, Sequence[RecentProbe]]:
@@ -158,7 +161,9 @@ class Agent:
         for name in sorted(skipped - self._skipped):
             _LOG.warning("peer %s has an address of this node (%s): not probed", name, self._config.node_name)
         self._skipped = skipped
-        self._prober.set_peers([peer for peer in others if peer.name not in skipped])
+        probed = [peer for peer in others if peer.name not in skipped]
+        warn_of_small_tables(address for peer in probed for address in peer.addresses)
+        self._prober.set_peers(probed)
         self._peers_known = True
 
     def _healthy(self) -> str | None:

@@ -165,7 +165,8 @@ class AgentSnapshot:
     """All measurements of this agent at one instant. Every output is made from it.
 
     `pairs` is sorted by peer, and within a peer by its preference of families. `probe_errors` counts by ICMP error,
-    errno name or not_delivered. `reply_stamps` counts by device and by whose stamp it was, "driver" or "stack".
+    errno name or other cause. `reply_stamps` counts by device and by whose stamp it was, "driver" or "stack".
+    `unlisted_sources` counts probes that left from an address by which the peers do not know this node.
     `unmatched_packets` and `rejected_feedback` count by reason; `rejected_feedback` is None if the source receives no
     feedback. `skipped_probes` were due while the agent did not run. `source_reason` says why the source is not the
     first choice, "" when it is. `send_delay` is of all probes to all peers.
@@ -184,3 +185,4 @@ class AgentSnapshot:
     skipped_probes: int = 0
     send_delay: Histogram | None = None
     reply_stamps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    unlisted_sources: Mapping[Family, int] = field(default_factory=dict)

@@ -98,11 +98,11 @@ class ProbeTable:
         self._targets = memories["targets"]
         self._unmatched = memories["unmatched"]
 
-    def arm(self, slot: int, *, nonce: int, address: bytes, sent_ns: int = 0, deadline_ns: int = 0) -> None:
+    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into `slot`, before it is sent. `address` as `mapped` gives it.
 
         The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
-        one half of each. A source needs the times only for a reply: `start` may write them just before the sending.
+        one half of each.
         """
         _NONCE.write(self._probes, slot, 0)
         _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)

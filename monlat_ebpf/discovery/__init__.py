@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from monlat_ebpf.model import Peer
+from monlat_ebpf.model import Address, Peer
 
 Publish = Callable[[Sequence[Peer]], None]
 
@@ -35,6 +35,10 @@ class Discovery(Protocol):
     @property
     def own_zone(self) -> str:
         """This node's zone; "" while it is unknown."""
+
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        """The addresses by which the peers know this node, at most one of a family; empty while they are unknown."""
 
     def start(self, publish: Publish) -> None:
         """Publish the first list, then follow changes in a thread.

@@ -44,10 +44,15 @@ Slice = tuple[Endpoint, ...]
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The members of the cluster: the peers sorted by name, and the zone of this node, "" while it is unknown."""
+    """The members of the cluster: the peers sorted by name, and zone and addresses of this node.
+
+    `own_zone` is "" and `own_addresses` is empty while they are unknown. `warnings` name addresses of several nodes.
+    """
 
     peers: tuple[Peer, ...]
     own_zone: str
+    own_addresses: tuple[Address, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Malformed(ValueError):
@@ -94,14 +99,21 @@ def membership_of(slices: Iterable[Slice], node_name: str) -> Membership:
     )
     nodes: dict[str, dict[int, Endpoint]] = {}
     owners: dict[Address, str] = {}
+    warnings: list[str] = []
     for claim in claims:
         chosen = nodes.setdefault(claim.node, {})
         version = claim.address.version
-        if version not in chosen and owners.setdefault(claim.address, claim.node) == claim.node:
+        if version in chosen:
+            continue
+        owner = owners.setdefault(claim.address, claim.node)
+        if owner == claim.node:
             chosen[version] = claim
+        elif claim.state is not EndpointState.LEAVING:
+            warnings.append(f"{claim.address} of {claim.node} belongs to {owner}, and is not probed for {claim.node}")
     own = nodes.pop(node_name, {})
     peers = tuple(_peer_of(node, nodes[node]) for node in sorted(nodes) if nodes[node])
-    return Membership(peers, _zone_of(list(own.values())))
+    own_addresses = tuple(own[version].address for version in sorted(own))
+    return Membership(peers, _zone_of(list(own.values())), own_addresses, tuple(warnings))
 
 
 def _peer_of(node: str, by_version: Mapping[int, Endpoint]) -> Peer:

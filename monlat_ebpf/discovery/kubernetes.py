@@ -21,7 +21,7 @@ from monlat_ebpf.discovery.metrics import KubernetesMetrics
 from monlat_ebpf.discovery.publisher import Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
 from monlat_ebpf.discovery.watch_events import WatchEvent
-from monlat_ebpf.model import Peer
+from monlat_ebpf.model import Address, Peer
 
 _STOP_SECONDS: Final = 0.9
 """Seconds that stop() waits. Only connecting can take longer, because another thread cannot abort that."""
@@ -59,6 +59,8 @@ class KubernetesDiscovery:
         self._lock = threading.Lock()
         self._store = SliceStore()
         self._own_zone = ""
+        self._own_addresses: Sequence[Address] = ()
+        self._warnings: Sequence[str] = ()
         self._version: str | None = None  # where the watch continues; None: list first
         self._opened_at = math.inf
         self._listed = False
@@ -71,6 +73,11 @@ class KubernetesDiscovery:
     def own_zone(self) -> str:
         """This node's zone, from the endpoint of its own agent; "" while it is unknown."""
         return self._own_zone
+
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        """This node's addresses, from the endpoints of its own agent; empty while they are unknown."""
+        return self._own_addresses
 
     def start(self, publish: Publish) -> None:
         """Follow the Service in a thread, which publishes the first list as soon as the API server sends it.
@@ -180,7 +187,11 @@ class KubernetesDiscovery:
         with self._lock:
             slices = self._store.slices()
         membership = membership_of(slices, self._node_name)
-        self._own_zone = membership.own_zone
+        self._own_zone, self._own_addresses = membership.own_zone, membership.own_addresses
+        for warning in membership.warnings:
+            if warning not in self._warnings:
+                _LOG.warning("service %s: %s", self._config.service, warning)
+        self._warnings = membership.warnings
         return membership.peers
 
     def _publish_checked(self, peers: Sequence[Peer]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NoReturn
 
@@ -25,25 +25,30 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class PeerList:
-    """The content of a peers file: the peers in its order, and the zone of this node's own entry, "" without one."""
+    """The content of a peers file: the peers in its order, and zone and addresses of this node's own entry.
+
+    `warnings` name the addresses that several nodes have, with file and line.
+    """
 
     peers: tuple[Peer, ...]
     own_zone: str = ""
+    own_addresses: tuple[Address, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerList:
     """Return the peers in `text`, without the one named `node_name`. An empty list is legal.
 
-    `file` is the file's name for messages. Raises ConfigError for a text that is not such a list, for a duplicate name
-    or address, and for more than `max_peers` peers.
+    `file` is the file's name for messages. Of nodes that share an address, the first by name has it.
+    Raises ConfigError for a text that is not such a list, for a duplicate name, and for more than `max_peers` peers.
     """
     reader = _EntryReader(file)
     peers: list[Peer] = []
-    own_zone = ""
+    own: Peer | None = None
     for node in read_items(text, file=file):
         peer = reader.read(node)
         if peer.name == node_name:
-            own_zone = peer.zone
+            own = peer
             continue
         if len(peers) == max_peers:
             reader.refuse(
@@ -52,7 +57,10 @@ def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerL
                 "shorten the list or raise --max-peers (MONLAT_MAX_PEERS)",
             )
         peers.append(peer)
-    return PeerList(tuple(peers), own_zone)
+    warnings = reader.warnings()
+    kept = (replace(each, addresses=tuple(filter(reader.is_owner(each.name), each.addresses))) for each in peers)
+    found = tuple(each for each in kept if each.addresses)
+    return PeerList(found, own.zone if own else "", own.addresses if own else (), warnings)
 
 
 class _EntryReader:
@@ -61,7 +69,7 @@ class _EntryReader:
     def __init__(self, file: str) -> None:
         self._file = file
         self._line_of_name: dict[str, int] = {}
-        self._owner_of_address: dict[Address, tuple[str, int]] = {}
+        self._owners_of_address: dict[Address, dict[str, int]] = {}  # names, and the line of each
 
     def refuse(self, line: int, reason: str) -> NoReturn:
         raise ConfigError(f"{self._file}:{line}: {reason}")
@@ -135,7 +143,7 @@ class _EntryReader:
                     f"addresses: {by_family[family]} and {address} are both {family}; "
                     "keep one of each family, the one to be measured",
                 )
-            self._claim(address, name, item.line)
+            self._owners_of_address.setdefault(address, {})[name] = item.line
             by_family[family] = address
         return tuple(by_family.values())
 
@@ -153,15 +161,19 @@ class _EntryReader:
             self.refuse(item.line, f"addresses: {_shown(item.text)} {reason}")
         return address
 
-    def _claim(self, address: Address, name: str, line: int) -> None:
-        owner = self._owner_of_address.get(address)
-        if owner is not None:
-            self.refuse(
-                line,
-                f"addresses: {address} of {_shown(name)} belongs to {_shown(owner[0])} on line {owner[1]}; "
-                "give each node its own address",
-            )
-        self._owner_of_address[address] = (name, line)
+    def is_owner(self, name: str) -> Callable[[Address], bool]:
+        """Return whether an address belongs to the node `name`: of several nodes, to the first by name."""
+        return lambda address: min(self._owners_of_address[address]) == name
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a text for each address of a node that belongs to another one."""
+        return tuple(
+            f"{self._file}:{line}: addresses: {address} of {_shown(name)} belongs to {_shown(min(owners))} on line "
+            f"{owners[min(owners)]}, and is not probed for {_shown(name)}; give each node its own address"
+            for address, owners in self._owners_of_address.items()
+            for name, line in owners.items()
+            if name != min(owners)
+        )
 
 
 def _unknown_field(key: Node) -> str:

@@ -11,6 +11,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.metrics import StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.model import Address
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers. Limits the memory that a wrong path can cost."""
@@ -105,6 +107,11 @@ class StaticDiscovery:
         """The zone of this node's own entry; "" if it has none."""
         return self._list.own_zone
 
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        """The addresses of this node's own entry; empty if it has none."""
+        return self._list.own_addresses
+
     def start(self, publish: Publish) -> None:
         """Publish the peers of the file, then follow it in a thread. Raises ConfigError when the file is unusable."""
         try:
@@ -167,6 +174,9 @@ class StaticDiscovery:
         )
 
     def _use(self, listed: PeerList) -> None:
+        for warning in listed.warnings:
+            if warning not in self._list.warnings:
+                _LOG.warning("%s", warning)
         self._list = listed
         self._publish(listed.peers)
         self._metrics.up.set(1)

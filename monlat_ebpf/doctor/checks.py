@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypedDict
 
-from monlat_ebpf.doctor import kernel_checks, network_checks, path_checks
+from monlat_ebpf.doctor import kernel_checks, link_checks, network_checks, path_checks
 from monlat_ebpf.doctor.check import Check, Status
 from monlat_ebpf.doctor.facts import Facts
 from monlat_ebpf.doctor.path_checks import PathDocument, path_document
@@ -23,6 +23,7 @@ CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
     network_checks.echo,
     network_checks.echo_rate,
     network_checks.firewall,
+    link_checks.link_addresses,
     network_checks.port,
 )
 

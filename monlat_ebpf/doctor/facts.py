@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from monlat_ebpf.model import Result
+from monlat_ebpf.host.next_hops import LinkAddressTable
+from monlat_ebpf.model import Family, Result
 from monlat_ebpf.sources.tracepoint.permission import Rights
 
 
@@ -89,5 +90,6 @@ class Facts:
     firewall: Firewall
     port: int
     port_state: Port
+    link_tables: Mapping[Family, LinkAddressTable] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     paths: tuple[NetworkPath, ...] = ()

@@ -8,7 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,8 @@ from monlat_ebpf.errors import AgentUnreachable, RouteError, SourceError
 from monlat_ebpf.exposition import client
 from monlat_ebpf.exposition.api import PairDocument
 from monlat_ebpf.host.addresses import default_routes, is_local, route_to
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.next_hops import LinkAddressTable, NextHops
+from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 from monlat_ebpf.sources.tracepoint.permission import Rights, read_rights
@@ -68,6 +70,7 @@ def gather(addresses: Sequence[Address] = ()) -> Facts:
         tracepoint=run_trial(TracepointSource, beyond),
         socket=run_trial(SocketSource),
         firewall=_firewall(),
+        link_tables=_link_tables(),
         port=DEFAULT_PORT,
         port_state=_port(DEFAULT_PORT, agent_pairs is not None),
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
@@ -155,6 +158,11 @@ def _has_text(path: str) -> bool:
         return bool(Path(path).read_text(encoding="ascii").strip())
     except OSError:
         return False
+
+
+def _link_tables() -> Mapping[Family, LinkAddressTable]:
+    with closing(NextHops()) as hops:
+        return hops.tables()
 
 
 def _port(port: int, agent_answers: bool) -> Port:

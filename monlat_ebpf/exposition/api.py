@@ -12,7 +12,7 @@ from typing import Final, TypedDict
 
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, quantile
 from monlat_ebpf.exposition.chunks import in_chunks
-from monlat_ebpf.model import AgentSnapshot, Histogram, PairSnapshot, Queueing, Result
+from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Queueing, Result
 
 CONTENT_TYPE: Final = "application/json"
 
@@ -103,7 +103,8 @@ class AgentDocument(TypedDict):
 
     `skipped_probes` were due but never started, because the agent did not run in time. `source_reason` says why the
     source is not the first choice; "" when it is. `send_delay_seconds` covers the probes
-    to all peers.
+    to all peers. `unlisted_source_probes` counts by family the probes that left from an address by which the peers do
+    not know this node.
     """
 
     node: str
@@ -113,6 +114,7 @@ class AgentDocument(TypedDict):
     timeout_seconds: float
     probe_errors: dict[str, int]
     skipped_probes: int
+    unlisted_source_probes: dict[str, int]
     unmatched_packets: dict[str, int]
     rejected_feedback: dict[str, int]
     send_delay_seconds: SpreadDocument
@@ -149,6 +151,7 @@ def agent_document(snapshot: AgentSnapshot) -> AgentDocument:
         "timeout_seconds": snapshot.timeout_seconds,
         "probe_errors": dict(snapshot.probe_errors),
         "skipped_probes": snapshot.skipped_probes,
+        "unlisted_source_probes": {family.value: snapshot.unlisted_sources.get(family, 0) for family in Family},
         "unmatched_packets": dict(snapshot.unmatched_packets),
         "rejected_feedback": dict(snapshot.rejected_feedback or {}),
         "send_delay_seconds": _spread(snapshot.send_delay),

@@ -61,12 +61,18 @@ DUPLICATE_REPLIES: Final = MetricFamily(
     "monlat_duplicate_replies_total", "counter", "Further replies to a probe that already had one."
 )
 PROBE_ERRORS: Final = MetricFamily(
-    "monlat_probe_errors_total", "counter", "Probes that ended with an error, by ICMP error, errno, or not_delivered."
+    "monlat_probe_errors_total", "counter", "Probes that ended with an error, by ICMP error, errno, or another cause."
 )
 REPLY_STAMPS: Final = MetricFamily(
     "monlat_reply_stamps_total",
     "counter",
     "Replies by the interface that delivered them, and by who took the time stamp: its driver, or later the stack.",
+)
+UNLISTED_SOURCE_PROBES: Final = MetricFamily(
+    "monlat_unlisted_source_probes_total",
+    "counter",
+    "Probes that left from another address than the one by which the peers know this node, so that they do not "
+    "know whose these are.",
 )
 SKIPPED_PROBES: Final = MetricFamily(
     "monlat_skipped_probes_total",

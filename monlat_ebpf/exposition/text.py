@@ -15,7 +15,7 @@ from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, clas
 from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.chunks import in_chunks
 from monlat_ebpf.exposition.families import MetricFamily
-from monlat_ebpf.model import AgentSnapshot, ClockOffset, Histogram, PairSnapshot, Queueing, Result
+from monlat_ebpf.model import AgentSnapshot, ClockOffset, Family, Histogram, PairSnapshot, Queueing, Result
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -100,6 +100,10 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
         yield b"monlat_probe_errors_total{%b} %d\n" % (label_text([("kind", kind)]), count)
     yield _header(families.SKIPPED_PROBES)
     yield b"monlat_skipped_probes_total %d\n" % snapshot.skipped_probes
+    yield _header(families.UNLISTED_SOURCE_PROBES)
+    for family in Family:
+        count = snapshot.unlisted_sources.get(family, 0)
+        yield b"monlat_unlisted_source_probes_total{%b} %d\n" % (label_text([("family", family)]), count)
     yield _header(families.REPLY_STAMPS)
     for (device, by), count in sorted(snapshot.reply_stamps.items()):
         yield b"monlat_reply_stamps_total{%b} %d\n" % (label_text([("device", device), ("by", by)]), count)

@@ -67,6 +67,11 @@ class LinkAddressTable:
     largest: int
     overflows: int
 
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether four fifths are in use."""
+        return 5 * self.entries >= 4 * self.largest
+
 
 class NextHops:
     """Asks the kernel in the network namespace of the thread that made it; for use by one thread at a time."""

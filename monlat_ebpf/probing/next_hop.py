@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from typing import Final
 
-from monlat_ebpf.host.next_hops import NextHopState
+from monlat_ebpf.host.next_hops import NextHops, NextHopState
 from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, InFlight, Outcome
 from monlat_ebpf.probing.targets import Target
+
+_LOG = logging.getLogger(__name__)
 
 TABLE_FULL: Final = {Family.IPV4: "arp_table_full", Family.IPV6: "ndp_table_full"}
 """The error of a probe for whose next hop the kernel had no room (gc_thresh3)."""
@@ -40,3 +44,24 @@ def explain_loss(
     if probe.sent_ns <= target.unresolved_ns:
         return replace(outcome, result=Result.UNREACHABLE, error=NO_NEIGHBOUR)
     return outcome
+
+
+def warn_of_small_tables(addresses: Iterable[Address]) -> None:
+    """Log which of the kernel's tables of link addresses have too little room for the next hops to `addresses`."""
+    needed: dict[Family, set[tuple[int, bytes]]] = {family: set() for family in Family}
+    with closing(NextHops()) as hops:
+        for address in addresses:
+            if hop := hops.next_hop(address):
+                needed[Family.IPV4 if len(hop[1]) == 4 else Family.IPV6].add(hop)
+        tables = hops.tables()
+    for family, table in tables.items():
+        if 5 * len(needed[family]) >= 4 * table.largest:
+            _LOG.warning(
+                "%d next hops of peers need entries in the kernel's %s table, which holds %d for all namespaces of the "
+                "host, and has %d now; raise net.%s.neigh.default.gc_thresh3 and gc_thresh2",
+                len(needed[family]),
+                "ARP" if family is Family.IPV4 else "NDP",
+                table.largest,
+                table.entries,
+                family,
+            )

@@ -19,11 +19,12 @@ from typing import Final
 from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
-from monlat_ebpf.model import Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
+from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
 from monlat_ebpf.probing.error_log import ErrorLog
 from monlat_ebpf.probing.feedback import HOLD_INTERVALS, FeedbackChannel, new_nonce
 from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
 from monlat_ebpf.probing.next_hop import SILENCE_NS, explain_loss
+from monlat_ebpf.probing.own_sources import OwnSources
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
@@ -48,6 +49,7 @@ class Prober:
         count: int | None = None,
         positions: int = layout.PROBES_PER_TARGET,
         feedback: FeedbackChannel | None = None,
+        own_addresses: Callable[[], Sequence[Address]] = tuple,
         on_lag: Callable[[float], None] = lambda _seconds: None,
         on_outcome: Callable[[Target, Outcome], None] = lambda _target, _outcome: None,
     ) -> None:
@@ -56,6 +58,7 @@ class Prober:
         With the name of this `node`, probes are spread over the interval, so that nodes do not send in step. Without,
         the first one is sent at once and the pace is even. `positions` is how many of a target's last probes have
         a slot. More than PROBES_PER_TARGET is for a single target, which then uses the slots of all.
+        `own_addresses` returns the addresses by which the peers know this node: probes leave from these.
         `on_lag` gets how many seconds late each probe was sent; `on_outcome` gets each probe's outcome. Both are
         called under the lock, so they must be quick.
         """
@@ -65,6 +68,7 @@ class Prober:
         self._timeout_ns = int(timeout_seconds * NANOSECONDS_PER_SECOND)
         self._count = count
         self._feedback = feedback
+        self._own_addresses = own_addresses
         self._on_lag = on_lag
         self._on_outcome = on_outcome
         self.identifier = source.identifier
@@ -78,6 +82,7 @@ class Prober:
         self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
         self._totals = Totals()
         self._error_log = ErrorLog()
+        self._own_sources = OwnSources(source)
 
     # from any thread
 
@@ -106,6 +111,11 @@ class Prober:
         """Return how many probes failed, by ICMP error or errno name."""
         with self._lock:
             return dict(self._totals.errors)
+
+    def unlisted_sources(self) -> dict[Family, int]:
+        """Return how many probes left from an address by which the peers do not know this node."""
+        with self._lock:
+            return dict(self._own_sources.unlisted)
 
     def skipped(self) -> int:
         """Return how many grid points passed without a probe, because this process did not run in time."""
@@ -157,6 +167,7 @@ class Prober:
         while not self._stopping:
             now = self.last_turn_ns = time.monotonic_ns()
             with self._lock:
+                self._own_sources.use(self._own_addresses(), now)
                 self._resolve_expired(now)
                 due = list(self._schedule.due(now))
             for target, due_ns, skipped in due:
@@ -191,14 +202,16 @@ class Prober:
             target.history.add(nonce, ledger.sent)
         slot = target.slot(ledger.sent)
         request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
+        answering = self._is_answering(target)
+        start = partial(table.start, slot, self._timeout_ns)
         now = time.monotonic_ns()
         table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + self._timeout_ns, address=target.mapped)
-        start, answering = partial(table.start, slot, self._timeout_ns), self._is_answering(target)
         failure: OSError | None = None
         try:
             self._source.send(request, target.address, start, answering=answering)
         except OSError as error:
             failure = error
+        self._own_sources.count(target.key.family)
         probe = ledger.open(*table.times(slot))
         self._on_lag(max(probe.sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
         if failure is None:

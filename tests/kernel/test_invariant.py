@@ -33,7 +33,7 @@ FAULTS = (
 ALWAYS = (
     *(entry(f"faulty{number}", f"10.99.1.{number}", f"fd99::1:{number}") for number in range(5)),
     entry("unroutable", "192.0.2.1"),  # send_error
-    entry("nobody", "10.77.0.99"),  # lost_host: nobody answers for the address, so no driver gets the probe
+    entry("nobody", "10.77.0.99"),  # unreachable: nobody answers ARP for the address
     entry("node2", "10.77.0.2", "fd77::2"),
 )
 GUEST = tuple(entry(f"guest{number}", f"10.99.2.{number}") for number in range(3))

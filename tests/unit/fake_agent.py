@@ -53,6 +53,7 @@ def answer(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "pairs": list(pairs),
         "probe_errors": {},
         "skipped_probes": 0,
+        "unlisted_source_probes": {"ipv4": 0, "ipv6": 0},
         "unmatched_packets": {},
         "rejected_feedback": {},
         "send_delay_seconds": {"p50": 80.1e-6, "p99": 0.29e-3},

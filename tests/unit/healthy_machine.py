@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from monlat_ebpf.doctor.facts import Facts, Firewall, Measured, NetworkPath, Port, Trial
-from monlat_ebpf.model import Result
+from monlat_ebpf.host.next_hops import LinkAddressTable
+from monlat_ebpf.model import Family, Result
 from monlat_ebpf.sources.tracepoint.permission import Rights
 
 NET_RAW, SYS_ADMIN, SYS_RESOURCE, PERFMON, BPF = (1 << bit for bit in (13, 21, 24, 38, 39))  # linux/capability.h
@@ -25,6 +26,7 @@ HEALTHY = Facts(
     tracepoint=replace(MEASURED, beyond=(BY_DRIVER,) * 5),
     socket=MEASURED,
     firewall=Firewall(),
+    link_tables={family: LinkAddressTable(entries=818, largest=1024, overflows=0) for family in Family},
     port=10045,
     port_state=Port.FREE,
     sysctls={

@@ -59,6 +59,7 @@ def agent(pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
         unmatched_packets={"no_probe": 0, "nonce_mismatch": 7},
         rejected_feedback={"nonce_mismatch": 3, "unknown_peer": 0},
         skipped_probes=13,
+        unlisted_sources={Family.IPV6: 17},
         send_delay=histogram({36: 1, 49: 1}, 84_000),
         reply_stamps={("eth0", "driver"): 5, ("eth1", "stack"): 2},
     )

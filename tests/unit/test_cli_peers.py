@@ -127,7 +127,7 @@ def test_missing_agent_error_names_the_url_and_how_to_start_one() -> None:
             {"node": "node1", "pairs": []},
             "its answer to /api/v1/peers lacks interval_seconds, probe_errors, rejected_feedback, "
             "reply_stamps, send_delay_seconds, skipped_probes, source, source_reason, timeout_seconds, "
-            "unmatched_packets (is it another version of monlat?)",
+            "unlisted_source_probes, unmatched_packets (is it another version of monlat?)",
         ),
         (
             answer({}) | {"pairs": None},

@@ -112,6 +112,22 @@ def test_address_belongs_to_one_node() -> None:
     assert peers(read(entry("n1", "10.0.0.1"), entry("n2", "10.0.0.1"))) == (peer("n1", "10.0.0.1"),)
 
 
+def test_address_of_two_nodes_is_a_warning_unless_one_is_leaving() -> None:
+    """While a node is replaced under a new name, both have its address for a moment."""
+    new = entry("z-new", "10.0.0.1")
+    shared = membership_of([read(entry("a-old", "10.0.0.1", conditions={"serving": False}), new)], "me")
+    assert shared.warnings == ("10.0.0.1 of a-old belongs to z-new, and is not probed for a-old",)
+    replaced = membership_of([read(entry("a-old", "10.0.0.1", conditions=leaving(serving=True)), new)], "me")
+    assert replaced.warnings == ()
+
+
+def test_own_addresses_are_those_of_this_nodes_endpoints() -> None:
+    """IPv4 first; without an endpoint there are none."""
+    four, six = read(entry("me", "10.0.0.1")), read(entry("me", "fd00::1"), kind="IPv6")
+    assert membership_of([six, four], "me").own_addresses == (ip_address("10.0.0.1"), ip_address("fd00::1"))
+    assert membership_of([six, four], "n1").own_addresses == ()
+
+
 def test_this_nodes_own_address_is_never_a_peers() -> None:
     """An endpoint under this node's former name would be probed through loopback."""
     former = read(entry("a-former-name", "10.0.0.1"), entry("me", "10.0.0.1", conditions={"serving": False}))

@@ -71,6 +71,7 @@ def test_answering_pair_has_the_documented_shape() -> None:
         ],
         "probe_errors": {"ENETUNREACH": 2, "host_unreachable": 3},
         "skipped_probes": 13,
+        "unlisted_source_probes": {"ipv4": 0, "ipv6": 17},
         "unmatched_packets": {"no_probe": 0, "nonce_mismatch": 7},
         "rejected_feedback": {"nonce_mismatch": 3, "unknown_peer": 0},
         "send_delay_seconds": {"p50": 21.579e-6, "p99": network_p99},

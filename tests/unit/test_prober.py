@@ -107,6 +107,50 @@ def test_failing_sends_are_counted_and_logged_once(caplog: pytest.LogCaptureFixt
     ]
 
 
+def test_errors_are_logged_while_the_counts_can_be_read() -> None:
+    """A log handler that reads the counts gets them: nothing is logged under the prober's lock."""
+    counts: list[dict[str, int]] = []
+
+    class Reading(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            thread = threading.Thread(target=lambda: counts.append(bench.prober.errors()), daemon=True)
+            thread.start()
+            thread.join(timeout=10)
+
+    def fail(_probe: Sent) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    handler, log = Reading(), logging.getLogger("monlat_ebpf.probing")
+    log.addHandler(handler)
+    try:
+        with running(FakeSource(2, fail)) as bench:
+            bench.prober.set_peers([A])
+            wait_until(lambda: bench.ended("a") >= 3)
+            assert [set(each) for each in counts] == [{"EPERM"}]
+    finally:
+        log.removeHandler(handler)
+
+
+def test_targets_that_answer_have_a_socket_of_their_own() -> None:
+    """New targets and those whose last ended probe was lost use the other one; a single lost probe is enough."""
+    chosen: list[bool] = []
+
+    class Choosing(FakeSource):
+        def send(
+            self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
+        ) -> None:
+            chosen.append(answering)
+            super().send(packet, address, start)
+
+    source = Choosing(1)
+    lost = {5, 6}
+    source.behaviour = lambda probe: source.lose(probe) if probe.sequence in lost else source.answer(probe)
+    prober = Prober(source, interval_seconds=0.1, timeout_seconds=0.01, max_peers=1, count=11)
+    prober.set_peers([A])
+    prober.run()
+    assert [sequence for sequence, answering in enumerate(chosen) if not answering] == [0, 6, 7]
+
+
 def test_a_second_reply_is_a_duplicate() -> None:
     """Each probe is answered twice: one result, one sample, one duplicate."""
 

@@ -204,6 +204,17 @@ def test_wrong_file_keeps_the_last_good_list(followed: Followed, caplog: pytest.
     ]
 
 
+def test_address_of_two_nodes_is_logged_once(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """The first by name keeps it; a change elsewhere in the file does not repeat the warning."""
+    twice = "- {name: node4, addresses: [10.0.0.3]}\n"
+    replace(followed.file, NODE2 + twice + NODE3)
+    assert followed.next() == (PEER2, PEER3)
+    replace(followed.file, NODE2.replace("0.2", "0.7") + twice + NODE3)
+    assert followed.next() == (Peer("node2", (ip_address("10.0.0.7"),)), PEER3)
+    (line,) = (record.getMessage() for record in caplog.records if "belongs to" in record.getMessage())
+    assert line.startswith(f"{followed.file}:2: addresses: 10.0.0.3 of 'node4' belongs to 'node3' on line 3")
+
+
 def test_same_wrong_content_counts_once(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong file that vanishes and returns is read again but not counted again. Different wrong content is."""
     caplog.set_level(logging.INFO)

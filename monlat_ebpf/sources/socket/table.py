@@ -41,10 +41,10 @@ class SocketTable(ProbeTable):
         self.lock = threading.RLock()
         self._catch_up = catch_up
 
-    def arm(self, slot: int, *, nonce: int, address: bytes, sent_ns: int = 0, deadline_ns: int = 0) -> None:
+    def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into `slot`, before it is sent."""
         with self.lock:
-            super().arm(slot, nonce=nonce, address=address, sent_ns=sent_ns, deadline_ns=deadline_ns)
+            super().arm(slot, nonce=nonce, sent_ns=sent_ns, deadline_ns=deadline_ns, address=address)
 
     def completion(self, slot: int) -> Completion:
         """Return what is known of the probe in `slot`; after its deadline, all that can be known."""
