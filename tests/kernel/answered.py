@@ -127,6 +127,12 @@ class Bed:
         return [self.sessions.dwell(target).count for target in range(TARGETS)]
 
 
+def feedback_to_peer(bench: Bed, target: int = TARGET) -> tuple[int, ...]:
+    """Return the feedback in the next request to the peer: nonce, t2, dwell, before, after."""
+    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.sessions.feedback(target, 0).report)
+    return fields
+
+
 @contextmanager
 def bed(version: int) -> Iterator[Bed]:
     with Namespace("agent") as namespace, RawDevice(namespace, ADDRESSES) as device:
