@@ -13,7 +13,8 @@ from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, new_identifier, receive_nothing
+from monlat_ebpf.sources.held_identifier import HeldIdentifier
+from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
 _FIRST_TARGETS: Final = 64
@@ -29,6 +30,7 @@ class TracepointSource:
         """Load the program with room for `size`. Raises SourceError."""
         self._size = size
         self._sockets = RawSockets(receive_nothing)  # until the filters are attached
+        self._held_identifier = HeldIdentifier()
         self._loaded: Loaded | None = None
         try:
             opened = {Family.IPV4: self._sockets.get(Family.IPV4)}
@@ -47,7 +49,7 @@ class TracepointSource:
             raise
         self.table = ProbeTable(size, memories)
         self.sessions = Sessions(size, memories)
-        self.identifier = new_identifier()
+        self.identifier = self._held_identifier.number
         self.sessions.set_own(self.identifier, [cookie(raw) for raw in opened.values()])
 
     def reserve(self, targets: int) -> None:
@@ -77,6 +79,7 @@ class TracepointSource:
     def close(self) -> None:
         """Detach the program and free its memory, except what is still mapped."""
         self._sockets.close()
+        self._held_identifier.close()
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
