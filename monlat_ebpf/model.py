@@ -42,7 +42,7 @@ class Family(StrEnum):
 
 
 class Result(StrEnum):
-    """The result of a probe. Each probe ends with exactly one, which is decided at its deadline at the latest.
+    """The result of a probe. Each probe ends with exactly one, at its deadline or when a report tells its direction.
 
     REPLY: the stack delivered a reply whose receive stamp is before the deadline. LOST_NETWORK: the driver got the
     request, and no reply came in time. LOST_FORWARD, LOST_RETURN: lost, and the peer reported that it did not, or did,

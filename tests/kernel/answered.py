@@ -132,6 +132,12 @@ def arrived(device: RawDevice) -> Iterator[bytes]:
             yield os.read(device.descriptor, 65536)
 
 
+def feedback_to_peer(bench: Bed, target: int = TARGET) -> tuple[int, ...]:
+    """Return the feedback in the next request to the peer: nonce, t2, dwell, before, after."""
+    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.sessions.feedback(target, 0).report)
+    return fields
+
+
 @contextmanager
 def bed(version: int) -> Iterator[Bed]:
     with Namespace("agent") as namespace, RawDevice(namespace, ADDRESSES) as device:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from monlat_ebpf.abi.histogram import quantile
-from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Peer
-from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Node
 from testkit.links import Links
 from tests.kernel.full_queue import full_queue
 from tests.kernel.measuring import Measurement
+from tests.kernel.two_agents import FOR_EVER
 
 PROBES = 47
 NEAR, FAR = ("10.78.0.1", "fd78::1"), ("10.78.0.2", "fd78::2")
@@ -37,19 +36,15 @@ def test_dwell_through_a_bridge_ends_at_the_wire() -> None:
                 links.add_address(name, f"{address}/{length}")
         for links, name, addresses in ((near_links, "wire0", NEAR), (far_links, "br0", FAR)):
             links.wait_until_usable(name, addresses)
-        with far.entered():
-            responder = TracepointSource(TableSize(2))
-        try:
-            peers = {mapped(ip_address(address)): target for target, address in enumerate(NEAR)}
-            assert responder.sessions.set_peer_index(peers) == 0
-            peer = Peer("far", tuple(ip_address(address) for address in FAR))
-            queue = full_queue(Node("far", far, *FAR, device="wire0"), Node("near", near, *NEAR, device="wire0"))
-            with queue:
-                with Measurement(near, [peer], probes=PROBES, interval_seconds=0.04) as measurement:
-                    measurement.wait()
+        near_peer, far_peer = (
+            Peer(name, tuple(map(ip_address, addresses))) for name, addresses in (("near", NEAR), ("far", FAR))
+        )
+        queue = full_queue(Node("far", far, *FAR, device="wire0"), Node("near", near, *NEAR, device="wire0"))
+        with queue, Measurement(far, [near_peer], probes=FOR_EVER, interval_seconds=0.04) as responder:
+            with Measurement(near, [far_peer], probes=PROBES, interval_seconds=0.04) as measurement:
+                measurement.wait()
                 sent = [pair.sent for pair in measurement.pairs()]
-            dwells = [responder.sessions.dwell(target) for target in (0, 1)]
-        finally:
-            responder.close()
+            dwells = [pair.dwell for pair in responder.pairs() if pair.dwell is not None]
+        assert len(dwells) == len(sent) == 2
     assert all(count / 2 < dwell.count <= count for dwell, count in zip(dwells, sent, strict=True))
     assert all((quantile(dwell, 0.5) or 0) > 0.01 for dwell in dwells)

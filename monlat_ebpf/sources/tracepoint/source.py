@@ -16,14 +16,8 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import do_nothing
-from monlat_ebpf.sources.raw_sockets import (
-    RawSockets,
-    attach_decider,
-    cookie,
-    new_identifier,
-    open_raw,
-    receive_nothing,
-)
+from monlat_ebpf.sources.held_identifier import HeldIdentifier
+from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, open_raw, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
 _FIRST_TARGETS: Final = 64
@@ -39,6 +33,7 @@ class TracepointSource:
         """Load the program with room for `size`. Raises SourceError."""
         self._size = size
         self._sockets = RawSockets(receive_nothing)
+        self._held_identifier = HeldIdentifier()
         self._deciding: list[socket.socket] = []
         self._loaded: Loaded | None = None
         try:
@@ -60,7 +55,7 @@ class TracepointSource:
             raise
         self.table = ProbeTable(size, memories)
         self.sessions = Sessions(size, memories)
-        self.identifier = new_identifier()
+        self.identifier = self._held_identifier.number
         self.sessions.set_own(self.identifier, [cookie(raw) for raw in sending])
 
     def reserve(self, targets: int) -> None:
@@ -103,6 +98,7 @@ class TracepointSource:
         for raw in self._deciding:
             raw.close()
         self._deciding.clear()
+        self._held_identifier.close()
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None

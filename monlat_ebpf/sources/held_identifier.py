@@ -1,0 +1,48 @@
+"""The ICMP identifier of this process, kept from the ping sockets of other users.
+
+The kernel gives an echo reply to the ping socket that is bound to its identifier, whoever sent the request. Any user in
+net.ipv4.ping_group_range may open and bind one, and would read the nonces and the streams of our probes: enough to send
+requests that our peers take for ours.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from monlat_ebpf.sources.raw_sockets import BPF_INSTRUCTION, BPF_RETURN, attach_filter, new_identifier
+
+_ATTEMPTS: Final = 64
+
+
+class HeldIdentifier:
+    """An identifier that no other ping socket of this network namespace can bind, of either family."""
+
+    def __init__(self) -> None:
+        self._held: socket.socket | None = None
+        for _ in range(_ATTEMPTS):
+            self.number = new_identifier() or 1
+            try:
+                self._held = _bound(self.number)
+            except PermissionError:  # ping_group_range leaves us out; by the kernel's default it leaves all out
+                return
+            except OSError:  # another ping socket has this one
+                continue
+            return
+
+    def close(self) -> None:
+        """Let others bind it."""
+        if self._held is not None:
+            self._held.close()
+
+
+def _bound(identifier: int) -> socket.socket:
+    ping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
+    try:
+        ping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # on by default: two sockets could share it
+        attach_filter(ping, BPF_INSTRUCTION.pack(BPF_RETURN, 0, 0, 0))  # it receives nothing
+        ping.bind(("0.0.0.0", identifier))
+    except OSError:
+        ping.close()
+        raise
+    return ping
