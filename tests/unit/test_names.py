@@ -89,6 +89,7 @@ LEGITIMATE = [
     Use("image/starter.c", "word", "32-bit words of capget"),
     Use("testkit/packets.py", "words", "32-bit words of a header's length"),
     Use("tests/kernel/test_dead_neighbours.py", "neighbours", "ARP's and NDP's"),
+    Use("scripts/test", "neighbours", "the file of the test of ARP's and NDP's"),
     Use("tests/kernel/test_interfaces.py", "refused", "sends that the kernel refused"),
 ]
 
