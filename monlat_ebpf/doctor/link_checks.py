@@ -7,13 +7,16 @@ from monlat_ebpf.doctor.facts import Facts
 
 
 def link_addresses(facts: Facts) -> Check:
-    """Check that the ARP and NDP tables have room for more."""
+    """Check that the ARP and NDP tables have room for more.
+
+    How often a table was full since the machine started is found, but no problem of today.
+    """
     why = "every peer on the same link takes an entry; without room, packets to any peer are dropped here"
     if not facts.link_tables:
         return Check("ARP and NDP tables", Status.SKIP, "not checked: the kernel does not tell their size", why)
-    full = [family for family, table in facts.link_tables.items() if table.overflows or table.is_nearly_full]
+    full = [family for family, table in facts.link_tables.items() if table.is_nearly_full]
     found = ", ".join(
-        f"{family}: {table.entries} entries of {table.largest}, {table.overflows} times full"
+        f"{family}: {table.entries} entries of {table.largest}, {table.overflows} times full since the start"
         for family, table in facts.link_tables.items()
     )
     if full:

@@ -13,7 +13,7 @@ from testkit.pair import Pair
 from tests.kernel.measuring import Measurement
 from tests.kernel.two_agents import FOR_EVER, as_peer
 
-FIRST, PROBES = 2**32 - 3, 23
+FIRST, PROBES = 2**32 - 33, 63
 INTERVAL_SECONDS, TIMEOUT_SECONDS = 0.02, 0.28
 RULES = """
 table ip loss {
@@ -24,7 +24,7 @@ table ip loss {
 
 
 def test_sequence_beyond_32_bits() -> None:
-    """23 probes from the third before 2^32 on; the peer loses requests and replies on both sides of it, 3 each.
+    """63 probes, the first 33 before 2^32; the peer loses requests and replies on both sides of it, 3 each.
 
     Every other probe has its reply, and the peer's reports tell the direction of each loss.
     """
