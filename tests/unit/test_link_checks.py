@@ -15,7 +15,7 @@ from tests.unit.healthy_machine import HEALTHY
 
 @pytest.mark.parametrize(("entries", "overflows", "status"), [(819, 0, "ok"), (820, 0, "warn"), (5, 1, "ok")])
 def test_table_that_is_nearly_full_is_a_warning(entries: int, overflows: int, status: str) -> None:
-    """Four fifths of 1,024 are 819.2. That a table was full before is no problem of today. The remedy names the setting."""
+    """Four fifths of 1,024 are 819.2. That one was full before is no problem of today. The remedy names the setting."""
     tables = {Family.IPV4: LinkAddressTable(5, 1024, 0), Family.IPV6: LinkAddressTable(entries, 1024, overflows)}
     check = link_addresses(replace(HEALTHY, link_tables=tables))
     assert check.status is Status(status)
