@@ -110,6 +110,8 @@ static __always_inline int read_echo(const char *start, u32 bytes, struct packet
 	before = bytes_before_icmp(&packet->ip);
 	if (before == 0 || bytes != before + ECHO_BYTES)
 		return 0;
+	if (packet->ip.bytes[0] >> 4 == 4 && (packet->ip.bytes[6] & 0x3f || packet->ip.bytes[7]))
+		return 0; /* a fragment: the stack may never have the whole */
 	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + before))
 		return 0;
 	packet->kind = kind_of(packet->ip.bytes[0] >> 4, &packet->echo);
