@@ -144,7 +144,7 @@ def test_pulled_cable_is_never_a_loss_of_this_host() -> None:
         ) as measurement:
             wait_until(is_answered)
             run("node2", "nft", cut)
-            run("node1", "ip", "neighbour", "flush", "dev", DEVICE)
+            run("node1", "ip", "neigh", "flush", "dev", DEVICE)
             wait_until(lambda: measurement.prober.errors().get("no_neighbour", 0) > 2 * 23)
             run("node2", "nft", "delete table netdev cut")
             wait_until(is_answered)
