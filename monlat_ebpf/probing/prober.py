@@ -211,10 +211,10 @@ class Prober:
             self._source.send(request, target.address, start, answering=answering)
         except OSError as error:
             failure = error
-        self._own_sources.count(target.key.family)
         probe = ledger.open(*table.times(slot))
         self._on_lag(max(probe.sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
         if failure is None:
+            self._own_sources.count(target.key.family)
             self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
             return
         if isinstance(failure, NextHopUnresolved) or (isinstance(failure, SendBufferFull) and target.was_unresolved):
