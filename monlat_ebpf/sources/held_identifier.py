@@ -7,12 +7,16 @@ requests that our peers take for ours.
 
 from __future__ import annotations
 
+import logging
 import socket
+from pathlib import Path
 from typing import Final
 
 from monlat_ebpf.sources.raw_sockets import BPF_INSTRUCTION, BPF_RETURN, attach_filter, new_identifier
 
+_LOG = logging.getLogger(__name__)
 _ATTEMPTS: Final = 64
+_GROUPS: Final = Path("/proc/sys/net/ipv4/ping_group_range")
 
 
 class HeldIdentifier:
@@ -25,10 +29,15 @@ class HeldIdentifier:
             try:
                 self._held = _bound(self.number)
             except PermissionError:  # ping_group_range leaves us out; by the kernel's default it leaves all out
-                return
+                break
             except OSError:  # another ping socket has this one
                 continue
             return
+        if _others_may_open():
+            _LOG.warning(
+                "other users of this node can read the replies to our probes, and forge requests with what they read: "
+                "net.ipv4.ping_group_range allows them ping sockets, and the agent could not reserve its identifier"
+            )
 
     def close(self) -> None:
         """Let others bind it."""
@@ -46,3 +55,12 @@ def _bound(identifier: int) -> socket.socket:
         ping.close()
         raise
     return ping
+
+
+def _others_may_open() -> bool:
+    """Return whether any group may open a ping socket; False where there is no /proc."""
+    try:
+        lowest, highest = map(int, _GROUPS.read_text(encoding="ascii").split())
+    except OSError:
+        return False
+    return lowest <= highest

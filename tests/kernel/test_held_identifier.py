@@ -58,3 +58,14 @@ def test_identifier_is_chosen_where_nobody_may_open_a_ping_socket() -> None:
     """The kernel's default: there is nobody to keep from it."""
     with Namespace("node") as namespace, namespace.entered():
         assert HeldIdentifier().number
+
+
+@pytest.mark.parametrize(("groups", "warnings"), [("1 0", 0), ("5 7", 1)])
+def test_identifier_that_cannot_be_held_is_a_warning(
+    groups: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Group 0 may open no ping socket: a warning if other groups may, none if nobody may."""
+    with Namespace("node") as namespace, namespace.entered():
+        namespace.sysctl("net.ipv4.ping_group_range", groups)
+        HeldIdentifier().close()
+    assert caplog.text.count("ping_group_range allows them ping sockets") == warnings
