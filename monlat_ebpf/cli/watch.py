@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -18,6 +17,7 @@ from monlat_ebpf.cli.screen import as_rich, as_text, fitting
 from monlat_ebpf.cli.watch_text import watch_table
 from monlat_ebpf.errors import AgentUnreachable
 from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
+from monlat_ebpf.host.wake_event import WakeEvent
 
 _SHORTEST_INTERVAL: Final = 0.1
 _LONGEST_INTERVAL: Final = 3600.0
@@ -42,7 +42,7 @@ def command(url: str | None, interval: float) -> None:
 
     In a pipe, print one plain table each interval.
     """
-    stop = threading.Event()
+    stop = WakeEvent()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -60,7 +60,7 @@ def command(url: str | None, interval: float) -> None:
         _plain(table, fetch, interval, stop)
 
 
-def _plain(table: Table, fetch: Callable[[], Table], interval: float, stop: threading.Event) -> None:
+def _plain(table: Table, fetch: Callable[[], Table], interval: float, stop: WakeEvent) -> None:
     is_missing = False
     try:
         sys.stdout.write(as_text(table))
@@ -81,7 +81,7 @@ def _plain(table: Table, fetch: Callable[[], Table], interval: float, stop: thre
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _live(table: Table, fetch: Callable[[], Table], interval: float, stop: threading.Event) -> None:
+def _live(table: Table, fetch: Callable[[], Table], interval: float, stop: WakeEvent) -> None:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text

@@ -30,11 +30,11 @@ class WakeEvent:
 
     def is_set(self) -> bool:
         """Return whether the event is set."""
-        return bool(select.select([self._descriptor], [], [], 0)[0])
+        return self.wait(0)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the event is set, `seconds` at most."""
-        select.select([self._descriptor], [], [], seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait until the event is set, `seconds` at most. Return whether it is set."""
+        return bool(select.select([self._descriptor], [], [], seconds)[0])
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while the event is set, for use in select."""

@@ -29,6 +29,23 @@ SILENT: dict[str, Any] = {
     "queueing_seconds": None,
 }
 
+# Each run of the command ends by a signal at another moment, mostly while it waits. threading.Event deadlocks here, and
+# the handlers pile up.
+SIGNAL_STORM = """
+import random, signal
+from monlat_ebpf.cli import watch
+from monlat_ebpf.cli.rendering import Table
+watch.ask = watch.watch_table = lambda _: Table("", (), ())
+moment = random.Random(1)
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
+for _ in range(1009):
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, moment.uniform(100e-6, 900e-6), 300e-6)
+    watch.command.main(["--url", "http://node", "--interval", "100ms"], standalone_mode=False)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print("ended")
+"""
+
 
 @contextmanager
 def watching(url: str) -> Iterator[subprocess.Popen[str]]:
@@ -81,6 +98,12 @@ def test_pipe_gets_a_table_each_interval() -> None:
     assert lines[3] == "\n"
     assert lines[:3] == lines[4:]
     assert "\x1b" not in "".join(lines)
+
+
+def test_signal_ends_it_at_any_moment() -> None:
+    """1,009 runs end by a signal each, none hangs."""
+    storm = subprocess.run([sys.executable, "-c", SIGNAL_STORM], capture_output=True, text=True, timeout=60, check=True)
+    assert storm.stdout.split() == ["ended"]
 
 
 def test_closed_pipe_ends_it_without_an_error() -> None:

@@ -44,13 +44,13 @@ def test_set_before_wait_is_not_lost() -> None:
     wake.set()
     wake.set()
     start = time.monotonic()
-    wake.wait(30)
-    wake.wait(30)
+    assert wake.wait(30)
+    assert wake.wait(30)
     assert time.monotonic() - start < 10
     wake.clear()
     wake.clear()
     start = time.monotonic()
-    wake.wait(0.01)
+    assert not wake.wait(0.01)
     assert time.monotonic() - start >= 0.01
 
 
