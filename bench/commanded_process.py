@@ -6,15 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from bench.ended import Ended
 from monlat_ebpf.testbed.namespace import Namespace
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-class CommandedProcess:
+class CommandedProcess(Ended):
     """The process, seen from outside: a context manager; `ask` from one thread. It is killed at the end.
 
     `module` is run with `arguments`. `ready` is a command that it answers once all is loaded.
@@ -46,16 +46,8 @@ class CommandedProcess:
             raise RuntimeError(f"the process {self._module} died: its error is above")
         return json.loads(answer)
 
-    def __enter__(self) -> Self:
-        try:
-            self.ask(self._ready)
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
+    def _begin(self) -> None:
+        self.ask(self._ready)
 
     def _end(self) -> None:
         self._process.kill()

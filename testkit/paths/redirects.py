@@ -132,24 +132,6 @@ def mtu_lock(ground: Ground) -> Ends:
     return built
 
 
-@path("SRv6 for requests", without_rtt=(4, 6), contains="no RTT, because a request leaves in another packet")
-def srv6(ground: Ground) -> Ends:
-    """Requests leave with an outer header and a segment of the far end, which takes both off; replies come without."""
-    built, wire = veth(ground), ground.device("wire")
-    assert built.far
-    segments = {4: ground.ipv6(4), 6: ground.ipv6(6)}
-    unpacked = {4: f"End.DX4 nh4 {ground.ipv4(FAR)}", 6: "End.DT6 table local"}
-    for version, address in zip(segments, ground.addresses(FAR), strict=True):
-        segment = segments[version]
-        ip(built.far.namespace, f"route add {segment} encap seg6local action {unpacked[version]} dev {wire}")
-        ip(
-            ground.near,
-            f"route add {segment} via {ground.ipv6(FAR)} dev {wire}",
-            f"route add {address} encap seg6 mode encap segs {segment} dev {wire}",
-        )
-    return built
-
-
 @path("reply in two fragments", by_stack=(4, 6), contains="some µs until the stack delivers the reply")
 def fragments(ground: Ground) -> Ends:
     return answered(ground, action=FragmentWhole())
