@@ -115,9 +115,12 @@ def vrf(ground: Ground) -> Ends:
         f"link add {name} type vrf table {table}",
         f"link set {name} up",
         f"link set {wire} master {name}",
+        # not by `configure`, which waits for them in the main table: they are local in the VRF's
+        f"address add {ground.ipv4(NEAR)}/24 dev {wire}",
+        f"address add {ground.ipv6(NEAR)}/64 dev {wire} nodad",
+        *(f"route add {address} dev {wire}" for address in ground.addresses(FAR)),
     )
-    ground.configure(ground.near, wire, NEAR)
-    ip(ground.near, *(f"route add {address} dev {wire}" for address in ground.addresses(FAR)))
+    ground.know(ground.near, wire, FAR)
     return ends(ground, far)
 
 
