@@ -24,12 +24,13 @@ def hits(source: TracepointSource) -> Mapping[str, int]:
     return {hook: _runs(int(link["prog_id"])) for hook, link in links.items() if "prog_id" in link}
 
 
-def napi_alone(size: TableSize) -> TracepointSource:
-    """Return a source whose only receive hook is napi_gro_receive_entry: every receive stamp is from that hook."""
+def one_receive_hook(wanted: str, size: TableSize) -> TracepointSource:
+    """Return a source whose only receive hook is `wanted`: every receive stamp is from that hook."""
     source = TracepointSource(size)
     nothing = os.open("/dev/null", os.O_RDONLY)
-    for hook in ("napi_gro_frags_entry", "netif_rx", "netif_receive_skb"):
-        os.dup2(nothing, _links(source)[hook], inheritable=False)  # the last descriptor of the link: it detaches
+    for hook, link in _links(source).items():
+        if hook not in ("net_dev_start_xmit", wanted):
+            os.dup2(nothing, link, inheritable=False)  # the last descriptor of the link: it detaches
     os.close(nothing)
     return source
 
