@@ -10,10 +10,10 @@ from bench.report import quantile
 from bench.tools.tool import Sample
 from testkit.plan import Record
 
-UNREAD_NS = 20_000
+UNREAD_NS = 10_000
 """For a request that may have waited longer to be read, the reflector has no reliable reference: it was busy with
 another request, or the host used its core. Between two reads the reflector needs 2 to 13 us. With a limit of 50 us half
-of the p99 with 200 targets was the reference's own uncertainty (21 us, against 10)."""
+of the p99 with 200 targets was the reference's own uncertainty (21 us, against 10 with a limit of 20 us)."""
 
 
 @dataclass(frozen=True)

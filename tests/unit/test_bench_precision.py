@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from bench.precision_result import Contender, Result, judge
 from bench.tools.one_shot import replies_of_fping, replies_of_ping
 from bench.tools.smokeping_prober import go_duration_ns
 from bench.tools.tool import Sample
@@ -52,6 +53,21 @@ def test_durations_of_go(text: str, nanoseconds: int) -> None:
     assert go_duration_ns(text) == nanoseconds
 
 
+@pytest.mark.parametrize(
+    ("median", "p99", "status"), [(7_900, 31_400, 0), (8_000, 31_400, 1), (7_900, 31_500, 1)], ids=str
+)
+def test_claims_against_the_better_of_ping_and_fping(median: int, p99: int, status: int) -> None:
+    """ping has 20 and 60 us, fping 40 and 45 us: under 0.4 of 20 us and under 0.7 of 45 us the claims hold."""
+
+    def errors(typical: int, worst: int) -> Errors:
+        return Errors([typical] * 98 + [worst] * 2)
+
+    tools = [Contender(name, "1", ("user space", "kernel")) for name in ("monlat", "ping", "fping")]
+    of = {"monlat": errors(median, p99), "ping": errors(20_000, 60_000), "fping": errors(40_000, 45_000)}
+    result = Result(tools, ["idle"], {(name, "idle"): found for name, found in of.items()}, "here")
+    assert judge(result, "idle") == status
+
+
 def answered_record(nth: int, read_ns: int, unread_ns: int) -> Record:
     """A request that was answered 310 ns after it was read."""
     return Record(ASKED, 0, 7 + nth, PLAIN, read_ns - unread_ns, read_ns, (read_ns + 310,))
@@ -60,7 +76,7 @@ def answered_record(nth: int, read_ns: int, unread_ns: int) -> Record:
 def test_sample_is_compared_with_the_request_of_its_number() -> None:
     """Of five requests three are in the block: one RTT is 23 ns off, one has no reliable reference, one has no RTT."""
     second = 1_000_000_000
-    records = [answered_record(nth, (nth + 1) * second, unread_ns=20_001 if nth == 3 else 20_000) for nth in range(5)]
+    records = [answered_record(nth, (nth + 1) * second, unread_ns=10_001 if nth == 3 else 10_000) for nth in range(5)]
     records.append(Record(OTHER, 0, 0, PLAIN, 4 * second - 5, 4 * second, ()))
     samples = [Sample(str(ASKED), nth, 333) for nth in (0, 1, 3, 4)]
     block = Block("ping", "idle", frozenset({str(ASKED)}), 2 * second, 5 * second - 1, samples)
