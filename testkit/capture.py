@@ -78,7 +78,7 @@ class Capture:
             yield Packet(data, address[2] == _OUTGOING, seconds * 1_000_000_000 + nanoseconds)
 
     def dropped(self) -> int:
-        """Return how many packets had no place in the buffer since the last call (packet(7), PACKET_STATISTICS)."""
+        """Return how many packets did not fit into the buffer since the last call (packet(7), PACKET_STATISTICS)."""
         _, drops = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         return int(drops)
 

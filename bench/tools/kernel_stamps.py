@@ -33,8 +33,8 @@ def main(targets: list[str], count: int, interval_seconds: float) -> None:
     begin = time.monotonic()
     for number, (target, nth) in enumerate(probes):
         time.sleep(max(begin + number * interval_seconds / len(targets) - time.monotonic(), 0))
-        words = (8 << 8) + IDENTIFIER + nth
-        echo = ECHO.pack(8, 0, 0xFFFF - (words & 0xFFFF) - (words >> 16), IDENTIFIER, nth)
+        total = (8 << 8) + IDENTIFIER + nth
+        echo = ECHO.pack(8, 0, 0xFFFF - (total & 0xFFFF) - (total >> 16), IDENTIFIER, nth)
         own.sendto(echo + PAYLOAD, (target, 0))
     time.sleep(WAIT_SECONDS)
     sent = sent_ns(own)
