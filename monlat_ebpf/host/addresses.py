@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from monlat_ebpf.errors import RouteError
-from monlat_ebpf.host.interfaces import device_name
+from monlat_ebpf.host.interfaces import device_name, interface_of, socket_address
 from monlat_ebpf.model import Address
 
 _ANY_PORT = 9  # discard; nothing is sent
@@ -26,8 +26,8 @@ def is_local(address: Address) -> bool:
     domain = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(domain, socket.SOCK_DGRAM) as sock:
-            sock.connect((str(address), _ANY_PORT))
-            return ip_address(sock.getsockname()[0]) == address
+            sock.connect(socket_address(address, _ANY_PORT))
+            return ip_address(sock.getsockname()[0]).packed == address.packed
     except OSError:
         return False  # no route: a local address always has one
 
@@ -95,10 +95,8 @@ def _next_hops(route: Any) -> list[tuple[int, str]]:
 
 def _destination(address: Address) -> dict[str, Any]:
     """Return the attributes of a question for the route to `address`. A link-local address has its interface."""
-    plain, _, interface = str(address).partition("%")
-    if not interface:
-        return {"dst": plain}
-    return {"dst": plain, "oif": int(interface) if interface.isdigit() else socket.if_nametoindex(interface)}
+    plain, interface = str(address).partition("%")[0], interface_of(address)
+    return {"dst": plain, "oif": interface} if interface else {"dst": plain}
 
 
 def _gateway(route: Any) -> str:
