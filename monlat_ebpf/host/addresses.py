@@ -21,15 +21,19 @@ _ANY_PORT = 9  # discard; nothing is sent
 def is_local(address: Address) -> bool:
     """Return whether `address` belongs to this host (in the current network namespace).
 
-    Ask the kernel for the source address of packets to it: that is the address itself only if it is local.
+    Ask the kernel for the source address of packets to it: that is the address itself only if it is local. Packets to
+    a second IPv4 address of a network have the first one for their source, unless the socket is bound. With
+    net.ipv4.ip_nonlocal_bind any address can be bound, but only a local one can be connected then.
     """
     domain = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(domain, socket.SOCK_DGRAM) as sock:
+            if address.version == 4:
+                sock.bind((str(address), 0))
             sock.connect(socket_address(address, _ANY_PORT))
             return ip_address(sock.getsockname()[0]).packed == address.packed
     except OSError:
-        return False  # no route: a local address always has one
+        return False  # cannot be bound, or no route: a local address always has one
 
 
 @dataclass(frozen=True, slots=True)
