@@ -1,4 +1,4 @@
-"""Hypothesis tries the same examples in every run, without a time limit: the verdict depends on the code alone.
+"""Hypothesis tries the same examples in every run, without a time limit: the result depends on the code alone.
 
 To look for new counterexamples, run: pytest tests/unit --hypothesis-profile=search
 """
