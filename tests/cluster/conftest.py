@@ -36,9 +36,9 @@ def image() -> Image:
     return build()
 
 
-@pytest.fixture
-def kustomize(kubectl: str, tmp_path: Path) -> Kustomize:
-    return Kustomize(kubectl, tmp_path)
+@pytest.fixture(scope="session")
+def kustomize(kubectl: str, tmp_path_factory: pytest.TempPathFactory) -> Kustomize:
+    return Kustomize(kubectl, tmp_path_factory.mktemp("kustomize"))
 
 
 @pytest.fixture

@@ -27,9 +27,16 @@ class Kustomize:
     def __init__(self, kubectl: str, folder: Path) -> None:
         self._kubectl = kubectl
         self._folder = folder
+        self._rendered: dict[tuple[tuple[str, ...], str | None], str] = {}
 
     def objects(self, components: Iterable[str] = (), namespace: str | None = None) -> list[Object]:
         """Render the base with the components in this order, then with the namespace."""
+        wanted = (tuple(components), namespace)
+        if wanted not in self._rendered:
+            self._rendered[wanted] = self._render(*wanted)
+        return objects_in(self._rendered[wanted])
+
+    def _render(self, components: Iterable[str], namespace: str | None) -> str:
         content: Object = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
@@ -39,7 +46,7 @@ class Kustomize:
         if namespace is not None:
             content["namespace"] = namespace
         (self._folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
-        return objects_in(output_of(self._kubectl, "kustomize", self._folder))
+        return output_of(self._kubectl, "kustomize", self._folder)
 
     def _path(self, name: str) -> str:
         """Kustomize takes relative paths only."""
@@ -54,10 +61,10 @@ class Helm:
         self._folder = folder
 
     def run(self, command: str, values: Object, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run `helm template` or `helm lint` with values."""
+        """Run `helm template`, `helm install` or `helm lint` with values."""
         file = self._folder / "values.yaml"
         file.write_text(yaml.safe_dump(values))
-        name = ["monlat"] if command == "template" else []
+        name = [] if command == "lint" else ["monlat"]
         line = [self._helm, command, *name, str(CHART), "--values", str(file), *options]
         return subprocess.run(line, capture_output=True, text=True, timeout=60, env={"HOME": str(self._folder)})
 
