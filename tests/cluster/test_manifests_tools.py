@@ -54,7 +54,7 @@ def test_generated_files_are_current(kubectl: str, tmp_path: Path) -> None:
     script = shutil.copy(ROOT / "scripts" / "render-manifests", tmp_path / "scripts")
     output_of(script, env={"KUBECTL": kubectl, "PATH": "/usr/bin:/bin"})
     names = ["monlat.yaml", "components/prometheus-operator/prometheusrule.yaml"]
-    names += [f"chart/files/{name}" for name in ("podmonitor.yaml", "prometheusrule.yaml")]
+    names += [f"chart/files/{name}" for name in ("pod-monitor.yaml", "prometheus-rule.yaml")]
     for name in names:
         assert (tmp_path / "manifests" / name).read_text() == (MANIFESTS / name).read_text()
     assert sorted(file.name for file in tmp_path.rglob("*.new")) == []
