@@ -106,8 +106,9 @@ def _configuration(way: str) -> list[dict[str, Any]]:
     if way == SCRAPE_YML:
         (job,) = yaml.safe_load((MANIFESTS / "prometheus" / "scrape.yml").read_text())["scrape_configs"]
         return list(job["relabel_configs"])
-    (file,) = MANIFESTS.glob("*/*/podmonitor.yaml")
-    (endpoint,) = yaml.safe_load(file.read_text())["spec"]["podMetricsEndpoints"]
+    (endpoint,) = yaml.safe_load((MANIFESTS / "components/pod-monitor/podmonitor.yaml").read_text())["spec"][
+        "podMetricsEndpoints"
+    ]
     own = [{_snake(key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
     return [*_OPERATOR, *own]
 

@@ -81,7 +81,8 @@ def test_peers_stay_during_a_fault_and_are_followed_after_it(
         server.up()
         before = discovery.errors().get(reason, 0)
         wait_until(lambda: discovery.errors().get(reason, 0) >= before + 5)
-        assert set(discovery.errors()) <= {reason, "stream", "connection"}
+        # beside that one: what the server's end left, and a time-out of half a second on a busy machine
+        assert set(discovery.errors()) <= {reason, "stream", "connection", "timeout"}
         assert discovery.peers == {"n2": "10.0.0.2"}
         server.answer = honest
         server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
