@@ -76,10 +76,10 @@ def _have_base(base: str, architecture: str) -> None:
     """Make the base image unless it exists: Debian 13's minimal tree, made by mmdebstrap."""
     if subprocess.run(["podman", "image", "exists", base]).returncode == 0:
         return
-    foreign, imported = ([f"--architectures={architecture}"], [f"--arch={architecture}"]) if architecture else ([], [])
+    options, imported = ([f"--architectures={architecture}"], [f"--arch={architecture}"]) if architecture else ([], [])
     with tempfile.TemporaryDirectory() as folder:
         tree = f"{folder}/trixie.tar"
-        command = ["mmdebstrap", "--variant=minbase", *foreign, "trixie", tree]
+        command = ["mmdebstrap", "--variant=minbase", *options, "trixie", tree]
         made = subprocess.run(command, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
         podman("import", *imported, tree, base)
