@@ -9,73 +9,35 @@ It reads commands, one a line, and answers each with a line of JSON: `ended` wit
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections import Counter
 from dataclasses import asdict
 from ipaddress import IPv4Address
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from bench.commanded_process import CommandedProcess
 from bench.losses_result import Report
 from monlat_ebpf.testbed.namespace import Namespace
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 1.0
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-class CountingProcess:
+class CountingProcess(CommandedProcess):
     """The process, seen from outside: a context manager; for use by one thread."""
 
     def __init__(self, namespace: Namespace, first: IPv4Address, targets: int, probes_per_target: int) -> None:
-        self._process = namespace.popen(
-            [sys.executable, "-m", "bench.counting_process", str(first), str(targets), str(probes_per_target)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        arguments = str(first), str(targets), str(probes_per_target)
+        super().__init__(namespace, "bench.counting_process", *arguments, ready="ended")
 
     def ended(self) -> int:
         """Return how many probes have ended."""
-        return int(self._ask("ended"))
+        return int(self.ask("ended"))
 
     def report(self) -> Report:
         """Wait until all have ended, and return what the agent would report of them."""
-        return Report(**self._ask("report"))
-
-    def _ask(self, command: str) -> Any:
-        if self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("the process has no pipes")
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError("the process that probes died: its error is above")
-        return json.loads(answer)
-
-    def __enter__(self) -> Self:
-        try:
-            self.ended()  # the kernel program has been loaded then
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        return Report(**self.ask("report"))
 
 
 def main() -> None:

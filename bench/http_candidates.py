@@ -63,7 +63,7 @@ def monlat(listener: socket.socket, render: Callable[[], Iterator[bytes]]) -> No
     port = listener.getsockname()[1]
     listener.close()  # it opens a socket of its own
     routes = {"/metrics": lambda _: Response(render, TYPE), "/healthz": lambda _: Response(HEALTH)}
-    MetricsServer("127.0.0.1", port, routes).start()
+    MetricsServer([("127.0.0.1", port)], routes).start()
 
 
 def standard_asyncio(listener: socket.socket, render: Callable[[], Iterator[bytes]]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.ended import Ended
 from testkit.waiting import wait_until
 
 KUBERNETES_PERIOD_US = 100_000  # the CFS period of kubelet's CPU limits
@@ -24,29 +25,21 @@ def processor_time_ns(process: int) -> int:
     return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{process}/task").glob("*/schedstat"))
 
 
-class BusyProcesses:
+class BusyProcesses(Ended):
     """`count` processes that compute without end; a context manager. They end with the thread that started them."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> None:
         command = ("setpriv", "--pdeathsig", "KILL", "--", *_ENDLESS)
-        try:
-            for _ in range(self._count):
-                self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
-            wait_until(
-                lambda: all(processor_time_ns(busy.pid) > _UNDER_WAY_NS for busy in self.processes),
-                "the busy processes do not run",
-            )
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
+        for _ in range(self._count):
+            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        wait_until(
+            lambda: all(processor_time_ns(busy.pid) > _UNDER_WAY_NS for busy in self.processes),
+            "the busy processes do not run",
+        )
 
     def _end(self) -> None:
         for process in self.processes:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.report import Claims, print_table
 from bench.tools.tool import USER
-from bench.truth import Errors
+from bench.truth import Errors, quantiles_of
 
 MONLAT = "monlat"
 COLUMNS = ("median", "p99", "maximum")
+LIMITS = (0.4, 0.7, 1)
+"""Of the smaller of ping's and fping's, in the order of COLUMNS; a maximum is one probe, so it is of the larger."""
+BED, UNCERTAINTY = "the bed's own part of every RTT", "uncertainty of the truth"
+UNCERTAINTY_US = 10
+"""The limit on the p99 of the distance between the truth and the second instrument."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Result:
-    """`errors` has no entry where a condition does not apply to a tool; `where` is machine and kernel."""
+    """`errors` has no entry where a condition does not apply to a tool; `where` is machine and kernel.
+
+    `second` names the instrument, no contender, whose errors are the uncertainty of the truth.
+    """
 
     contenders: Sequence[Contender]
     conditions: Sequence[str]
     errors: Mapping[tuple[str, str], Errors]
     where: str
+    second: str
 
     def rows(self) -> Iterator[tuple[Contender, str, Errors]]:
         """Yield the errors by condition, then by tool."""
@@ -39,15 +49,39 @@ class Result:
                 if found is not None and found.samples:
                     yield contender, condition, found
 
+    def uncertainty(self, condition: str) -> Errors:
+        """Return the distances between the truth and the second instrument."""
+        return self.errors.get((self.second, condition), Errors())
+
+    def bed(self, condition: str) -> list[int]:
+        """Return the bed's own part, of the requests of all tools."""
+        return [
+            part
+            for (name, of), found in self.errors.items()
+            if of == condition and name != self.second
+            for part in found.bed
+        ]
+
+    def of_the_bed(self) -> Iterator[tuple[str, str, Sequence[int]]]:
+        """Yield what is known of the bed itself: a title, a condition and samples in ns."""
+        for title, samples_of in ((BED, self.bed), (UNCERTAINTY, lambda of: self.uncertainty(of).samples)):
+            for condition in self.conditions:
+                if samples := samples_of(condition):
+                    yield title, condition, samples
+
 
 def print_result(result: Result) -> None:
     """Print a line a tool and condition."""
     rows = [
         (
             *(contender.name, condition, str(len(found.samples))),
-            *(str(found.without_rtt), str(found.without_reference), *microseconds(found)),
+            *(str(found.without_rtt), str(found.without_reference), *microseconds(found.samples, 1)),
         )
         for contender, condition, found in result.rows()
+    ]
+    rows += [
+        (title, condition, str(len(samples)), "", "", *microseconds(samples, 1))
+        for title, condition, samples in result.of_the_bed()
     ]
     print_table(("error in us", "", "probes", "no RTT", "no reference", *COLUMNS), rows)
     print(result.where)
@@ -55,7 +89,12 @@ def print_result(result: Result) -> None:
 
 def markdown(result: Result) -> str:
     """Return a table with a line a tool and a column a condition, and how it was made."""
-    cells = {(each.name, condition): " / ".join(microseconds(found)) for each, condition, found in result.rows()}
+    cells = {(each.name, condition): _cell(found.samples) for each, condition, found in result.rows()}
+    cells |= {(title, condition): _cell(samples) for title, condition, samples in result.of_the_bed()}
+
+    def row(title: str) -> str:
+        return " | ".join(cells.get((title, condition), "n/a") for condition in result.conditions)
+
     lines = [
         "| | request, reply stamped by | " + " | ".join(result.conditions) + " |",
         "|---|---|" + "---:|" * len(result.conditions),
@@ -63,8 +102,8 @@ def markdown(result: Result) -> str:
     for each in result.contenders:
         name = f"**{each.name}**" if each.name == MONLAT else each.name
         by = ", ".join(each.stamps)
-        row = " | ".join(cells.get((each.name, condition), "n/a") for condition in result.conditions)
-        lines.append(f"| {name} {each.version} | {by} | {row} |")
+        lines.append(f"| {name} {each.version} | {by} | {row(each.name)} |")
+    lines += [f"| *{title}* | | {row(title)} |" for title in (BED, UNCERTAINTY)]
     sizes = [len(found.samples) for _, _, found in result.rows()]
     how = (
         "Distance between a tool's RTT and the truth in µs: median / p99 / maximum. Made by `bench/precision`, "
@@ -73,8 +112,12 @@ def markdown(result: Result) -> str:
     return "\n".join([*lines, "", how, ""])
 
 
-def microseconds(found: Errors) -> tuple[str, ...]:
-    return tuple(f"{nanoseconds / 1e3:,.0f}" for nanoseconds in found.quantiles())
+def microseconds(samples: Sequence[int], digits: int) -> tuple[str, ...]:
+    return tuple(f"{nanoseconds / 1e3:,.{digits}f}" for nanoseconds in quantiles_of(samples))
+
+
+def _cell(samples: Sequence[int]) -> str:
+    return " / ".join(microseconds(samples, 0))
 
 
 def judge(result: Result, idle: str) -> int:
@@ -82,6 +125,7 @@ def judge(result: Result, idle: str) -> int:
     claims = Claims()
     stamped_by_user_space = [each.name for each in result.contenders if each.stamps == (USER, USER)]
     for condition in result.conditions:
+        _check_truth(claims, result, condition)
         found = result.errors.get((MONLAT, condition), Errors())
         claims.check(f"part of monlat's probes without RTT or reference, {condition}", found.part_unknown, 0.1)
         if not found.samples:
@@ -97,8 +141,17 @@ def judge(result: Result, idle: str) -> int:
             for_column = [quantiles[index] for quantiles in others]
             if for_column:
                 which, bound = ("larger", max(for_column)) if column == "maximum" else ("smaller", min(for_column))
-                claims.check(f"{column} of monlat / the {which} of ping and fping, {condition}", ours[index] / bound, 1)
+                what = f"{column} of monlat / the {which} of ping and fping, {condition}"
+                claims.check(what, ours[index] / bound, LIMITS[index])
     return claims.exit_status
+
+
+def _check_truth(claims: Claims, result: Result, condition: str) -> None:
+    uncertainty = result.uncertainty(condition)
+    p99 = uncertainty.quantiles()[1] / 1e3 if uncertainty.samples else math.inf
+    claims.check(f"p99 of the truth's uncertainty, {condition}", p99, UNCERTAINTY_US, " us")
+    wrong = sum(part < 0 for part in result.bed(condition))
+    claims.check(f"requests whose RTT at the device is below the reflector's record, {condition}", wrong, 1)
 
 
 def _of(result: Result, name: str, condition: str) -> Errors | None:

@@ -10,46 +10,34 @@ without end, `calm` ends it. The answer to both is `null`, given once it is done
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal
 
+from bench.commanded_process import CommandedProcess
 from monlat_ebpf.testbed.namespace import Namespace
 
 INTERVAL_SECONDS = 0.02
 TIMEOUT_SECONDS = 0.3  # less than 16 intervals: a target has 16 slots
 
-ROOT = Path(__file__).resolve().parent.parent
 Probe = Callable[[int], list[int | str]]
 
 
-class ProbingProcess:
+class ProbingProcess(CommandedProcess):
     """The process, seen from outside: a context manager; `probe` from one thread."""
 
     def __init__(self, namespace: Namespace, tool: Literal["monlat", "icmplib"], address: str) -> None:
         self.name = tool
-        self._process = namespace.popen(
-            [sys.executable, "-m", "bench.probing_process", tool, address],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        # ten probes import what is imported late, and resolve the link-layer address
+        super().__init__(namespace, "bench.probing_process", tool, address, ready="probe 10")
 
     def probe(self, count: int) -> list[int]:
         """Send `count` probes, one in INTERVAL_SECONDS, and return the round-trip times of the replies, in ns."""
         rtts = []
-        for sequence, ended in enumerate(self._ask(f"probe {count}")):
+        for sequence, ended in enumerate(self.ask(f"probe {count}")):
             if isinstance(ended, int):
                 rtts.append(ended)
             else:
@@ -59,36 +47,11 @@ class ProbingProcess:
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Let a thread of the process compute without end, for the block."""
-        self._ask("busy")
+        self.ask("busy")
         try:
             yield
         finally:
-            self._ask("calm")
-
-    def _ask(self, command: str) -> Any:
-        if self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("the process has no pipes")
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the process that probes with {self.name} died: its error is above")
-        return json.loads(answer)
-
-    def __enter__(self) -> Self:
-        try:
-            self._ask("probe 10")  # imports what is imported late, and resolves the link-layer address
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+            self.ask("calm")
 
 
 def monlat(address: str) -> Probe:

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from bench.ended import Ended
 from bench.probing_process import INTERVAL_SECONDS
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.waiting import wait_until
@@ -23,7 +23,7 @@ _EDGES: Final = [2.0 ** (k / 8) for k in range(-18 * 8, 2 * 8)]  # seconds; as f
 _BUCKET: Final = r'^smokeping_response_duration_seconds_bucket\{{.*ip="{}",le="([^"]+)"\}} (\S+)$'
 
 
-class Smokeping:
+class Smokeping(Ended):
     """The process, which probes `address` all the time from its start to its end; a context manager."""
 
     name = "smokeping"
@@ -95,16 +95,8 @@ class Smokeping:
         except (URLError, IndexError):  # not listening yet, or nothing measured yet
             return False
 
-    def __enter__(self) -> Self:
-        try:
-            wait_until(self._answers, f"{PROGRAM} measures nothing")
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
+    def _begin(self) -> None:
+        wait_until(self._answers, f"{PROGRAM} measures nothing")
 
     def _end(self) -> None:
         self._process.kill()

@@ -1,19 +1,21 @@
-"""A tool's RTT compared with the reflector's own record of the same request."""
+"""A tool's RTT compared with the truth, which two instruments enclose.
+
+The packet capture stamps a request before the driver takes it, and the reply after the driver has handed it over: the
+RTT at the wire is no longer than that. The reflector stamps after it has read, and before it writes: the RTT at the
+wire is no shorter. What lies between is the test bed's own part: the TUN device, the reflector's reading and writing,
+and the time for which the reflector had no core. A tool cannot know it, and every tool has it in its RTT. So the
+capture is the truth, and the bed's part is told apart.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.report import quantile
 from bench.tools.tool import Sample
 from testkit.plan import Record
-
-UNREAD_NS = 20_000
-"""For a request that may have waited longer to be read, the reflector has no reliable reference: it was busy with
-another request, or the host used its core. Between two reads the reflector needs 2 to 13 us. With a limit of 50 us half
-of the p99 with 200 targets was the reference's own uncertainty (21 us, against 10)."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,15 @@ class Block:
 
 @dataclass
 class Errors:
-    """Differences between RTTs and records in ns; how many requests have no RTT, and how many no reliable reference."""
+    """Differences between RTTs and the truth in ns; how many requests have no RTT, and how many no truth.
+
+    `bed` has the bed's own part of every request with a truth. It is never negative unless an instrument is wrong.
+    """
 
     samples: list[int] = field(default_factory=list)
     without_rtt: int = 0
     without_reference: int = 0
+    bed: list[int] = field(default_factory=list)
 
     @property
     def part_unknown(self) -> float:
@@ -44,14 +50,20 @@ class Errors:
 
     def quantiles(self) -> tuple[int, int, int]:
         """Return median, p99 and maximum, in ns."""
-        return quantile(self.samples, 0.5), quantile(self.samples, 0.99), max(self.samples)
+        return quantiles_of(self.samples)
 
 
-def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Record]) -> dict[tuple[str, str], Errors]:
-    """Match each sample with the record of its target that has the same number.
+def quantiles_of(samples: Sequence[int]) -> tuple[int, int, int]:
+    """Return median, p99 and maximum."""
+    return quantile(samples, 0.5), quantile(samples, 0.99), max(samples)
 
-    A request counts when the reflector read it within its block: what was probed before the load is left out. So are
-    requests without a reliable reference.
+
+def errors_by_tool_and_condition(
+    blocks: Iterable[Block], records: Sequence[Record], wire: Mapping[tuple[str, int], int]
+) -> dict[tuple[str, str], Errors]:
+    """Match each sample with the RTT at the wire, and the reflector's record, of the same number to its target.
+
+    A request counts when the reflector read it within its block: what was probed before the load is left out.
     """
     requests: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -64,10 +76,12 @@ def errors_by_tool_and_condition(blocks: Iterable[Block], records: Sequence[Reco
             for nth, record in enumerate(requests[target]):
                 if not (block.begin_ns <= record.read_ns <= block.end_ns and record.written_ns):
                     continue
+                if (target, nth) not in wire:
+                    found.without_reference += 1
+                    continue
+                found.bed.append(wire[target, nth] - record.turnaround_ns)
                 if (target, nth) not in rtts:
                     found.without_rtt += 1
-                elif record.unread_ns > UNREAD_NS:
-                    found.without_reference += 1
                 else:
-                    found.samples.append(abs(rtts[target, nth] - record.turnaround_ns))
+                    found.samples.append(abs(rtts[target, nth] - wire[target, nth]))
     return dict(errors)

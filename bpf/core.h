@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * What a delivered reply or ICMP error does to the maps.
- */
+/* What a delivered reply or ICMP error does to the maps. */
 
 /* Counts a packet only if it has our identifier: another program of this host may use monlat's format as well. */
 static __always_inline void count_unmatched(u32 reason, const struct icmp_header *icmp)
 {
 	u32 key = 0;
 	struct settings *current = settings.lookup(&key);
-	struct unmatched *all = unmatched.lookup(&key);
 
-	if (all && current && current->identifier == __builtin_bswap16(icmp->identifier))
-		__sync_fetch_and_add(&all->packets[reason], 1);
+	if (current && current->identifier == __builtin_bswap16(icmp->identifier))
+		count(reason);
 }
 
 /* Contract: returns the probe that `echo` names and `address` belongs to. If there is none, counts why and returns 0. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Deliver: the filters of the agent's raw sockets. The stack runs them when it delivers a packet to this host, before
- * its own handler answers a request. They return 0: user space never gets the packet.
- */
+/* Deliver: the filters of the agent's raw sockets. The stack runs them when it delivers a packet to this host, before
+ * its own handler answers a request. They return 0: user space never gets the packet. */
 
 #define IP_HEADER_BYTES(version) ((version) == 4 ? 20 : 40)
 

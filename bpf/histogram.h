@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * The histogram bucket of a time: edges at 2^(k/8) seconds, a bucket holds its upper edge.
+/* The histogram bucket of a time: edges at 2^(k/8) seconds, a bucket holds its upper edge.
  *
  * A time is shifted left until it is in the highest octave, and compared with the edges there. The shift loses no bit
- * and the edges are rounded down, so the result is exact for whole nanoseconds.
- */
+ * and the edges are rounded down, so the result is exact for whole nanoseconds. */
 
 #define HIGHEST_EDGE (1000000000ULL << HIGHEST_OCTAVE)
 _Static_assert(HIGHEST_EDGE == 8000000000ULL, "the edges below are those of the octave up to 8 s");

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * The maps. The agent has all but one in its memory, so no system call reads or writes them. All are arrays: they are
+/* The maps. The agent has all but one in its memory, so no system call reads or writes them. All are arrays: they are
  * allocated once, filled with zeros, never full, and freed when the agent closes its last descriptor of them.
  *
  * The loader defines TARGETS and PEER_INDEX_ENTRIES. monlat_ebpf/abi/layout.py reads names, structs and sizes from
- * these lines.
- */
+ * these lines. */
 
 /* Probes in flight. Key: slot. Value: the probe in that slot. The agent fills a slot and reads it when the kernel
  * program has completed it; PROBES_PER_TARGET probes later it fills the slot again. */
@@ -13,9 +11,6 @@ BPF_F_TABLE("array", u32, struct probe, probes, TARGETS * PROBES_PER_TARGET, BPF
 
 /* Key: target. Value: what the kernel program counts for it; the agent reads it. */
 BPF_F_TABLE("array", u32, struct target, targets, TARGETS, BPF_F_MMAPABLE);
-
-/* Key: 0. Value: packets that belong to no probe of ours, by reason. */
-BPF_F_TABLE("array", u32, struct unmatched, unmatched, 1, BPF_F_MMAPABLE);
 
 /* Key: target * PROBES_PER_TARGET + the lowest bits of the nonce. Value: the last exchange with these bits. */
 BPF_F_TABLE("array", u32, struct exchange, exchanges, TARGETS * PROBES_PER_TARGET, BPF_F_MMAPABLE);
@@ -30,16 +25,16 @@ BPF_F_TABLE("array", u32, struct peer_entry, peer_index, PEER_INDEX_ENTRIES, BPF
 /* Key: 0. Value: settings that the agent writes. */
 BPF_F_TABLE("array", u32, struct settings, settings, 1, BPF_F_MMAPABLE);
 
-/* Key: 0. Value: rejected feedback, by reason. */
-BPF_F_TABLE("array", u32, struct rejected_feedback, rejected_feedback, 1, BPF_F_MMAPABLE);
+/* Key: 0. Value: unmatched packets and rejected feedback, by reason. */
+BPF_F_TABLE("array", u32, struct counts, counts, 1, BPF_F_MMAPABLE);
 
 /* Key: bits of a nonce. Value: the last request with these bits. It is the kernel program's alone. */
 BPF_ARRAY(request_stamps, struct request_stamp, REQUEST_STAMPS);
 
-static __always_inline void count_rejected_feedback(u32 reason)
+static __always_inline void count(u32 reason)
 {
 	u32 key = 0;
-	struct rejected_feedback *all = rejected_feedback.lookup(&key);
+	struct counts *all = counts.lookup(&key);
 
 	if (all)
 		__sync_fetch_and_add(&all->packets[reason], 1);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * The contract between the kernel program and Python: every constant and layout that both use is defined here and
+/* The contract between the kernel program and Python: every constant and layout that both use is defined here and
  * nowhere else. monlat_ebpf/abi/layout.py reads this text and understands only object-like #defines of integer
  * expressions, and structs of u8, u16, u32, u64, arrays of these, and structs defined before. Members are naturally
  * aligned, so that C and Python agree without padding.
  *
  * A target is one address of one peer. It owns PROBES_PER_TARGET slots in a row: the probe in `slot` belongs to target
- * `slot / PROBES_PER_TARGET`.
- */
+ * `slot / PROBES_PER_TARGET`. */
 #ifndef MONLAT_H
 #define MONLAT_H
 
@@ -63,7 +61,7 @@ struct stamps {
 };
 
 /* A probe in flight. Before it sends, the agent writes the first four members, zeros into the rest, and the nonce
- * last. Hooks write `transmitted`, `device` and `stamps`, the socket filters all else. Times as in struct stamps. */
+ * last. Hooks write `transmitted`, `device`, `is_original` and `stamps`, filters all else. Times as in struct stamps. */
 struct probe {
 	u64 nonce; /* 0: no probe in this slot */
 	u64 sent;  /* t0 */
@@ -77,7 +75,8 @@ struct probe {
 	u8 replies; /* delivered; the second one is a duplicate */
 	u8 errors;
 	u32 reply_device; /* interface index of the device that delivered the reply */
-	u32 stamped_by;   /* STAMPED_BY_: who took `received` */
+	u16 stamped_by;   /* STAMPED_BY_: who took `received` */
+	u16 is_original;  /* 1: `transmitted` is of the packet of our socket, not of a clone */
 	struct stamps stamps; /* of the reply */
 };
 #define STAMPED_BY_DRIVER 1
@@ -127,7 +126,7 @@ struct stream {
 	u64 known;  /* how many of these bits were followed; a 0 after them says nothing */
 };
 
-/* The session with a peer that probes us as well. `before` and `after` are bits as in struct feedback. */
+/* The session with a peer that probes us as well. */
 struct session {
 	struct histogram network_rtt;
 	struct histogram dwell;
@@ -135,10 +134,8 @@ struct session {
 	struct stream second;
 	u64 candidate;       /* nonce of the last request of an unproven stream; 0: a proven one came after it */
 	u64 report_received; /* when the newest request came that carried feedback on a probe of ours */
-	u64 report_nonce;    /* of that probe */
-	u16 report_before;
-	u16 report_after;
-	u32 report_known;
+	u64 report_known;
+	struct feedback report;
 	u64 reported_nonce; /* of the last probe of ours whose dwell the peer reported */
 };
 
@@ -169,20 +166,16 @@ struct settings {
 #define UNMATCHED_TRUNCATED_QUOTE 6 /* the quote of an ICMP error ends between magic and nonce */
 #define UNMATCHED_STALE_ERROR 7     /* an ICMP error for a probe that had ended */
 #define UNMATCHED_NOT_TRANSMITTED 8 /* a reply without an RTT: no hook saw the transmit of its probe before it */
-#define UNMATCHED_REASONS 9
-struct unmatched {
-	u64 packets[UNMATCHED_REASONS];
-};
 
 /* Why feedback makes no sample. */
-#define FEEDBACK_UNKNOWN_PEER 0   /* from an address that we do not probe */
-#define FEEDBACK_NONCE_MISMATCH 1 /* on no probe of ours to that peer, or on one whose slot has been reused */
-#define FEEDBACK_DWELL_OVER_RTT 2
-#define FEEDBACK_CLOCK_APART 3 /* t2 is over CLOCK_LIMIT from our wall clock */
-#define FEEDBACK_REASONS 4
+#define FEEDBACK_UNKNOWN_PEER 9    /* from an address that we do not probe */
+#define FEEDBACK_NONCE_MISMATCH 10 /* on no probe of ours to that peer, or on one whose slot has been reused */
+#define FEEDBACK_DWELL_OVER_RTT 11
+#define FEEDBACK_CLOCK_APART 12   /* t2 is over CLOCK_LIMIT from our wall clock */
 #define CLOCK_LIMIT 3600000000000 /* ns, 1 h: rejects a clock that was never set, or set to a zone's time */
-struct rejected_feedback {
-	u64 packets[FEEDBACK_REASONS];
+
+struct counts {
+	u64 packets[FEEDBACK_CLOCK_APART + 1]; /* by the reasons above */
 };
 
 #endif

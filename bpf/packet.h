@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Reads packets that anyone may have made.
+/* Reads packets that anyone may have made.
  *
  * The loader defines SKB_* and others, byte offsets in the running kernel's structs, from its BTF. One read copies the
  * window of sk_buff that holds all fields needed to reject most packets; offsets within the window count from its
- * first byte.
- */
+ * first byte. */
 
 #define ETHERTYPE_VLAN 0x0081  /* 802.1Q; big-endian, as a little-endian machine reads it */
 #define ETHERTYPE_SVLAN 0xa888 /* 802.1ad */
@@ -108,12 +106,11 @@ static __always_inline int read_echo(const char *start, u32 bytes, struct packet
 	if (bpf_probe_read_kernel(&packet->ip, sizeof(packet->ip), start))
 		return 0;
 	before = bytes_before_icmp(&packet->ip);
-	if (before == 0 || bytes != before + ECHO_BYTES)
+	if (before == 0 || bytes != before + ECHO_BYTES ||
+	    bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + before))
 		return 0;
 	if (packet->ip.bytes[0] >> 4 == 4 && (packet->ip.bytes[6] & 0x3f || packet->ip.bytes[7]))
 		return 0; /* a fragment: the stack may never have the whole */
-	if (bpf_probe_read_kernel(&packet->echo, sizeof(packet->echo), start + before))
-		return 0;
 	packet->kind = kind_of(packet->ip.bytes[0] >> 4, &packet->echo);
 	return packet->kind == REQUEST || packet->kind == REPLY;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Receive: napi_gro_receive_entry(skb), napi_gro_frags_entry(skb) and netif_rx(skb) fire where a driver hands a packet
+/* Receive: napi_gro_receive_entry(skb), napi_gro_frags_entry(skb) and netif_rx(skb) fire where a driver hands a packet
  * over. netif_receive_skb(skb) fires where the stack takes it: for a driver that uses none of the others it is the
  * first. A packet passes several of them, and those of upper devices; the first one in the agent's namespace counts.
  *
  * An upper device (macvlan, a VLAN) in a namespace of its own has no hook there, and no bpf_redirect_peer has one. The
- * hook of the device that delivers to it is in another namespace: of several such devices the last one counts.
- */
+ * hook of the device that delivers to it is in another namespace: of several such devices the last one counts. */
 
 #define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: a device still owes the checksum */
 
@@ -52,10 +50,8 @@ int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
 	request = request_stamp_of(packet.echo.payload.nonce);
 	if (!request)
 		return 0;
-	if (request->nonce != packet.echo.payload.nonce) {
-		__builtin_memset(&request->stamps, 0, sizeof(request->stamps));
-		request->nonce = packet.echo.payload.nonce;
-	}
+	if (request->nonce != packet.echo.payload.nonce)
+		*request = (struct request_stamp){.nonce = packet.echo.payload.nonce};
 	stamp(&request->stamps, skb, 0);
 	return 0;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * The responder's side: when requests of known peers came (t2), when our kernel's reply left (t3), and the feedback
+/* The responder's side: when requests of known peers came (t2), when our kernel's reply left (t3), and the feedback
  * in these requests, which reports the same of our requests.
  *
  * A stranger can send from a peer's address, but cannot see our packets. So a stream of requests counts once one of
  * them has named the nonce of a live probe to that peer. Any other request only leaves its nonce, which the agent
- * reports while no stream is alive, so that the peer can prove itself.
- */
+ * reports while no stream is alive, so that the peer can prove itself. */
 
 /* The same as address_hash() in monlat_ebpf/abi/peer_index.py. Addresses of one network differ in their highest bits
  * (read as little-endian). A product moves bits only upwards, so the high bits are folded down before each product. */
@@ -38,6 +36,7 @@ static __always_inline u32 find_peer(const u8 *address)
 	return TARGETS;
 }
 
+/* Contract: returns 0 for the target TARGETS. */
 static __always_inline struct exchange *exchange_of(u32 target, u64 nonce)
 {
 	u32 key = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
@@ -49,12 +48,9 @@ static __always_inline int is_clock_apart(u64 peer_received, u64 now)
 {
 	u32 key = 0;
 	struct settings *current = settings.lookup(&key);
-	u64 wall;
 
-	if (!current)
-		return 1;
-	wall = now + current->wall_offset;
-	return peer_received > wall + CLOCK_LIMIT || peer_received + CLOCK_LIMIT < wall;
+	/* one comparison for both sides: below the lower limit, the difference wraps around */
+	return !current || peer_received - (now + current->wall_offset - CLOCK_LIMIT) > 2 * CLOCK_LIMIT;
 }
 
 /* Contract: returns the proven stream of that id, or 0. With a proof, a new stream replaces the one that was
@@ -93,25 +89,6 @@ static __always_inline int note_sequence(struct stream *stream, u64 nonce, u32 s
 	return 1;
 }
 
-/* While no probe of ours reaches the peer, it goes on naming the last one that did, which lives no more. */
-static __always_inline void note_report(struct session *session, const struct payload *request, u64 now)
-{
-	session->report_nonce = request->feedback.nonce;
-	session->report_before = request->feedback.before;
-	session->report_after = request->feedback.after;
-	session->report_known = request->known;
-	session->report_received = now;
-}
-
-/* Contract: returns the live probe to `target` that feedback names, or 0. */
-static __always_inline struct probe *named_probe(u32 target, u64 nonce)
-{
-	u32 slot = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
-	struct probe *probe = probes.lookup(&slot);
-
-	return probe && nonce && probe->nonce == nonce ? probe : 0;
-}
-
 static __always_inline void apply_feedback(const struct feedback *feedback, const struct probe *probe, u32 target,
 					   struct session *session, u64 now)
 {
@@ -124,11 +101,11 @@ static __always_inline void apply_feedback(const struct feedback *feedback, cons
 		return; /* the reply was lost, or came too late to count */
 	rtt = probe->received - probe->transmitted;
 	if (feedback->dwell >= rtt) {
-		count_rejected_feedback(FEEDBACK_DWELL_OVER_RTT);
+		count(FEEDBACK_DWELL_OVER_RTT);
 		return;
 	}
 	if (is_clock_apart(feedback->received, now)) {
-		count_rejected_feedback(FEEDBACK_CLOCK_APART);
+		count(FEEDBACK_CLOCK_APART);
 		return;
 	}
 	exchange->reported_dwell = feedback->dwell;
@@ -174,16 +151,13 @@ static __always_inline void receive_request(const struct echo *echo, const u8 *s
 	struct stream *stream;
 	struct probe *probe;
 
-	if (!session) {
-		if (named)
-			count_rejected_feedback(FEEDBACK_UNKNOWN_PEER);
+	if (!session && named)
+		count(FEEDBACK_UNKNOWN_PEER);
+	if (!session || request->stream == 0 || !(is_checksum_right || checksum_owed))
 		return;
-	}
-	if (request->stream == 0 || !(is_checksum_right || checksum_owed))
-		return;
-	probe = named_probe(target, named);
-	if (named && !probe && named != session->report_nonce)
-		count_rejected_feedback(FEEDBACK_NONCE_MISMATCH);
+	probe = live_probe(target * PROBES_PER_TARGET + (u32)(named % PROBES_PER_TARGET), named);
+	if (named && !probe && named != session->report.nonce)
+		count(FEEDBACK_NONCE_MISMATCH);
 	stream = proven_stream(session, request->stream, probe != 0);
 	session->candidate = stream ? 0 : nonce;
 	exchange = exchange_of(target, nonce);
@@ -201,8 +175,12 @@ static __always_inline void receive_request(const struct echo *echo, const u8 *s
 		exchange->requests = 0;
 		exchange->counted = 0;
 		stream->received = received;
-		if (note_sequence(stream, nonce, request->sequence) && named && (probe || named == session->report_nonce))
-			note_report(session, request, received);
+		/* while no probe of ours reaches the peer, it goes on naming the last one that did, which lives no more */
+		if (note_sequence(stream, nonce, request->sequence) && named && (probe || named == session->report.nonce)) {
+			session->report = request->feedback;
+			session->report_known = request->known;
+			session->report_received = received;
+		}
 		if (probe)
 			apply_feedback(&request->feedback, probe, target, session, received);
 	}
@@ -215,11 +193,9 @@ static __always_inline void transmit_reply(const struct packet *packet)
 {
 	u64 nonce = packet->echo.payload.nonce, address[2];
 	struct exchange *exchange;
-	u32 target;
 
 	copy_address((u8 *)address, &packet->ip, DESTINATION);
-	target = find_peer((u8 *)address);
-	exchange = target < TARGETS ? exchange_of(target, nonce) : 0;
+	exchange = exchange_of(find_peer((u8 *)address), nonce);
 	if (exchange && exchange->nonce == nonce && exchange->requests == 1 && !exchange->counted)
 		exchange->transmitted = bpf_ktime_get_ns();
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Transmit: net_dev_start_xmit(skb, device) fires after the queueing discipline, just before the driver's transmit
- * function, once for each device on the way (VLAN, bond, then the card).
- */
+/* Transmit: net_dev_start_xmit(skb, device) fires after the queueing discipline, just before the driver's transmit
+ * function, once for each device on the way (VLAN, bond, then the card). */
 
 /* VLAN, bridge, team (priv_flags, linux/netdevice.h): a lower device transmits the packet after them, or this host
  * drops it before that. */
@@ -32,7 +30,7 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 	const char *skb = (const char *)ctx->args[0], *device = (const char *)ctx->args[1];
 	struct packet packet;
 	struct probe *probe;
-	u32 flags = 0;
+	u32 flags = 0, is_original;
 
 	if (!read_packet(skb, 1, &packet))
 		return 0;
@@ -41,9 +39,11 @@ int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
 		bpf_probe_read_kernel(&flags, sizeof(flags), device + NET_DEVICE_PRIV_FLAGS);
 		if (!probe || probe->received || flags & UPPER_DEVICES)
 			return 0;
-		/* tc mirrors a clone, but redirects a clone as well and drops the original */
-		if (!(packet.is_fresh && is_of_our_socket(skb)) && (probe->transmitted || !is_our_namespace(device)))
+		/* tc mirrors a clone, but redirects a clone as well and drops the original: a clone counts without one */
+		is_original = packet.is_fresh && is_of_our_socket(skb);
+		if (!is_original && (probe->is_original || !is_our_namespace(device)))
 			return 0;
+		probe->is_original = is_original;
 		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();
 	} else if (is_our_namespace(device)) {

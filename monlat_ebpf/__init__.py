@@ -11,7 +11,7 @@ import-linter enforces this (pyproject.toml, scripts/test).
 - `probing`: when to probe whom, and what became of each probe.
 - `sources`: send probes and stamp packets, with eBPF tracepoints or with socket time stamps.
 - `abi`, `host`: formats and tables shared with `bpf/`; this machine's clock, addresses, routes and privileges.
-- `model`, `config_text`: the types that rooms share, and the checks of texts and names.
+- `model`, `config_text`, `yaml_items`: the types that rooms share, the checks of texts and names, YAML with its lines.
 - `errors`: the exceptions.
 
 Each third-party library has one front door, the module that may import it. `pyroute2` has two: `host.addresses` reads

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
@@ -19,6 +19,7 @@ from monlat_ebpf.discovery.static import StaticDiscovery
 from monlat_ebpf.errors import ConfigError, StartError
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.routes import agent_routes
+from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
@@ -27,6 +28,9 @@ from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources.choice import open_source
+
+if TYPE_CHECKING:
+    from monlat_ebpf.exposition.web_security import WebSecurity
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,13 +84,14 @@ class Agent:
         self._config = config
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
+        self._web_security = _web_security(config, self._self_metrics)
         self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
         self._server = MetricsServer(
-            config.listen_host,
-            config.listen_port,
+            config.listen,
             agent_routes(self.snapshot, self._healthy, self._ready, self._self_metrics, self._recent),
             count_error=self._self_metrics.count_http_error,
+            security=self._web_security.current if self._web_security else lambda: OPEN,
         )
         try:
             self._source, self._source_reason = open_source(
@@ -111,19 +116,23 @@ class Agent:
     def run(self) -> None:
         """Probe and serve until `stop`."""
         try:
+            if self._web_security:
+                self._web_security.start()  # after capabilities are dropped: what is read now can be read again later
             self._discovery.start(self._set_peers)
             self._server.start()
             _LOG.info(
-                "node %s: source %s, port %d, process %d",
+                "node %s: source %s, port %s, process %d",
                 self._config.node_name,
                 self._source.name,
-                self._server.port,
+                ", ".join(map(str, self._server.ports)),
                 os.getpid(),
             )
             self._prober.run()
         finally:
             self._server.close()
             self._discovery.stop()
+            if self._web_security:
+                self._web_security.stop()
             self._source.close()
         _LOG.info("ended")
 
@@ -177,6 +186,14 @@ class Agent:
 
 def _drop_capabilities() -> tuple[str, ...]:
     return capabilities.keep_only(_NEEDED_TO_SEND)
+
+
+def _web_security(config: AgentConfig, metrics: SelfMetrics) -> WebSecurity | None:
+    if config.web_config is None:
+        return None
+    from monlat_ebpf.exposition.web_security import WebSecurity  # here: it loads PyYAML
+
+    return WebSecurity(config.web_config, report=metrics.show_web_config())
 
 
 def _discovery(config: AgentConfig, metrics: SelfMetrics) -> Discovery:

@@ -126,11 +126,13 @@ class AgentConfig:
     kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
     """Settings of Kubernetes discovery."""
 
-    listen_host: str = "::"
-    """Address of the HTTP server. `::` by default: every address of the node, including IPv4."""
+    listen: tuple[tuple[str, int], ...] = (("::", DEFAULT_PORT),)
+    """Hosts and TCP ports of the HTTP server. `::` by default: every address of the node, including IPv4. Port 0: any
+    free port."""
 
-    listen_port: int = DEFAULT_PORT
-    """TCP port of the HTTP server. 0: any free port."""
+    web_config: Path | None = None
+    """TLS, passwords and headers of the HTTP server, in the form of Prometheus' exporter-toolkit (`--web-config`), read
+    again when the file or a certificate changes. Without it: plain HTTP, open to all who reach it."""
 
     interval_seconds: float = 1.0
     """Seconds between two probes of an address. 1 s by default, as in ping: at least 15 samples between two scrapes at
@@ -153,8 +155,7 @@ class AgentConfig:
         self._check_times()
         if not 1 <= self.max_peers <= MOST_PEERS:
             refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {MOST_PEERS}")
-        if not 0 <= self.listen_port <= 65_535:
-            refuse("listen", f"port {self.listen_port} does not exist; give 0 to 65535")
+        self._check_listen()
         self._check_discovery()
 
     def _check_names(self) -> None:
@@ -164,6 +165,18 @@ class AgentConfig:
             refuse("node-name", f"{self.node_name[:40]!r} {reason}; give the name that peers use for this node")
         if self.zone and (reason := why_unfit(self.zone)):
             refuse("zone", f"{self.zone[:40]!r} {reason}; give a short name or nothing")
+
+    def _check_listen(self) -> None:
+        if not self.listen:
+            refuse("listen", f"no address; give for example [::]:{DEFAULT_PORT}")
+        for number, (host, port) in enumerate(self.listen):
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if not 0 <= port <= 65_535:
+                refuse("listen", f"port {port} does not exist; give 0 to 65535")
+            if port and (host, port) in self.listen[:number]:
+                refuse("listen", f"{shown} is given twice; keep one")
+            if port and host == "::" and any(other != host and port == same for other, same in self.listen):
+                refuse("listen", f"{shown} serves every address of port {port}; keep it alone, or give addresses only")
 
     def _check_discovery(self) -> None:
         if self.discovery is DiscoveryKind.STATIC and self.peers_file is None:

@@ -1,4 +1,4 @@
-"""Echoes of monlat that pass a device, with the kernel's stamps for packet sockets: what tcpdump would show."""
+"""What passes a device, with the kernel's stamps for packet sockets: what tcpdump would show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.testbed.namespace import Namespace
@@ -16,10 +16,20 @@ _ALL_PROTOCOLS: Final = 3  # ETH_P_ALL, linux/if_ether.h
 _OUTGOING: Final = 4  # PACKET_OUTGOING, linux/if_packet.h
 _TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS, asm-generic/socket.h
 _RCVBUFFORCE: Final = 33
-_BUFFER_BYTES: Final = 1 << 22
+_BUFFER_BYTES: Final = 1 << 26  # two minutes of 100 echoes a second, at 2 KiB a packet, with replies
+_SOL_PACKET: Final = 263
+_PACKET_STATISTICS: Final = 6  # linux/if_packet.h
 _MAGIC: Final = layout.PAYLOAD_MAGIC.to_bytes(4, "little")
 _SEQUENCE_AT: Final = 8 + layout.PAYLOAD.offset("sequence")
 _REQUESTS, _REPLIES = (8, 128), (0, 129)
+
+
+class Packet(NamedTuple):
+    """An IP packet on a device. The time is of the wall clock: only differences are of use."""
+
+    data: bytes
+    is_sent: bool
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An echo on a device. The time is of the wall clock: only differences are of use."""
+    """An echo of monlat on a device, and when."""
 
     probe: Probe
     is_request: bool
@@ -42,7 +52,10 @@ class Seen:
 
 
 class Capture:
-    """Keeps the packets of a device from its start on in the buffer of its socket; a context manager."""
+    """Keeps the packets of a device from its start on in the buffer of its socket; a context manager.
+
+    Nobody waits at the socket, so a packet costs its copy and no wake-up.
+    """
 
     def __init__(self, namespace: Namespace, device: str) -> None:
         with namespace.entered():
@@ -51,6 +64,23 @@ class Capture:
             self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER_BYTES)
             self._socket.bind((device, _ALL_PROTOCOLS))
+
+    def packets(self) -> Iterator[Packet]:
+        """Yield what has passed since the start, or since the last call."""
+        while True:
+            try:
+                data, ancillary, _, address = self._socket.recvmsg(2048, 64, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            seconds, nanoseconds = next(
+                struct.unpack("qq", time) for _, kind, time in ancillary if kind == _TIMESTAMPNS
+            )
+            yield Packet(data, address[2] == _OUTGOING, seconds * 1_000_000_000 + nanoseconds)
+
+    def dropped(self) -> int:
+        """Return how many packets did not fit into the buffer since the last call (packet(7), PACKET_STATISTICS)."""
+        _, drops = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        return int(drops)
 
     def requests(self, *, sent: bool) -> dict[Probe, int]:
         """Return when each request was sent, or received; call `read` first."""
@@ -62,20 +92,8 @@ class Capture:
 
     def read(self) -> None:
         """Read what has passed since the start."""
-        self._seen = list(self._read())
-
-    def _read(self) -> Iterator[Seen]:
-        while True:
-            try:
-                packet, ancillary, _, address = self._socket.recvmsg(2048, 64, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            seconds, nanoseconds = next(
-                struct.unpack("qq", data) for _, kind, data in ancillary if kind == _TIMESTAMPNS
-            )
-            seen = _parse(packet, address[2] == _OUTGOING, seconds * 1_000_000_000 + nanoseconds)
-            if seen is not None:
-                yield seen
+        echoes = (_parse(*packet) for packet in self.packets())
+        self._seen = [seen for seen in echoes if seen is not None]
 
     def __enter__(self) -> Self:
         return self

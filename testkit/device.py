@@ -19,6 +19,7 @@ from testkit.packets import parse_echo_request, reply_to
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_KIND = {"tun": 0x0001, "tap": 0x0002}
 IFF_NAPI_AND_FRAGS = 0x0010 | 0x0020
+IFF_VNET_HDR = 0x4000
 ETHERNET_HEADER_BYTES = 14
 IFF_NO_PI = 0x1000
 QUEUE_PACKETS = 5000  # packets that the kernel keeps until they are read: a probe to every peer of a large cluster
@@ -40,13 +41,18 @@ class RawDevice:
         name: str = "reflect0",
         mtu: int = 1500,
         in_frags: bool = False,
+        owes_checksum: bool = False,
     ) -> None:
-        """With `in_frags` a TAP device gives packets to the kernel as drivers with napi_gro_frags do."""
+        """With `in_frags` a TAP device gives packets to the kernel as drivers with napi_gro_frags do.
+
+        With `owes_checksum` its packets are those of another guest of this host, whose card would compute the checksum.
+        """
         self.name = name
-        self.framing = Framing(kind)
+        self.framing = Framing(kind, owes_checksum)
         self.mtu = mtu
         with namespace.entered():
-            self.descriptor = _open(name, IFF_KIND[kind] | (IFF_NAPI_AND_FRAGS if in_frags else 0))
+            flags = (IFF_NAPI_AND_FRAGS if in_frags else 0) | (IFF_VNET_HDR if owes_checksum else 0)
+            self.descriptor = _open(name, IFF_KIND[kind] | flags)
         try:
             self._configure(namespace, addresses)
         except BaseException:

@@ -11,6 +11,7 @@ import yaml
 ROOT: Final = Path(__file__).parent.parent
 MANIFESTS: Final = ROOT / "manifests"
 OVERLAYS: Final = tuple(sorted(path.name for path in (MANIFESTS / "overlays").iterdir()))
+COMPONENTS: Final = tuple(sorted(path.name for path in (MANIFESTS / "components").iterdir()))
 
 Object = dict[str, Any]
 

@@ -216,7 +216,7 @@ PAYLOAD: Final = STRUCTS["payload"]
 PROBE: Final = STRUCTS["probe"]
 STAMPS: Final = STRUCTS["stamps"]
 TARGET: Final = STRUCTS["target"]
-UNMATCHED: Final = STRUCTS["unmatched"]
+COUNTS: Final = STRUCTS["counts"]
 
 HISTOGRAM: Final = STRUCTS["histogram"]
 EXCHANGE: Final = STRUCTS["exchange"]
@@ -228,16 +228,14 @@ PEER_INDEX_STEPS: Final = CONSTANTS["PEER_INDEX_STEPS"]
 PEER_INDEX_ENTRIES_PER_TARGET: Final = CONSTANTS["PEER_INDEX_ENTRIES_PER_TARGET"]
 SETTINGS: Final = STRUCTS["settings"]
 SENDING_SOCKETS: Final = CONSTANTS["SENDING_SOCKETS"]
-REJECTED_FEEDBACK: Final = STRUCTS["rejected_feedback"]
 
 
 def _reasons(prefix: str) -> tuple[str, ...]:
-    names = (name for name in CONSTANTS if name.startswith(prefix) and name != f"{prefix}REASONS")
-    return tuple(name.removeprefix(prefix).lower() for name in names)
+    return tuple(name.removeprefix(prefix).lower() for name in CONSTANTS if name.startswith(prefix))
 
 
 UNMATCHED_REASONS: Final = _reasons("UNMATCHED_")
-"""Values of the label `reason` of `monlat_unmatched_packets_total`, in the order of the array."""
+"""Values of the label `reason` of `monlat_unmatched_packets_total`, in the order of the array of counts."""
 
 FEEDBACK_REASONS: Final = _reasons("FEEDBACK_")
-"""Values of the label `reason` of `monlat_rejected_feedback_total`, in the order of the array."""
+"""Values of the label `reason` of `monlat_rejected_feedback_total`; they follow those of unmatched packets."""

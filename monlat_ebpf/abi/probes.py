@@ -96,7 +96,7 @@ class ProbeTable:
         """Go on with other views of the same memory."""
         self._probes = memories["probes"]
         self._targets = memories["targets"]
-        self._unmatched = memories["unmatched"]
+        self._counts = memories["counts"]
 
     def arm(self, slot: int, *, nonce: int, sent_ns: int, deadline_ns: int, address: bytes) -> None:
         """Put a probe into `slot`, before it is sent. `address` as `mapped` gives it.
@@ -171,4 +171,5 @@ class ProbeTable:
 
     def unmatched_packets(self) -> Mapping[str, int]:
         """Return the packets that belong to no probe, by reason."""
-        return dict(zip(layout.UNMATCHED_REASONS, layout.UNMATCHED.read(self._unmatched).packets, strict=True))
+        packets = layout.COUNTS.read(self._counts).packets
+        return dict(zip(layout.UNMATCHED_REASONS, packets, strict=False))

@@ -19,7 +19,7 @@ from monlat_ebpf.model import Histogram
 _NETWORK_RTT: Final = layout.SESSION.nested("network_rtt", layout.HISTOGRAM)
 _DWELL: Final = layout.SESSION.nested("dwell", layout.HISTOGRAM)
 _SERVED: Final = layout.SESSION.part("first", "candidate")
-_REPORT: Final = layout.SESSION.part("report_received", "report_known")
+_REPORT: Final = layout.SESSION.part("report_received", "report")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
 _OWN: Final = layout.SETTINGS.part("cookies", "identifier")
@@ -94,7 +94,7 @@ class Sessions:
         self._sessions = memories["sessions"]
         self._peer_index = memories["peer_index"]
         self._settings = memories["settings"]
-        self._rejected_feedback = memories["rejected_feedback"]
+        self._counts = memories["counts"]
 
     def set_peer_index(self, targets: Mapping[bytes, int]) -> int:
         """Serve the requests of these mapped addresses and of no others; return how many the index has no room for."""
@@ -173,10 +173,11 @@ class Sessions:
 
     def reception_report(self, target: int) -> ReceptionReport | None:
         """Return which of our probes the peer last said it had received, None if it never did."""
-        report = _REPORT.read_whole(self._sessions, target)
-        if report.report_nonce == 0:
+        newest = _REPORT.read_whole(self._sessions, target)
+        report = newest.report
+        if report.nonce == 0:
             return None
-        return ReceptionReport(*report)
+        return ReceptionReport(newest.report_received, report.nonce, report.before, report.after, newest.report_known)
 
     def network_rtt(self, target: int) -> Histogram:
         """Return the histogram of RTT less dwell."""
@@ -188,7 +189,7 @@ class Sessions:
 
     def rejected_feedback(self) -> Mapping[str, int]:
         """Return how often feedback was rejected, by reason."""
-        packets = layout.REJECTED_FEEDBACK.read(self._rejected_feedback).packets
+        packets = layout.COUNTS.read(self._counts).packets[len(layout.UNMATCHED_REASONS) :]
         return dict(zip(layout.FEEDBACK_REASONS, packets, strict=True))
 
     def clear(self, target: int) -> None:

@@ -64,9 +64,17 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
 @setting(
     "--listen",
     type=Listen(),
-    default=f"[{_DEFAULT['listen_host']}]:{_DEFAULT['listen_port']}",
+    multiple=True,
+    default=[f"[{host}]:{port}" for host, port in _DEFAULT["listen"]],
     show_default=True,
-    help="Address of /metrics and of the other paths. [::] also serves IPv4.",
+    help="Address of /metrics and of the other paths; may be given several times. [::] also serves IPv4.",
+)
+@setting(
+    "--web-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TLS, passwords and headers (YAML, the form of Prometheus' exporter-toolkit). The agent reads it and its "
+    "certificates again when they change.",
 )
 @setting(
     "--interval",
@@ -112,7 +120,8 @@ def command(
     namespace: str,
     service: str,
     kubeconfig: str,
-    listen: tuple[str, int],
+    listen: tuple[tuple[str, int], ...],
+    web_config: Path | None,
     interval: float,
     timeout: float,
     max_peers: int,
@@ -126,8 +135,8 @@ def command(
         discovery=discovery,
         peers_file=peers,
         kubernetes=KubernetesConfig(namespace=namespace, service=service, kubeconfig=kubeconfig),
-        listen_host=listen[0],
-        listen_port=listen[1],
+        listen=listen,
+        web_config=web_config,
         interval_seconds=interval,
         timeout_seconds=timeout,
         max_peers=max_peers,

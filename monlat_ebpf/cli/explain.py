@@ -11,34 +11,31 @@ from urllib.parse import urlsplit
 import click
 
 from monlat_ebpf.cli import explain_text
+from monlat_ebpf.cli.asking import asking_options
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.screen import show
 from monlat_ebpf.errors import RouteError
-from monlat_ebpf.exposition.client import DEFAULT_URLS, ask_about
+from monlat_ebpf.exposition.client import ask_about
+from monlat_ebpf.exposition.client_access import ClientAccess
 from monlat_ebpf.exposition.peer_detail import ExplainedPairDocument, PeerDocument
 from monlat_ebpf.host.addresses import Route, route_to
 
 
 @click.command("explain")
 @click.argument("peer")
-@setting(
-    "--url",
-    metavar="URL",
-    show_default=DEFAULT_URLS[0],
-    help="URL of the agent to ask. Without it: the agent on this node.",
-)
+@asking_options
 @setting(
     "--json",
     "as_json",
     is_flag=True,
     help="Print JSON: the agent's answer, and for each pair the diagnosis and the route.",
 )
-def command(peer: str, url: str | None, as_json: bool) -> None:
+def command(peer: str, url: str | None, access: ClientAccess, as_json: bool) -> None:
     """Show where the last probes to PEER spent their time: this node, the network or the peer.
 
     Network and peer are separate only when the peer runs an agent too.
     """
-    answer = ask_about(peer, url)
+    answer = ask_about(peer, url, access=access)
     here = url is None or is_loopback(url)
     if as_json:
         click.echo(json.dumps(_document(answer, here), indent=2, ensure_ascii=False))

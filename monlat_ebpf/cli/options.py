@@ -57,7 +57,10 @@ class Duration(click.ParamType[float]):
 
 
 class Listen(click.ParamType[tuple[str, int]]):
-    """HOST:PORT as host and port. An IPv6 address is in brackets; without a host, the host is `::`."""
+    """HOST:PORT as host and port. An IPv6 address is in brackets; without a host, the host is `::`.
+
+    An IPv4 address may have brackets as well: a manifest can write [$(NODE_ADDRESS)]:PORT for either family.
+    """
 
     name = "host:port"
 
@@ -69,9 +72,9 @@ class Listen(click.ParamType[tuple[str, int]]):
             self.fail(f"{value!r} is not HOST:PORT; write {examples}", param, ctx)
         bracketed, plain, port = match["bracketed"], match["plain"], int(match["port"])
         if bracketed is not None:
-            if not _is_address(IPv6Address, bracketed):
+            if not _is_address(IPv6Address, bracketed) and not _is_address(IPv4Address, bracketed):
                 example = f"for example [::]:{port}"
-                self.fail(f"{bracketed!r} is not an IPv6 address; only those have brackets, {example}", param, ctx)
+                self.fail(f"{bracketed!r} is not an address; only those have brackets, {example}", param, ctx)
             return bracketed, port
         if ":" in plain:
             self.fail(f"{value!r} is ambiguous; write the IPv6 address in brackets, as in [::1]:{port}", param, ctx)

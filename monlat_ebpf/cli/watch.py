@@ -11,12 +11,14 @@ from typing import Final
 
 import click
 
+from monlat_ebpf.cli.asking import asking_options
 from monlat_ebpf.cli.options import Duration, setting
 from monlat_ebpf.cli.rendering import Table
 from monlat_ebpf.cli.screen import as_rich, as_text, fitting
 from monlat_ebpf.cli.watch_text import watch_table
 from monlat_ebpf.errors import AgentUnreachable
-from monlat_ebpf.exposition.client import DEFAULT_URLS, ask, ask_this_node
+from monlat_ebpf.exposition.client import ask, ask_this_node
+from monlat_ebpf.exposition.client_access import ClientAccess
 from monlat_ebpf.host.wake_event import WakeEvent
 
 _SHORTEST_INTERVAL: Final = 0.1
@@ -24,12 +26,7 @@ _LONGEST_INTERVAL: Final = 3600.0
 
 
 @click.command("watch")
-@setting(
-    "--url",
-    metavar="URL",
-    show_default=DEFAULT_URLS[0],
-    help="URL of the agent to ask. Without it: the agent on this node.",
-)
+@asking_options
 @setting(
     "--interval",
     type=Duration(_SHORTEST_INTERVAL, _LONGEST_INTERVAL),
@@ -37,7 +34,7 @@ _LONGEST_INTERVAL: Final = 3600.0
     show_default=True,
     help="Time between two requests.",
 )
-def command(url: str | None, interval: float) -> None:
+def command(url: str | None, access: ClientAccess, interval: float) -> None:
     """Show all peers of the agent on this node until Ctrl-C: RTT, network RTT, dwell, queueing and losses.
 
     In a pipe, print one plain table each interval.
@@ -51,7 +48,7 @@ def command(url: str | None, interval: float) -> None:
         signal.signal(number, end)
 
     def fetch() -> Table:
-        return watch_table(ask(url) if url else ask_this_node())
+        return watch_table(ask(url, access=access) if url else ask_this_node(access=access))
 
     table = fetch()  # an agent missing at the start is an error; later, watch waits for it
     if sys.stdout.isatty():

@@ -2,7 +2,6 @@
 
 static            peers from a file, polled for changes
 peers_file        the grammar of the peers file: pure
-yaml_items        YAML, one list item at a time, safe with hostile text: pure
 kubernetes        peers from EndpointSlices: list, watch, back-off
 kubernetes_api    the list and watch requests; imports the `kubernetes` library
 kubernetes_login  credentials, from a kubeconfig or a pod's service account

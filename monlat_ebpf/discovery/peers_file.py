@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NoReturn
 
-from monlat_ebpf.discovery.yaml_items import Items, Node, Pairs, Scalar, kind_of, read_items
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Address, Family, Peer, why_unfit
+from monlat_ebpf.yaml_items import Items, Node, Pairs, Scalar, kind_of, read_items
 
 _FIELDS: Final = ("name", "addresses", "zone")
 _LIMITED_BROADCAST: Final = ip_address("255.255.255.255")

@@ -1,14 +1,8 @@
-"""Peers from a file, read again when it changes.
-
-The file is polled, not watched with inotify. Polling twice a second costs nothing, and it notices an edit in place, an
-atomic rename, the swapped symlinks of a Kubernetes ConfigMap, and changes on a network file system.
-"""
+"""Peers from a file, read again when it changes."""
 
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -22,18 +16,13 @@ from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.metrics import StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.host.followed_file import Debounce, FileState, poll, read
 from monlat_ebpf.model import Address
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers. Limits the memory that a wrong path can cost."""
 
-LONGEST_DEBOUNCE: Final = 5.0
-"""Seconds after which a file is read although it changes at every poll."""
-
 _LOG = logging.getLogger(__name__)
-
-FileState = tuple[int, ...] | str
-"""Differs whenever the content may differ. A text if the file cannot be examined, or changed while it was read."""
 
 
 class Reason(StrEnum):
@@ -41,37 +30,6 @@ class Reason(StrEnum):
 
     READ = "read"
     PARSE = "parse"
-
-
-class Debounce:
-    """Decides when to read a changing file: when it has changed, and two polls in a row saw the same state.
-
-    A file that is being written is empty or incomplete for a moment, and half a list of peers is still a valid list.
-    A state can be any value that is equal as long as the file is unchanged.
-    """
-
-    def __init__(self, state: object) -> None:
-        self._read = self._last = state
-        self._changed_at: float | None = None
-
-    def is_due(self, state: object, now: float) -> bool:
-        """Note the `state` seen at `now` (monotonic seconds); return whether to read the file."""
-        same, self._last = state == self._last, state
-        if state == self._read:
-            self._changed_at = None
-            return False
-        if self._changed_at is None:
-            self._changed_at = now
-        return same or now - self._changed_at >= LONGEST_DEBOUNCE
-
-    def read_failed(self) -> None:
-        """Note that reading failed. The file stays due until reading succeeds, even in the state last read."""
-        self._read = None
-
-    def was_read(self, state: object) -> None:
-        """Note that the file was read in `state`."""
-        self._read = self._last = state
-        self._changed_at = None
 
 
 class StaticDiscovery:
@@ -115,7 +73,7 @@ class StaticDiscovery:
     def start(self, publish: Publish) -> None:
         """Publish the peers of the file, then follow it in a thread. Raises ConfigError when the file is unusable."""
         try:
-            state, self._content = _read(self._file)
+            state, self._content = read(self._file, LARGEST_FILE)
         except OSError as error:
             raise ConfigError(_unreadable(self._file, error)) from error
         self._publish = publish
@@ -131,13 +89,13 @@ class StaticDiscovery:
 
     def _follow(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
-            seen = _poll(self._file)
+            seen = poll(self._file)
             if self._debounce.is_due(seen, time.monotonic()):
                 self._reload(seen)
 
     def _reload(self, seen: FileState) -> None:
         try:
-            state, content = _read(self._file)
+            state, content = read(self._file, LARGEST_FILE)
         except OSError as error:
             self._debounce.read_failed()
             self._report_unreadable(_unreadable(self._file, error))
@@ -207,33 +165,6 @@ def decode(content: bytes, file: Path) -> str:
         raise ConfigError(
             f"{file}:{line}: byte 0x{content[error.start]:02X} is not UTF-8; save the file as UTF-8"
         ) from error
-
-
-def _read(file: Path) -> tuple[FileState, bytes]:
-    """Return the file's state and its content, cut one byte after LARGEST_FILE. Raises OSError."""
-    # Without O_NONBLOCK, opening a pipe would wait for its writer.
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            content = opened.read(LARGEST_FILE + 1)
-        state = _state(status)
-        return (state if state == _state(os.fstat(descriptor)) else "changed while it was read"), content
-    finally:
-        os.close(descriptor)
-
-
-def _poll(file: Path) -> FileState:
-    try:
-        return _state(file.stat())
-    except OSError as error:
-        return str(error)
-
-
-def _state(status: os.stat_result) -> FileState:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _unreadable(file: Path, error: OSError) -> str:

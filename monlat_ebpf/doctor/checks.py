@@ -24,6 +24,7 @@ CHECKS: Final[Sequence[Callable[[Facts], Check]]] = (
     network_checks.echo_rate,
     network_checks.firewall,
     link_checks.link_addresses,
+    network_checks.ping_sockets,
     network_checks.port,
 )
 
@@ -47,8 +48,9 @@ class DoctorDocument(TypedDict):
 
 
 def run_checks(facts: Facts) -> list[Check]:
-    """Return the result of every check."""
-    return [*(check(facts) for check in CHECKS), *path_checks.paths(facts)]
+    """Return the result of every check. Where no agent runs, it has no probes to check."""
+    of_agent = [] if facts.unlisted is None else [network_checks.own_address(facts.unlisted)]
+    return [*(check(facts) for check in CHECKS), *of_agent, *path_checks.paths(facts)]
 
 
 def is_ok(checks: Sequence[Check]) -> bool:

@@ -53,6 +53,17 @@ class NetworkPath:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UnlistedProbes:
+    """Probes of the agent that left from an address that is not this node's in the list of peers.
+
+    `recent` of them while the doctor ran, `total` since the agent's start.
+    """
+
+    recent: int
+    total: int
+
+
 class Port(StrEnum):
     """Who uses the agent's port."""
 
@@ -93,3 +104,7 @@ class Facts:
     link_tables: Mapping[Family, LinkAddressTable] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     paths: tuple[NetworkPath, ...] = ()
+    identifier_is_held: bool = True
+    """Whether an identifier could be reserved, as the agent does: no ping socket of another user can have it."""
+    unlisted: Mapping[Family, UnlistedProbes] | None = None
+    """What the agent on this node counts; None without an agent."""

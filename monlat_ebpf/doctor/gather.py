@@ -15,15 +15,16 @@ from typing import Final
 
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.doctor.destinations import Destination, choose
-from monlat_ebpf.doctor.facts import Facts, Firewall, NetworkPath, Port
+from monlat_ebpf.doctor.facts import Facts, Firewall, NetworkPath, Port, UnlistedProbes
 from monlat_ebpf.doctor.firewall import iptables_stops, nft_stops
 from monlat_ebpf.doctor.trial import run_trial
 from monlat_ebpf.errors import AgentUnreachable, RouteError, SourceError
 from monlat_ebpf.exposition import client
-from monlat_ebpf.exposition.api import PairDocument
+from monlat_ebpf.exposition.api import PeersDocument
 from monlat_ebpf.host.addresses import default_routes, is_local, route_to
 from monlat_ebpf.host.next_hops import LinkAddressTable, NextHops
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources.held_identifier import HeldIdentifier
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 from monlat_ebpf.sources.tracepoint.permission import Rights, read_rights
@@ -33,6 +34,7 @@ SYSCTLS: Final = (
     "net.ipv4.icmp_echo_ignore_all",
     "net.ipv4.icmp_ratelimit",
     "net.ipv4.icmp_ratemask",
+    "net.ipv4.ping_group_range",
     "net.ipv6.icmp.echo_ignore_all",
     "net.ipv6.icmp.ratelimit",
     "net.ipv6.icmp.ratemask",
@@ -54,8 +56,8 @@ def gather(addresses: Sequence[Address] = ()) -> Facts:
 
     Send probes with the kernel program to `addresses`, too; without any, to peers of the agent or default gateways.
     """
-    agent_pairs = _agent_pairs()
-    destinations = choose(addresses, agent_pairs or (), default_routes())
+    agent = _ask_agent()
+    destinations = choose(addresses, agent["pairs"] if agent else (), default_routes())
     paths = tuple(map(_path, destinations))
     beyond = [destination.address for destination, path in zip(destinations, paths, strict=True) if not path.error]
     bcc_error, bcc_version = _bcc()
@@ -72,18 +74,37 @@ def gather(addresses: Sequence[Address] = ()) -> Facts:
         firewall=_firewall(),
         link_tables=_link_tables(),
         port=DEFAULT_PORT,
-        port_state=_port(DEFAULT_PORT, agent_pairs is not None),
+        port_state=_port(DEFAULT_PORT, agent is not None),
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
         paths=paths,
+        identifier_is_held=_can_hold_identifier(),
+        unlisted=_unlisted(agent, _ask_agent()),  # after the trials, which take seconds
     )
 
 
-def _agent_pairs() -> Sequence[PairDocument] | None:
+def _ask_agent() -> PeersDocument | None:
     """Return what the agent on this node measures, None without an agent."""
     try:
-        return client.ask_this_node(_AGENT_SECONDS)["pairs"]
+        return client.ask_this_node(_AGENT_SECONDS)
     except AgentUnreachable:
         return None
+
+
+def _unlisted(before: PeersDocument | None, after: PeersDocument | None) -> Mapping[Family, UnlistedProbes] | None:
+    """Return what the agent counted from one answer to the other; one that started meanwhile began at 0."""
+    if before is None or after is None:
+        return None
+    counts = {Family(name): count for name, count in after["unlisted_source_probes"].items()}
+    return {
+        family: UnlistedProbes(count - min(before["unlisted_source_probes"][family.value], count), count)
+        for family, count in counts.items()
+    }
+
+
+def _can_hold_identifier() -> bool:
+    identifier = HeldIdentifier()
+    identifier.close()
+    return identifier.is_held
 
 
 def _path(destination: Destination) -> NetworkPath:

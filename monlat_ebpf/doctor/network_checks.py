@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from monlat_ebpf.doctor.check import Check, Status
-from monlat_ebpf.doctor.facts import Facts, Port
+from monlat_ebpf.doctor.facts import Facts, Port, UnlistedProbes
+from monlat_ebpf.model import Family
+from monlat_ebpf.sources.held_identifier import EXPOSED, may_open_ping_sockets
 
 _ECHO_REPLY_V4: Final = 0
 _ECHO_REPLY_V6: Final = 129
@@ -70,6 +72,46 @@ def firewall(facts: Facts) -> Check:
     if facts.firewall.unknown:
         return Check("firewall", Status.SKIP, f"not checked: {facts.firewall.unknown}", why)
     return Check("firewall", Status.OK, "no rule stops ICMP echo", why)
+
+
+def ping_sockets(facts: Facts) -> Check:
+    """Check that no other user can open a ping socket with the agent's identifier."""
+    why = "with the nonces in these replies, a user can change what the peers measure of this node"
+    name, key = "ping sockets", "net.ipv4.ping_group_range"
+    groups = facts.sysctls.get(key)
+    if facts.identifier_is_held:
+        return Check(name, Status.OK, "no other user can take the agent's identifier", why)
+    if groups is None:
+        return Check(name, Status.SKIP, _NO_PROC, why, "mount /proc")
+    if may_open_ping_sockets(groups):
+        remedy = f"let nobody open them (sysctl -w {key}='1 0'), or a group of the agent, too ('0 2147483647')"
+        return Check(name, Status.WARN, EXPOSED, why, remedy)
+    return Check(name, Status.OK, "no user may open one", why)
+
+
+def own_address(unlisted: Mapping[Family, UnlistedProbes]) -> Check:
+    """Check that the agent's probes leave from an address of this node in the list of peers.
+
+    What the agent counted before the doctor ran is found, but no problem of today.
+    """
+    name, why = "own address", "the peers find a node's requests by its listed address"
+    others = [
+        f"{family}: {probes.recent} probes now, {probes.total} since the agent's start"
+        for family, probes in unlisted.items()
+        if probes.total
+    ]
+    if not others:
+        return Check(name, Status.OK, "no probe of the agent left from an unlisted address", why)
+    found = f"not this node's listed address: {', '.join(others)}"
+    if not any(probes.recent for probes in unlisted.values()):
+        return Check(name, Status.OK, found, why)
+    return Check(
+        name,
+        Status.WARN,
+        found,
+        why,
+        "give this node's entry in the list of peers an address of this host (ip address), or the host that address",
+    )
 
 
 def port(facts: Facts) -> Check:

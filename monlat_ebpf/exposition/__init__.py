@@ -6,8 +6,10 @@ self_metrics.py  the agent's metrics about itself
 api.py           JSON of /api/v1/peers
 peer_detail.py   JSON of one peer, with its last probes
 chunks.py        joins small pieces of text or JSON to chunks
-client.py        asks an agent for this JSON
+client.py        asks an agent for this JSON; client_access.py: with which certificates and password
 negotiation.py   which format and encoding a scraper accepts; a new format is added here
 routes.py        what each path answers
 http.py          the HTTP server; messages.py, connection.py, rendering.py and listener.py are its parts
+security.py      who is served; web_config.py reads it from a file, web_security.py follows the file,
+                 tls_context.py, tls_stream.py and passwords.py carry it out
 """

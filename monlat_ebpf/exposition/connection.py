@@ -1,5 +1,7 @@
 """One HTTP connection: h11 parses the requests, the routes answer them, and a timer limits each phase.
 
+With TLS, the handshake is part of waiting for the first request.
+
 A connection is in one of two phases: it waits for a request, or it answers one. Only the time in the phase counts,
 so a client cannot stay longer by sending or reading a byte now and then.
 """
@@ -7,6 +9,7 @@ so a client cannot stay longer by sending or reading a byte now and then.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -15,9 +18,12 @@ from typing import Final, cast
 
 import h11
 
-from monlat_ebpf.exposition.messages import Limits, Request, Response, Route
+from monlat_ebpf.exposition.messages import FAILED, NOT_ALLOWED, Limits, Request, Response, Route
 from monlat_ebpf.exposition.negotiation import accepts_gzip
+from monlat_ebpf.exposition.passwords import REFUSALS, Answer, Passwords
 from monlat_ebpf.exposition.rendering import Renderer, Rendering
+from monlat_ebpf.exposition.security import OPEN_PATHS, Security
+from monlat_ebpf.exposition.tls_stream import PLAIN_HTTP, TlsStream
 
 LONGEST_TARGET: Final = 8000  # bytes; RFC 9112, section 3: support at least as many
 LONGEST_HEAD: Final = 32 * 1024  # bytes of request line and headers; a request's headers are some 300 bytes
@@ -33,6 +39,8 @@ class Service:
     limits: Limits
     renderer: Renderer
     report: Callable[[Exception], None]
+    security: Callable[[], Security]
+    passwords: Passwords
     connections: dict[Connection, None] = field(default_factory=dict)
 
 
@@ -44,8 +52,12 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._gzip = False
+        self._is_head = False
+        self._headers: Mapping[str, str] = {}  # of the answer that is being rendered
         self._paused = False
         self._ahead = 0  # bytes received while a request is being answered
+        self._tls: TlsStream | None = None
+        self._is_checking = False  # a password
         self._rendering: Rendering | None = None
         self._pieces: Iterator[bytes] | None = None
 
@@ -59,17 +71,24 @@ class Connection(asyncio.Protocol):
         if len(connections) >= self._service.limits.clients:
             min(connections, key=lambda connection: (connection._answering, connection._since)).abort()
         connections[self] = None
+        if context := self._service.security().context:
+            self._tls = TlsStream(context)
         self._timer = self._loop.call_soon(lambda: None)
         self._enter(answering=False)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a client that sends far ahead of its answers is ended."""
+        if self._tls is not None:
+            data = self._decrypt(self._tls, data)
         self._ahead += len(data) if self._answering else 0
         if self._ahead > LONGEST_HEAD:
             self.abort()
             return
-        self._h11.receive_data(data)
+        if data:
+            self._h11.receive_data(data)
         self._advance()
+        if self._tls is not None and self._tls.is_ended and not self._answering:
+            self._close()
 
     def pause_writing(self) -> None:
         """Stop sending until the client has read."""
@@ -93,11 +112,14 @@ class Connection(asyncio.Protocol):
         if rendering.error is not None:
             self._service.report(rendering.error)
             self._leave_rendering()
-            self._send(_FAILED)
+            self._send(FAILED)
         else:
             length = len(rendering.compressed) if self._gzip else rendering.length
             encoding = {"Content-Encoding": "gzip"} if self._gzip else {}
-            self._send_head(rendering.response, {"Content-Length": str(length), "Vary": "Accept-Encoding", **encoding})
+            self._send_head(
+                rendering.response,
+                {"Content-Length": str(length), "Vary": "Accept-Encoding", **encoding, **self._headers},
+            )
             self._pieces = rendering.pieces(compressed=self._gzip)
         self._advance()
 
@@ -119,17 +141,19 @@ class Connection(asyncio.Protocol):
                     self._finish()
                 else:
                     self._write(h11.Data(data=piece))
-            elif self._rendering is not None or not self._read_request():
+            elif self._is_checking or self._rendering is not None or not self._read_request():
                 return
         self._loop.call_soon(self._advance)
 
     def _read_request(self) -> bool:
         """Begin to answer the next request; False when there is none yet."""
+        self._is_head = False
         try:
             event = self._h11.next_event()
             if not isinstance(event, h11.Request):
                 return False  # more is to come
             self._enter(answering=True)
+            self._is_head = event.method == b"HEAD"
             whole = isinstance(self._h11.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError as error:
             in_target = error.error_status_hint == 431 and b"\n" not in self._h11.trailing_data[0]
@@ -149,13 +173,45 @@ class Connection(asyncio.Protocol):
         self._send(Response(f"{status.phrase}\n".encode(), status=status), {"Connection": "close"})
 
     def _answer(self, request: h11.Request, headers: Mapping[str, str]) -> None:
-        if request.method not in (b"GET", b"HEAD"):
-            body = b"only GET and HEAD are served here\n"
-            self._send(Response(body, status=HTTPStatus.METHOD_NOT_ALLOWED), {"Allow": "GET, HEAD", **headers})
-            return
         target = request.target.decode("latin-1")
         if not target.startswith("/"):  # absolute-form, RFC 9112, section 3.2.2
             target = "/" + target.partition("://")[2].partition("/")[2]
+        security = self._service.security()
+        if self._tls is not None and self._tls.context is not security.context:
+            headers = {**headers, "Connection": "close"}  # the next request comes under the new certificates
+        if target.partition("?")[0] in OPEN_PATHS:
+            self._answer_admitted(request, target, headers)
+        elif reason := security.why_not(self._tls.names() if self._tls else None):
+            self._send(Response(f"{reason}\n".encode(), status=HTTPStatus.FORBIDDEN), headers)
+        elif security.users:
+            self._check_password(request, target, headers, security)
+        else:
+            self._answer_admitted(request, target, headers)
+
+    def _check_password(
+        self, request: h11.Request, target: str, headers: Mapping[str, str], security: Security
+    ) -> None:
+        def act(answer: Answer) -> None:
+            if answer is Answer.RIGHT:
+                self._answer_admitted(request, target, headers)
+            elif answer is not Answer.PENDING:
+                self._send(REFUSALS[answer], headers)
+
+        def checked(is_right: bool) -> None:
+            self._is_checking = False
+            if not self._transport.is_closing():
+                act(Answer.RIGHT if is_right else Answer.WRONG)
+                self._advance()
+
+        client = str((self._transport.get_extra_info("peername") or [""])[0])
+        answer = self._service.passwords.check(_header(request, b"authorization"), security.users, client, checked)
+        self._is_checking = answer is Answer.PENDING
+        act(answer)
+
+    def _answer_admitted(self, request: h11.Request, target: str, headers: Mapping[str, str]) -> None:
+        if request.method not in (b"GET", b"HEAD"):
+            self._send(NOT_ALLOWED, headers)
+            return
         path, _, query = target.partition("?")
         route = self._service.routes.get(path)
         if route is None:
@@ -167,29 +223,55 @@ class Connection(asyncio.Protocol):
             response = route(Request(_header(request, b"accept"), query))
         except Exception as error:  # noqa: BLE001  # a defect in one route must not end the server; it is reported
             self._service.report(error)
-            response = _FAILED
-        if isinstance(response.body, bytes) or request.method == b"HEAD":
-            self._send(response, headers, send_body=request.method == b"GET")
+            response = FAILED
+        if isinstance(response.body, bytes) or self._is_head:
+            self._send(response, headers)
         else:
-            self._gzip = accepts_gzip(_header(request, b"accept-encoding"))
+            self._gzip, self._headers = accepts_gzip(_header(request, b"accept-encoding")), headers
             key = target, response.content_type
             self._rendering = self._service.renderer.join(self, key, response, response.body)
 
-    def _send(self, response: Response, headers: Mapping[str, str] | None = None, *, send_body: bool = True) -> None:
+    def _send(self, response: Response, headers: Mapping[str, str] | None = None) -> None:
         body = response.body if isinstance(response.body, bytes) else None
         length = {} if body is None else {"Content-Length": str(len(body))}
         self._send_head(response, {**length, **(headers or {})})
-        self._pieces = iter([body] if body and send_body else [])
+        self._pieces = iter([body] if body and not self._is_head else [])
 
     def _send_head(self, response: Response, headers: Mapping[str, str]) -> None:
         always = {"Server": "monlat", "Date": formatdate(usegmt=True), "Content-Type": response.content_type}
+        always = {**self._service.security().headers, **always, **response.headers}
         head = h11.Response(
             status_code=response.status, reason=response.status.phrase, headers=list({**always, **headers}.items())
         )
         self._write(head)
 
     def _write(self, event: h11.Event) -> None:
-        self._transport.write(self._h11.send(event) or b"")
+        data = self._h11.send(event) or b""
+        if self._tls is not None:
+            try:
+                data = self._tls.send(data)
+            except ssl.SSLError:  # the client has broken the TLS session off
+                self.abort()
+                return
+        self._transport.write(data)
+
+    def _decrypt(self, tls: TlsStream, data: bytes) -> bytes:
+        """Return what the client says in TLS; after an error, close."""
+        try:
+            return tls.receive(data)
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                self._transport.write(PLAIN_HTTP)
+            self._transport.close()
+            return b""
+        finally:
+            if answer := tls.pending():
+                self._transport.write(answer)
+
+    def _close(self) -> None:
+        if self._tls is not None:
+            self._transport.write(self._tls.end())
+        self._transport.close()
 
     def _finish(self) -> None:
         self._pieces = None
@@ -199,7 +281,7 @@ class Connection(asyncio.Protocol):
             self._h11.start_next_cycle()
             self._enter(answering=False)
         else:
-            self._transport.close()
+            self._close()
 
     def _leave_rendering(self) -> None:
         if self._rendering is not None:
@@ -212,9 +294,6 @@ class Connection(asyncio.Protocol):
         self._answering, self._since, self._ahead = answering, self._loop.time(), 0
         self._timer.cancel()
         self._timer = self._loop.call_later(limits.answer_seconds if answering else limits.idle_seconds, self.abort)
-
-
-_FAILED: Final = Response(b"the agent failed to answer; its log says why\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _header(request: h11.Request, name: bytes) -> str:

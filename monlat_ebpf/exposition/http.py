@@ -1,7 +1,8 @@
 """The HTTP server for scrapers: an event loop in a thread of its own, and one thread that renders.
 
 messages.py    what routes get and return; rendering.py  the thread that renders
-connection.py  one connection, parsed by h11; listener.py  the listening socket
+connection.py  one connection, parsed by h11; listener.py  the listening sockets
+security.py    who is served; tls_stream.py  TLS of a connection; passwords.py  the thread that compares passwords
 
 What a route raises is answered with 500, counted by exception, and logged the first time. A client that goes away
 is no error. docs/http-server.md compares it with other servers.
@@ -14,13 +15,16 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from monlat_ebpf.exposition.connection import Connection, Service
 from monlat_ebpf.exposition.listener import BACKLOG, listen
 from monlat_ebpf.exposition.messages import PLAIN_TEXT, Limits, Request, Response, Route
+from monlat_ebpf.exposition.passwords import Passwords
 from monlat_ebpf.exposition.rendering import Renderer
+from monlat_ebpf.exposition.security import OPEN, Security
 
 __all__ = ["PLAIN_TEXT", "Limits", "MetricsServer", "Request", "Response", "Route"]
 
@@ -32,28 +36,33 @@ _SEND_BUFFER_BYTES: Final = (
 
 
 class MetricsServer:
-    """Listens on `port` from the moment it is made, answers between `start` and `close`.
+    """Listens on `addresses`, hosts and ports, from the moment it is made, answers between `start` and `close`.
 
     `routes` maps a path to what answers it. `count_error` is called with the name of each exception that a
-    route raised. With port 0, `port` says which one was found. Raises ConfigError when it cannot listen.
+    route raised. `security` says who is served. With port 0, `ports` says which one was found. Raises ConfigError when
+    it cannot listen.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        addresses: Sequence[tuple[str, int]],
         routes: Mapping[str, Route],
         *,
         limits: Limits | None = None,
         count_error: Callable[[str], None] = lambda kind: None,
+        security: Callable[[], Security] = lambda: OPEN,
     ) -> None:
-        self._listener = listen(host, port)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # its connections inherit it
-        self.port: Final[int] = self._listener.getsockname()[1]
+        with ExitStack() as opened:
+            self._listeners = [opened.enter_context(listen(host, port)) for host, port in addresses]
+            opened.pop_all()
+        for listener in self._listeners:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # its connections inherit it
+        self.ports: Final[Sequence[int]] = [listener.getsockname()[1] for listener in self._listeners]
         self.errors: Counter[str] = Counter()
         self._routes = routes
         self._limits = limits or Limits()
         self._count_error = count_error
+        self._security = security
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -61,11 +70,15 @@ class MetricsServer:
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(self._report_from_loop)
         self._renderer = Renderer(self._limits.renderings, loop.call_soon_threadsafe)
-        self._service = Service(self._routes, self._limits, self._renderer, self._report)
-        self._server = loop.run_until_complete(
-            loop.create_server(lambda: Connection(self._service), sock=self._listener, backlog=1)
+        self._passwords = Passwords(loop.call_soon_threadsafe)
+        self._service = Service(
+            self._routes, self._limits, self._renderer, self._report, self._security, self._passwords
         )
-        self._listener.listen(BACKLOG)  # above, 1: asyncio repeats an accept that fails as often as the backlog says
+        self._servers = []
+        for listener in self._listeners:
+            serve = loop.create_server(lambda: Connection(self._service), sock=listener, backlog=1)
+            self._servers.append(loop.run_until_complete(serve))
+            listener.listen(BACKLOG)  # above, 1: asyncio repeats an accept that fails as often as the backlog says
         self._thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
         self._thread.start()
         self._loop = loop  # from here on, `close` has a thread to end
@@ -77,7 +90,9 @@ class MetricsServer:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(0.3)
             self._renderer.close(0.1)
-        self._listener.close()
+            self._passwords.close()
+        for listener in self._listeners:
+            listener.close()
 
     def __enter__(self) -> MetricsServer:
         self.start()
@@ -87,13 +102,19 @@ class MetricsServer:
         self.close()
 
     @property
+    def port(self) -> int:
+        """The port of the first address."""
+        return self.ports[0]
+
+    @property
     def clients(self) -> int:
         """How many connections are open."""
         return len(self._service.connections)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._service.connections):
             connection.abort()
         loop.run_until_complete(asyncio.sleep(0))  # the connections close in this turn

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -31,7 +31,13 @@ class Response:
     body: bytes | Callable[[], Iterable[bytes]]
     content_type: str = PLAIN_TEXT
     status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
 
+
+NOT_ALLOWED: Final = Response(
+    b"only GET and HEAD are served here\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"}
+)
+FAILED: Final = Response(b"the agent failed to answer; its log says why\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 Route = Callable[[Request], Response]
 """Answers a path. It runs in the server's event loop, so it must return at once."""

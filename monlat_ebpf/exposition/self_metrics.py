@@ -71,6 +71,15 @@ class SelfMetrics:
         for name in names:
             self._capability.labels(capability=name).set(1)
 
+    def show_web_config(self) -> Callable[[bool], None]:
+        """Show whether the web configuration is in use; return the function that gets it."""
+        gauge = Gauge(
+            "monlat_web_config_up",
+            "1 while the files of --web-config are in use as they are, 0 while their last good content is.",
+            registry=self.registry,
+        )
+        return gauge.set
+
     def show_source_errors(self, errors: Callable[[], Mapping[str, int]]) -> None:
         """Show the errors of the timestamp source by reason; `errors` is called at each scrape."""
         self.registry.register(_SourceErrors(errors))

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from monlat_ebpf.errors import RouteError
-from monlat_ebpf.host.interfaces import device_name
+from monlat_ebpf.host.interfaces import device_name, interface_of, socket_address
 from monlat_ebpf.model import Address
 
 _ANY_PORT = 9  # discard; nothing is sent
@@ -21,15 +21,19 @@ _ANY_PORT = 9  # discard; nothing is sent
 def is_local(address: Address) -> bool:
     """Return whether `address` belongs to this host (in the current network namespace).
 
-    Ask the kernel for the source address of packets to it: that is the address itself only if it is local.
+    Ask the kernel for the source address of packets to it: that is the address itself only if it is local. Packets to
+    a second IPv4 address of a network have the first one for their source, unless the socket is bound. With
+    net.ipv4.ip_nonlocal_bind any address can be bound, but only a local one can be connected then.
     """
     domain = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(domain, socket.SOCK_DGRAM) as sock:
-            sock.connect((str(address), _ANY_PORT))
-            return ip_address(sock.getsockname()[0]) == address
+            if address.version == 4:
+                sock.bind((str(address), 0))
+            sock.connect(socket_address(address, _ANY_PORT))
+            return ip_address(sock.getsockname()[0]).packed == address.packed
     except OSError:
-        return False  # no route: a local address always has one
+        return False  # cannot be bound, or no route: a local address always has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,8 @@ def _next_hops(route: Any) -> list[tuple[int, str]]:
 
 def _destination(address: Address) -> dict[str, Any]:
     """Return the attributes of a question for the route to `address`. A link-local address has its interface."""
-    plain, _, interface = str(address).partition("%")
-    if not interface:
-        return {"dst": plain}
-    return {"dst": plain, "oif": int(interface) if interface.isdigit() else socket.if_nametoindex(interface)}
+    plain, interface = str(address).partition("%")[0], interface_of(address)
+    return {"dst": plain, "oif": interface} if interface else {"dst": plain}
 
 
 def _gateway(route: Any) -> str:

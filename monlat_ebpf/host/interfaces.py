@@ -1,8 +1,11 @@
-"""The network interfaces of this namespace."""
+"""The network interfaces of this namespace, and that of a link-local address."""
 
 from __future__ import annotations
 
 import socket
+from ipaddress import IPv4Address
+
+from monlat_ebpf.model import Address
 
 
 def device_name(index: int) -> str:
@@ -13,3 +16,20 @@ def device_name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return ""
+
+
+def interface_of(address: Address) -> int:
+    """Return the index of the interface in a link-local address (`fe80::1%eth0`, `fe80::1%2`); 0 without one.
+
+    Raises OSError when no interface has that name.
+    """
+    if isinstance(address, IPv4Address) or (scope := address.scope_id) is None:
+        return 0
+    return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+
+
+def socket_address(address: Address, port: int = 0) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return `address` as a socket takes it: the interface is a number of its own. Raises OSError as interface_of."""
+    if interface := interface_of(address):
+        return str(address).partition("%")[0], port, 0, interface
+    return str(address), port

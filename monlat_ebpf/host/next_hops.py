@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from monlat_ebpf.host.interfaces import interface_of
 from monlat_ebpf.model import Address, Family
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -110,6 +111,8 @@ class NextHops:
         body = _ROUTE.pack(*fields) + _attribute(_DESTINATION, packed)
         if source is not None:
             body += _attribute(_SOURCE, source.packed)
+        if interface := interface_of(address):
+            body += _attribute(_INTERFACE, interface.to_bytes(4, sys.byteorder))
         kind, answer = self._ask(_GET_ROUTE, body)
         if kind == _ERROR or len(answer) < _ROUTE.size:
             return None

@@ -18,6 +18,11 @@ _LOG = logging.getLogger(__name__)
 _ATTEMPTS: Final = 64
 _GROUPS: Final = Path("/proc/sys/net/ipv4/ping_group_range")
 
+EXPOSED: Final = (
+    "other users of this node can read the replies to our probes, and forge requests with what they read: "
+    "net.ipv4.ping_group_range allows them ping sockets, and the agent could not reserve its identifier"
+)
+
 
 class HeldIdentifier:
     """An identifier that no other ping socket of this network namespace can bind, of either family."""
@@ -33,11 +38,17 @@ class HeldIdentifier:
             except OSError:  # another ping socket has this one
                 continue
             return
-        if _others_may_open():
-            _LOG.warning(
-                "other users of this node can read the replies to our probes, and forge requests with what they read: "
-                "net.ipv4.ping_group_range allows them ping sockets, and the agent could not reserve its identifier"
-            )
+        try:
+            groups = _GROUPS.read_text(encoding="ascii")
+        except OSError:
+            return  # no /proc: nobody can tell
+        if may_open_ping_sockets(groups):
+            _LOG.warning("%s", EXPOSED)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is kept from others."""
+        return self._held is not None
 
     def close(self) -> None:
         """Let others bind it."""
@@ -57,10 +68,7 @@ def _bound(identifier: int) -> socket.socket:
     return ping
 
 
-def _others_may_open() -> bool:
-    """Return whether any group may open a ping socket; False where there is no /proc."""
-    try:
-        lowest, highest = map(int, _GROUPS.read_text(encoding="ascii").split())
-    except OSError:
-        return False
+def may_open_ping_sockets(groups: str) -> bool:
+    """Return whether net.ipv4.ping_group_range, two group numbers, lets any group open ping sockets. Pure."""
+    lowest, highest = map(int, groups.split())
     return lowest <= highest

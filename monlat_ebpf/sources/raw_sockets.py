@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from monlat_ebpf.host.addresses import is_local
+from monlat_ebpf.host.interfaces import socket_address
 from monlat_ebpf.host.next_hops import NextHops, NextHopState
 from monlat_ebpf.model import Address, Family
 
@@ -112,7 +113,7 @@ class RawSockets:
         After a pause no cache holds the code between `start` and the kernel, which then takes 9 us and not 2. So
         rehearse it: the kernel rejects MSG_OOB on a raw socket before it looks at anything else.
         """
-        raw, destination = self.get(Family.of(address), answering), (str(address), 0)
+        raw, destination = self.get(Family.of(address), answering), socket_address(address)
         if not answering and not _has_room(raw, 1 / 2) and self.next_hop_state(address) is NextHopState.UNRESOLVED:
             raise NextHopUnresolved(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))  # a packet waits there already
         with suppress(OSError):

@@ -10,8 +10,8 @@ left_out=(__pycache__ '*.pth' monlat_ebpf '*mypyc*' 'mypy*' 'ruff*' 'kubernetes*
 
 # Kernel modules for the disk and for the networks of the tests; make_initrd adds those that they depend on.
 disk_modules=(virtio_pci virtio_blk ext4 overlay)
-test_modules=(veth bridge 8021q bonding tun virtio_net sch_netem sch_prio sch_tbf cls_u32 sch_ingress cls_bpf ipvlan
-	geneve ipip wireguard)
+test_modules=(veth bridge 8021q bonding tun virtio_net e1000 sch_netem sch_prio sch_tbf cls_u32 sch_ingress cls_bpf
+	ipvlan geneve ipip wireguard vrf)
 
 # shellcheck disable=SC1091
 debian=$(. /etc/os-release && echo "$VERSION_CODENAME")

@@ -37,10 +37,12 @@ class Answerer:
         *,
         kind: Literal["tun", "tap"] = "tap",
         in_frags: bool = False,
+        owes_checksum: bool = False,
         action: Action | None = None,
         change: Change = lambda frame: frame,
     ) -> None:
-        self._device = RawDevice(namespace, addresses, kind=kind, name=name, in_frags=in_frags)
+        how = {"in_frags": in_frags, "owes_checksum": owes_checksum}
+        self._device = RawDevice(namespace, addresses, kind=kind, name=name, **how)
         self._peers = {IPv6Address(each) if ":" in each else IPv4Address(each) for each in peers}
         self._in_frags = in_frags
         self._action = action or Answer()
@@ -79,6 +81,11 @@ class Answerer:
 def to_another_mac(frame: bytes) -> bytes:
     """Return the frame with another destination."""
     return bytes.fromhex("0200000000fe") + frame[MAC_BYTES:]
+
+
+def with_two_tags(frame: bytes) -> bytes:
+    """Return the frame with an outer 802.1ad and an inner 802.1Q tag, both of VLAN 0, which needs no device."""
+    return frame[: 2 * MAC_BYTES] + bytes.fromhex("88a80000 81000000") + frame[2 * MAC_BYTES :]
 
 
 def with_wrong_header_checksum(frame: bytes) -> bytes:

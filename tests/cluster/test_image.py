@@ -28,12 +28,12 @@ XATTR = "security.capability"  # the attribute that holds a file's capabilities
 
 @pytest.fixture
 def pod() -> Object:
-    """The pod of manifests/monlat.yaml, with the seccomp profile of the overlay localhost-seccomp.
+    """The pod of manifests/monlat.yaml, with the seccomp profile of the component localhost-seccomp.
 
     The manifest's RuntimeDefault is a profile of the container runtime, and runc has none.
     """
     pod = pod_of(objects_in((MANIFESTS / "monlat.yaml").read_text()))
-    patch = pod_of(objects_in((MANIFESTS / "overlays/localhost-seccomp/daemonset.yaml").read_text()))
+    patch = pod_of(objects_in((MANIFESTS / "components/localhost-seccomp/daemonset.yaml").read_text()))
     pod["securityContext"] |= patch["securityContext"]
     return pod
 

@@ -1,9 +1,10 @@
-"""How often each hook ran, and a source with one receive hook only."""
+"""How often the programs of hooks ran, and a source with one receive hook only."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,17 +20,25 @@ def count_hits() -> None:
 
 
 def hits(source: TracepointSource) -> Mapping[str, int]:
-    """Return how often each attached hook ran, for any packet of the machine."""
-    links = {hook: details(link) for hook, link in _links(source).items()}
-    return {hook: _runs(int(link["prog_id"])) for hook, link in links.items() if "prog_id" in link}
+    """Return how often each program ran, for any packet of the machine, by the hooks that it is attached to.
+
+    The kernel counts by program, and the receive hooks share one: "napi_gro_receive_entry + netif_rx" ran that often
+    at both together.
+    """
+    hooks: dict[int, list[str]] = defaultdict(list)
+    for hook, link in _links(source).items():
+        if "prog_id" in (said := details(link)):
+            hooks[int(said["prog_id"])].append(hook)
+    return {" + ".join(names): _runs(program) for program, names in hooks.items()}
 
 
-def napi_alone(size: TableSize) -> TracepointSource:
-    """Return a source whose only receive hook is napi_gro_receive_entry: every receive stamp is from that hook."""
+def one_receive_hook(wanted: str, size: TableSize) -> TracepointSource:
+    """Return a source whose only receive hook is `wanted`: every receive stamp is from that hook."""
     source = TracepointSource(size)
     nothing = os.open("/dev/null", os.O_RDONLY)
-    for hook in ("napi_gro_frags_entry", "netif_rx", "netif_receive_skb"):
-        os.dup2(nothing, _links(source)[hook], inheritable=False)  # the last descriptor of the link: it detaches
+    for hook, link in _links(source).items():
+        if hook not in ("net_dev_start_xmit", wanted):
+            os.dup2(nothing, link, inheritable=False)  # the last descriptor of the link: it detaches
     os.close(nothing)
     return source
 

@@ -1,4 +1,4 @@
-"""Two machines with a wire between their virtio network cards: the receive path of a real driver.
+"""Two machines with wires between their virtio and their e1000 network cards: the receive paths of real drivers.
 
 pytest does not collect this file by its name: scripts/test-kernels runs it in one of two virtual machines; the other
 one only answers.
@@ -7,6 +7,7 @@ one only answers.
 from __future__ import annotations
 
 import time
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from statistics import median
@@ -20,31 +21,42 @@ from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit import bpf_programs
 from tests.emulated.findings import note
-from tests.emulated.hooks import count_hits, hits, napi_alone
+from tests.emulated.hooks import count_hits, hits, one_receive_hook
 from tests.kernel.measuring import Measurement
 
 PROBES = 499
 DEVICE = "eth0"
-NAPI = "napi_gro_receive_entry"
 PEER = Peer("other", (ip_address("10.88.0.2"), ip_address("fd88::2")))
+PAGES_PEER = Peer("other, by e1000", (ip_address("10.88.1.2"), ip_address("fd88:1::2")))
 BOOT_SECONDS = 120
 
 
-def _wait_for_the_other_machine(here: Namespace) -> None:
+def _wait_for_the_other_machine(here: Namespace, peer: Peer) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
-    for address in PEER.addresses:
+    for address in peer.addresses:
         while here.run(["ping", "-c", "1", "-W", "1", str(address)]).returncode:
             assert time.monotonic() < deadline, f"{address} does not answer"
 
 
-def test_every_probe_is_stamped_by_napi() -> None:
-    """With NAPI's hook the only one for receiving, all of 998 probes to the other machine have an RTT."""
+@pytest.mark.parametrize(
+    ("driver", "device", "peer", "hook"),
+    [
+        ("virtio_net", DEVICE, PEER, "napi_gro_receive_entry"),
+        ("e1000", "eth1", PAGES_PEER, "napi_gro_frags_entry"),  # its packets have no linear data
+    ],
+)
+def test_driver_stamps_every_probe(driver: str, device: str, peer: Peer, hook: str) -> None:
+    """With the hook of the driver's way the only one for receiving, all of 998 probes have an RTT by the driver."""
     here = Namespace.current()
-    driver = Path(f"/sys/class/net/{DEVICE}/device/driver").resolve().name
-    _wait_for_the_other_machine(here)
+    assert Path(f"/sys/class/net/{device}/device/driver").resolve().name == driver
+    _wait_for_the_other_machine(here, peer)
     count_hits()
     measurement = Measurement(
-        here, [PEER], probes=PROBES, interval_seconds=0.05, timeout_seconds=0.75, open_source=napi_alone
+        *(here, [peer]),
+        probes=PROBES,
+        interval_seconds=0.05,
+        timeout_seconds=0.75,
+        open_source=partial(one_receive_hook, hook),
     )
     with measurement as near:
         outcomes = near.wait()
@@ -52,15 +64,14 @@ def test_every_probe_is_stamped_by_napi() -> None:
         assert isinstance(near.source, TracepointSource)
         counted = hits(near.source)
     rtts = [outcome.rtt_ns for outcome in outcomes.values() if outcome.rtt_ns is not None]
-    note(f"{driver}, stamped by {NAPI} alone (hit {counted[NAPI]} times): {len(rtts)} of {2 * PROBES} probes")
+    note(f"{driver}, stamped by {hook} alone (hit {counted[hook]} times): {len(rtts)} of {2 * PROBES} probes")
     note(f"median RTT {median(rtts) / 1000:.0f} us")
-    assert driver == "virtio_net"
     assert near.results() == {Result.REPLY: 2 * PROBES}
     assert len(rtts) == 2 * PROBES
     assert {outcome.stamped_by for outcome in outcomes.values()} == {layout.CONSTANTS["STAMPED_BY_DRIVER"]}
-    assert counted[NAPI] >= 2 * PROBES
-    assert counted.keys() == {"net_dev_start_xmit", NAPI}
-    assert {pair.device for pair in pairs} == {DEVICE}
+    assert counted[hook] >= 2 * PROBES
+    assert counted.keys() == {"net_dev_start_xmit", hook}
+    assert {pair.device for pair in pairs} == {device}
     assert near.unmatched() == {}
 
 
@@ -68,7 +79,7 @@ def test_every_probe_is_stamped_by_napi() -> None:
 def test_native_xdp_is_seen_as_ping_sees_it(action: Literal["pass", "drop"], result: Result) -> None:
     """23 probes of each family: XDP_PASS costs no reply; what it drops before any hook is the network's."""
     here = Namespace.current()
-    _wait_for_the_other_machine(here)
+    _wait_for_the_other_machine(here, PEER)
     bpf_programs.attach_xdp(here, DEVICE, "native", action)
     try:
         with Measurement(here, [PEER], probes=23, interval_seconds=0.3, timeout_seconds=4.0) as near:

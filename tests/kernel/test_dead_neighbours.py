@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby
 from pathlib import Path
 from subprocess import DEVNULL
+from typing import Final
 
 import pytest
 
+from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.host.next_hops import NextHops, NextHopState
 from monlat_ebpf.model import Address, Family, Peer, Result
 from monlat_ebpf.probing.ledger import Outcome
+from monlat_ebpf.sources import Source
+from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import DEVICE
@@ -31,6 +35,8 @@ NEAR, FIRST_LIVE, FIRST_DEAD = 1, 0x100, 0x1000
 LIVE = 5
 DEAD = 101
 NO_LINK_ADDRESS = (Result.UNREACHABLE, "no_neighbour")
+WAITING_PROBES: Final = 7  # fewer than a target's slots, so that each error finds its probe
+HOST_UNREACHABLE: Final = (b"\x03\x01", b"\x01\x03")  # type and code, behind an IPv4 header and at the start
 
 
 def addresses(first: int, count: int) -> list[Address]:
@@ -214,3 +220,54 @@ def test_states_of_next_hops_are_those_that_ip_shows() -> None:
     }
     assert all(0 < table.entries <= table.largest for table in tables.values())
     assert hops.state(live) is unknown
+
+
+class Errors:
+    """Counts the errors "host unreachable" that the stack delivers in a namespace, as any raw socket sees them."""
+
+    def __init__(self, sockets: tuple[socket.socket, socket.socket]) -> None:
+        self._sockets = sockets
+        self._count = 0
+
+    def count(self) -> int:
+        """Return how many have come."""
+        for raw, header, wanted in zip(self._sockets, (20, 0), HOST_UNREACHABLE, strict=True):
+            with suppress(BlockingIOError):
+                while packet := raw.recv(2048):
+                    self._count += packet[header : header + 2] == wanted
+        return self._count
+
+
+@contextmanager
+def errors_in(namespace: Namespace) -> Iterator[Errors]:
+    with ExitStack() as stack, namespace.entered():
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+        ipv4 = stack.enter_context(socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP))
+        ipv6 = stack.enter_context(socket.socket(socket.AF_INET6, kind, socket.IPPROTO_ICMPV6))
+        yield Errors((ipv4, ipv6))
+
+
+@pytest.mark.parametrize("open_source", [TracepointSource, SocketSource])
+def test_error_for_a_probe_that_waited_is_counted_once(open_source: Callable[[TableSize], Source]) -> None:
+    """7 probes of each family wait for an address that nobody has, and end after 0.2 s as unreachable.
+
+    After 1.5 s the kernel gives up and sends an error for each packet: as many stale errors, and no other count.
+    """
+    dead = addresses(FIRST_DEAD, 1)
+    with wire([]) as (near, _), errors_in(near) as errors:
+        give_up_soon(near)
+        measurement = Measurement(
+            near,
+            peers(dead),
+            probes=WAITING_PROBES,
+            interval_seconds=0.05,
+            timeout_seconds=0.2,
+            open_source=open_source,
+        )
+        with measurement:
+            outcomes = measurement.wait()
+            wait_until(lambda: errors.count() >= 2 * WAITING_PROBES)
+            wait_until(lambda: measurement.unmatched().get("stale_error", 0) >= errors.count())
+            assert measurement.unmatched() == {"stale_error": errors.count()}
+            assert errors.count() <= sum(pair.sent for pair in measurement.pairs())
+    assert endings(outcomes, dead) == {NO_LINK_ADDRESS: 2 * WAITING_PROBES}

@@ -32,7 +32,7 @@ def test_output_to_a_pipe_is_plain_text() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     of_checks = [line for line in lines[:-1] if not line.startswith(" ")]  # a problem has further lines, indented
-    assert len(of_checks) == 15
+    assert len(of_checks) == 16
     assert all(line.startswith("ok  ") or SHARED in line for line in of_checks)
     assert lines[-1] == "an agent can measure at driver level here"
     assert "\x1b" not in done.stdout
@@ -144,6 +144,25 @@ def test_port_used_by_an_agent_is_ok(tmp_path: Path) -> None:
     assert checks["port"]["found"] == "TCP port 10045 is used by an agent"
 
 
+@pytest.mark.parametrize(("groups", "problems"), [("5 7", {"ping sockets": "warn"}), ("0 7", {})])
+def test_ping_sockets_of_other_users_are_a_warning(groups: str, problems: dict[str, str]) -> None:
+    """Groups 5 to 7 may open them and root's may not: an agent cannot reserve its identifier. With group 0 it can."""
+    with Namespace("open") as namespace:
+        namespace.sysctl("net.ipv4.ping_group_range", groups)
+        status, checks = doctor(namespace)
+    assert (status, not_ok(checks)) == (0, problems)
+
+
+def test_probes_from_another_address_than_the_listed_one_are_a_warning(tmp_path: Path) -> None:
+    """The list of peers gives this node an IPv4 address that it does not have. Its IPv6 address is right."""
+    entries = [entry("node1", "10.77.0.99", "fd77::1"), entry("node2", "10.77.0.2", "fd77::2")]
+    with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path, entries):
+        status, checks = doctor(pair["node1"].namespace)
+    assert (status, not_ok(checks)) == (0, {"own address": "warn"})
+    assert "ipv4: " in checks["own address"]["found"]
+    assert "ipv6" not in checks["own address"]["found"]
+
+
 EMPTY_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc || exit 99; exec "$@"', "sh")
 
 
@@ -151,9 +170,10 @@ def test_without_proc_each_unknown_fact_is_skipped() -> None:
     """The tracepoint source fails and says why; what depends on /proc is neither ok nor a problem."""
     with Pair() as pair:
         status, checks = doctor(pair["node1"].namespace, EMPTY_PROC, ["10.77.0.2"])
+    of_proc = {"capabilities", "bpf call", "echo", "echo rate", "firewall", "ping sockets"}
     assert (status, not_ok(checks)) == (1, {"tracepoint source": "fail"})
-    assert skipped(checks) == {"capabilities", "bpf call", "echo", "echo rate", "firewall", "path 10.77.0.2"}
-    for name in skipped(checks) - {"path 10.77.0.2"}:
+    assert skipped(checks) == {*of_proc, "path 10.77.0.2"}
+    for name in of_proc:
         assert checks[name]["found"].startswith("not checked: /proc/")
 
 

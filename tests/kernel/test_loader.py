@@ -65,19 +65,18 @@ def hand_over(count: int, then: str = "") -> tuple[str, ...]:
 
 
 def test_maps_and_hooks_are_loaded() -> None:
-    """Eight maps with the sizes of the header, five hooks and two filters; programs that we start inherit none."""
+    """Seven maps with the sizes of the header, five hooks and two filters; programs that we start inherit none."""
     loaded = load(TableSize(2))
     try:
         maps = {name: details(descriptor) for name, descriptor in loaded.maps.items()}
         assert {name: (each["value_size"], each["max_entries"]) for name, each in maps.items()} == {
             "probes": ("96", "32"),
             "targets": ("1520", "2"),
-            "unmatched": ("72", "1"),
             "exchanges": ("56", "32"),
-            "sessions": ("3128", "2"),
+            "sessions": ("3144", "2"),
             "peer_index": ("24", "8"),
             "settings": ("48", "1"),
-            "rejected_feedback": ("32", "1"),
+            "counts": ("104", "1"),
         }
         hooks = [
             "net_dev_start_xmit",
@@ -96,12 +95,12 @@ def test_maps_and_hooks_are_loaded() -> None:
 
 
 def test_close_frees_everything() -> None:
-    """Four programs, five links and eight maps exist while loaded, and none of them after close."""
+    """Four programs, five links and seven maps exist while loaded, and none of them after close."""
     loaded = load(TableSize(2))
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
-    assert len(alive) == 4 + 5 + 8
+    assert len(alive) == 4 + 5 + 7
     objects.wait_until_gone()
 
 
@@ -113,7 +112,7 @@ def test_failing_child_is_an_error() -> None:
 def test_silent_child_is_an_error() -> None:
     """A child that writes nothing and fails, and one that ends well but hands nothing over."""
     assert failure("false") == "the loader failed with status 1 and said nothing"
-    assert failure("true") == "the loader handed over 0 descriptors instead of 15 and said nothing"
+    assert failure("true") == "the loader handed over 0 descriptors instead of 14 and said nothing"
 
 
 def test_hanging_child_is_killed() -> None:
@@ -124,7 +123,7 @@ def test_hanging_child_is_killed() -> None:
 
 def test_descriptors_of_a_hanging_child_are_closed() -> None:
     """It hands over all descriptors and hangs: all are closed again."""
-    assert "did not finish within 3 s" in failure(*hand_over(15, "signal.pause()"), timeout_seconds=3)
+    assert "did not finish within 3 s" in failure(*hand_over(14, "signal.pause()"), timeout_seconds=3)
 
 
 def test_killed_child_names_the_signal() -> None:
@@ -133,13 +132,13 @@ def test_killed_child_names_the_signal() -> None:
 
 
 def test_missing_descriptors_are_an_error() -> None:
-    """Of fifteen descriptors only three are handed over: all three are closed again."""
-    assert failure(*hand_over(3)) == "the loader handed over 3 descriptors instead of 15 and said nothing"
+    """Of fourteen descriptors only three are handed over: all three are closed again."""
+    assert failure(*hand_over(3)) == "the loader handed over 3 descriptors instead of 14 and said nothing"
 
 
 def test_child_that_hands_over_and_fails_is_an_error() -> None:
-    """All fifteen descriptors and then an error: the error counts."""
-    assert failure(*hand_over(15, "sys.exit('on second thoughts')")).endswith("status 1: on second thoughts")
+    """All fourteen descriptors and then an error: the error counts."""
+    assert failure(*hand_over(14, "sys.exit('on second thoughts')")).endswith("status 1: on second thoughts")
 
 
 def test_long_output_is_cut_to_its_end() -> None:

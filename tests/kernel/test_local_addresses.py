@@ -10,6 +10,7 @@ import pytest
 
 from monlat_ebpf.errors import RouteError
 from monlat_ebpf.host.addresses import Route, default_routes, is_local, route_to
+from testkit.links import Links
 from testkit.pair import Pair
 
 
@@ -33,6 +34,18 @@ def test_other_addresses_are_not_local(pair: Pair, address: str) -> None:
     """Another node's, an unused one, no route, a broadcast, unspecified, link-local without a scope."""
     with pair["node1"].namespace.entered():
         assert not is_local(ip_address(address))
+
+
+def test_second_address_of_a_network_is_local() -> None:
+    """Whether or not other addresses can be bound, which are not local for that."""
+    with Pair() as pair, Links(pair["node1"].namespace) as links:
+        links.add_address("eth0", "10.77.0.31/24")
+        for nonlocal_bind in (0, 1):
+            pair["node1"].namespace.sysctl("net.ipv4.ip_nonlocal_bind", nonlocal_bind)
+            with pair["node1"].namespace.entered():
+                assert is_local(ip_address("10.77.0.31"))
+                others = ("10.77.0.2", "10.77.0.99", "192.0.2.1", "10.77.0.255", "0.0.0.0", "224.0.0.1")
+                assert not [address for address in others if is_local(ip_address(address))]
 
 
 def test_address_is_local_only_in_its_own_namespace(pair: Pair) -> None:

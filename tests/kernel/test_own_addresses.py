@@ -6,6 +6,7 @@ import socket
 import time
 from contextlib import closing
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.network import DEVICE
 from testkit.links import Links
 from testkit.pair import Pair
+from testkit.waiting import wait_until
+from tests.kernel.agents import RunningAgent, entry
 
 LISTED = {Family.IPV4: ip_address("10.77.0.31"), Family.IPV6: ip_address("fd77::31")}
 DOMAIN = {Family.IPV4: (socket.AF_INET, socket.IPPROTO_ICMP), Family.IPV6: (socket.AF_INET6, socket.IPPROTO_ICMPV6)}
@@ -60,3 +63,21 @@ def test_probes_leave_from_the_listed_address_while_it_is_there(
             links.delete_address(DEVICE, interface)
             assert source.use_sources([listed]) == set()
             assert addresses_seen(source, listener, peer) == {first}
+
+
+def test_peer_knows_an_agent_whose_route_prefers_another_address(tmp_path: Path) -> None:
+    """Each agent lists the other. One has a second address, which the list names: the other measures its dwell."""
+    listed = [str(address) for address in LISTED.values()]
+    with Pair() as pair, Links(pair["node1"].namespace) as links:
+        for address in listed:
+            links.add_address(DEVICE, f"{address}/{64 if ':' in address else 24}")
+        links.wait_until_usable(DEVICE, listed)
+        nodes = [entry("node1", *listed), entry("node2", pair["node2"].ipv4, pair["node2"].ipv6)]
+        (tmp_path / "1").mkdir()
+        with (
+            RunningAgent(pair["node1"].namespace, tmp_path / "1", nodes, node="node1"),
+            RunningAgent(pair["node2"].namespace, tmp_path, nodes, node="node2") as other,
+        ):
+            for family in Family:
+                labels = {"to": "node1", "family": family.value}
+                wait_until(lambda labels=labels: other.scrape().one("monlat_dwell_seconds_count", **labels) >= 11)  # type: ignore[misc]

@@ -36,9 +36,9 @@ def test_path_is_as_ping_and_the_far_end_see_it(name: str, measured: Measured) -
 
 
 def test_rtts_have_a_reference(measured: Measured) -> None:
-    """The far end's time is known for 23 probes in 43 rows and the packet sockets' RTT in 43: they can fail."""
-    assert Counter(len(row.above_dwell_ns) for row in measured.rows)[PROBES] >= 43
-    assert Counter(len(row.beside_capture_ns) for row in measured.rows)[PROBES] >= 43
+    """The far end's time is known for 23 probes in 51 rows and the packet sockets' RTT in 53: they can fail."""
+    assert Counter(len(row.above_dwell_ns) for row in measured.rows)[PROBES] >= 51
+    assert Counter(len(row.beside_capture_ns) for row in measured.rows)[PROBES] >= 53
 
 
 def test_no_packet_is_unmatched_on_any_path(measured: Measured) -> None:

@@ -77,6 +77,12 @@ def running(
         assert not failures
 
 
+def only(pair: PairSnapshot) -> Result:
+    """Return the one result that all ended probes of `pair` have."""
+    (result,) = (result for result, count in pair.results.items() if count)
+    return result
+
+
 def peer(name: str, *addresses: str, zone: str = "") -> Peer:
     return Peer(name, tuple(map(ip_address, addresses)), zone)
 

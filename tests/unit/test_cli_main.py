@@ -38,6 +38,12 @@ def test_version_is_that_of_the_package() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"monlat, version {version('monlat-ebpf')}\n", "")
 
 
+def test_several_addresses_in_the_variable_are_apart_by_spaces() -> None:
+    """As click has it for an option that may be given several times."""
+    done = run("agent", "--peers", "p.yaml", MONLAT_LISTEN="127.0.0.1:81 [10.0.0.2]:80  10.0.0.2:80")
+    assert done.stderr == "monlat: --listen (MONLAT_LISTEN): 10.0.0.2:80 is given twice; keep one\n"
+
+
 def test_every_command_has_its_help() -> None:
     """Each command can be imported, and the program's help has a line for it."""
     runner = CliRunner()
@@ -86,6 +92,10 @@ def test_no_command_shows_the_help_and_fails() -> None:
             ["agent", "--max-peers", "ten"],
             "monlat: Invalid value for '--max-peers' (env var: 'MONLAT_MAX_PEERS'): "
             "'ten' is not a valid integer range; see monlat agent --help\n",
+        ),
+        (
+            ["agent", "--listen", "[::1]:80", "--listen", "[::1]:80", "--peers", "p.yaml"],
+            "monlat: --listen (MONLAT_LISTEN): [::1]:80 is given twice; keep one\n",
         ),
         (
             ["agent", "--listen", ":65536", "--peers", "p.yaml"],

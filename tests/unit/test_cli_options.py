@@ -70,12 +70,13 @@ def test_duration_text_is_a_valid_value_of_a_flag(seconds: float, text: str) -> 
         ("0.0.0.0:1", "0.0.0.0", 1),
         ("127.0.0.1:0", "127.0.0.1", 0),
         ("[fd00::2]:65535", "fd00::2", 65535),
+        ("[10.0.0.2]:80", "10.0.0.2", 80),
         ("localhost:80", "localhost", 80),
         ("node-1.example.org:80", "node-1.example.org", 80),
     ],
 )
 def test_listen_is_converted_to_host_and_port(text: str, host: str, port: int) -> None:
-    """Brackets around an IPv6 address are removed. No host means all addresses."""
+    """Brackets around an address of either family are removed. No host means all addresses."""
     assert Listen().convert(text, None, None) == (host, port)
 
 
@@ -90,7 +91,7 @@ def test_listen_is_converted_to_host_and_port(text: str, host: str, port: int) -
         ),
         (":-1", "':-1' is not HOST:PORT; write for example [::]:10045, 127.0.0.1:10045 or :10045"),
         ("::1:10045", "'::1:10045' is ambiguous; write the IPv6 address in brackets, as in [::1]:10045"),
-        ("[127.0.0.1]:80", "'127.0.0.1' is not an IPv6 address; only those have brackets, for example [::]:80"),
+        ("[node1]:80", "'node1' is not an address; only those have brackets, for example [::]:80"),
         ("10.0.0.256:80", "'10.0.0.256' is neither an address nor a host name; write for example 127.0.0.1:80"),
         ("a b:80", "'a b' is neither an address nor a host name; write for example 127.0.0.1:80"),
     ],

@@ -35,7 +35,7 @@ SIGNAL_STORM = """
 import random, signal
 from monlat_ebpf.cli import watch
 from monlat_ebpf.cli.rendering import Table
-watch.ask = watch.watch_table = lambda _: Table("", (), ())
+watch.ask = watch.watch_table = lambda *_, **__: Table("", (), ())
 moment = random.Random(1)
 signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
 for _ in range(1009):

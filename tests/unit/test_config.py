@@ -35,8 +35,8 @@ def test_defaults() -> None:
             "kubeconfig": "",
             "service_account": Path("/var/run/secrets/kubernetes.io/serviceaccount"),
         },
-        "listen_host": "::",
-        "listen_port": 10045,
+        "listen": (("::", 10045),),
+        "web_config": None,
         "interval_seconds": 1.0,
         "timeout_seconds": 1.0,
         "max_peers": 1000,
@@ -103,7 +103,16 @@ def test_defaults() -> None:
         ),
         ({"max_peers": 0}, "--max-peers (MONLAT_MAX_PEERS): 0 is out of range; give 1 to 100000"),
         ({"max_peers": 100_001}, "--max-peers (MONLAT_MAX_PEERS): 100001 is out of range; give 1 to 100000"),
-        ({"listen_port": 65_536}, "--listen (MONLAT_LISTEN): port 65536 does not exist; give 0 to 65535"),
+        (
+            {"listen": (("fd00::2", 80), ("10.0.0.2", 80), ("fd00::2", 80))},
+            "--listen (MONLAT_LISTEN): [fd00::2]:80 is given twice; keep one",
+        ),
+        (
+            {"listen": (("127.0.0.1", 80), ("::", 80))},
+            "--listen (MONLAT_LISTEN): [::]:80 serves every address of port 80; keep it alone, or give addresses only",
+        ),
+        ({"listen": ()}, "--listen (MONLAT_LISTEN): no address; give for example [::]:10045"),
+        ({"listen": (("::", 65_536),)}, "--listen (MONLAT_LISTEN): port 65536 does not exist; give 0 to 65535"),
     ],
 )
 def test_error_names_flag_variable_value_and_remedy(changes: dict[str, Any], message: str) -> None:
@@ -118,8 +127,8 @@ def test_limits_are_allowed() -> None:
     config(timeout_seconds=0.001)
     config(node_name="n" * 253, zone="z" * 253)
     config(node_name="é" * 126)
-    config(max_peers=1, listen_port=0)
-    config(max_peers=100_000, listen_port=65_535)
+    config(max_peers=1, listen=(("::", 0),))
+    config(max_peers=100_000, listen=(("::", 65_535), ("::1", 0), ("::1", 0)))
 
 
 def test_fifteen_intervals_of_100_ms_are_1500_ms() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monlat_ebpf.discovery.static import LONGEST_DEBOUNCE, Debounce
+from monlat_ebpf.host.followed_file import LONGEST_DEBOUNCE, Debounce
 
 
 def due(debounce: Debounce, states: str, step: float = 0.5) -> list[bool]:

@@ -42,7 +42,7 @@ class SmallAgent:
     def server(self) -> MetricsServer:
         metrics = SelfMetrics()
         routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, metrics, self.recent)
-        return MetricsServer("127.0.0.1", 0, routes, count_error=metrics.count_http_error)
+        return MetricsServer([("127.0.0.1", 0)], routes, count_error=metrics.count_http_error)
 
 
 @pytest.fixture

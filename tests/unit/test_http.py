@@ -26,7 +26,7 @@ def cleanup() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def server(cleanup: ExitStack) -> MetricsServer:
-    return cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES))
+    return cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES))
 
 
 def test_answer_in_chunks_arrives_whole(cleanup: ExitStack, server: MetricsServer) -> None:
@@ -105,7 +105,7 @@ def test_route_learns_what_the_client_accepts(cleanup: ExitStack, server: Metric
 
 def test_any_address_serves_both_families(cleanup: ExitStack) -> None:
     """A server on [::] answers over IPv4 and over IPv6, on the port that it found."""
-    server = cleanup.enter_context(MetricsServer("[::]", 0, ROUTES))
+    server = cleanup.enter_context(MetricsServer([("[::]", 0)], ROUTES))
     for address in ("127.0.0.1", "::1"):
         connection = cleanup.enter_context(closing(http.client.HTTPConnection(address, server.port, timeout=20)))
         connection.request("GET", "/")
@@ -113,9 +113,21 @@ def test_any_address_serves_both_families(cleanup: ExitStack) -> None:
             assert answer.read() == b"index\n"
 
 
+def test_head_has_no_body_whatever_the_answer(cleanup: ExitStack, server: MetricsServer) -> None:
+    """Neither where nothing is, nor where the target is too long: the connection stays in step, or ends."""
+    connection = request(cleanup, server)
+    statuses = []
+    for path in ("/none", "/", "/" + "x" * 9000):
+        connection.request("HEAD", path)
+        with connection.getresponse() as answer:
+            statuses.append((answer.status, answer.read()))
+    assert statuses == [(404, b""), (200, b""), (414, b"")]
+    assert server.errors == {}
+
+
 def test_one_address_serves_that_family_alone(cleanup: ExitStack) -> None:
     """A server on ::1 refuses IPv4."""
-    server = cleanup.enter_context(MetricsServer("::1", 0, ROUTES))
+    server = cleanup.enter_context(MetricsServer([("::1", 0)], ROUTES))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
@@ -123,19 +135,19 @@ def test_one_address_serves_that_family_alone(cleanup: ExitStack) -> None:
 def test_port_in_use_is_a_clear_error(server: MetricsServer) -> None:
     """The second server on a port does not start; the error names the address and the flag."""
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{server.port}: another program .* with --listen HOST:PORT"):
-        MetricsServer("127.0.0.1", server.port, ROUTES)
+        MetricsServer([("127.0.0.1", server.port)], ROUTES)
 
 
 def test_address_of_another_machine_is_a_clear_error() -> None:
     """An address of another machine cannot be listened on."""
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1:0: no interface of this node has this address"):
-        MetricsServer("192.0.2.1", 0, ROUTES)
+        MetricsServer([("192.0.2.1", 0)], ROUTES)
 
 
 def test_port_out_of_range_is_a_clear_error() -> None:
     """70000 is no port."""
     with pytest.raises(ConfigError, match=r"\[::\]:70000: a port is a number from 0 to 65535"):
-        MetricsServer("::", 70000, ROUTES)
+        MetricsServer([("::", 70000)], ROUTES)
 
 
 def test_failing_route_is_logged_once(
@@ -153,7 +165,7 @@ def test_failing_route_is_logged_once(
 def test_errors_reach_the_counter_given(cleanup: ExitStack) -> None:
     """`count_error` is called with the name of each exception."""
     kinds: list[str] = []
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, count_error=kinds.append))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, count_error=kinds.append))
     get(cleanup, server, "/failing")
     assert kinds == ["ValueError"]
 

@@ -25,7 +25,7 @@ def cleanup() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def server(cleanup: ExitStack) -> MetricsServer:
-    return cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES))
+    return cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES))
 
 
 def test_200_idle_clients_do_not_stop_a_scrape(cleanup: ExitStack, server: MetricsServer) -> None:
@@ -39,7 +39,7 @@ def test_200_idle_clients_do_not_stop_a_scrape(cleanup: ExitStack, server: Metri
 
 def test_idle_client_is_disconnected_in_time(cleanup: ExitStack) -> None:
     """A client that sends half a request, or keeps a connection without a further request, is disconnected."""
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, limits=Limits(idle_seconds=0.2)))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, limits=Limits(idle_seconds=0.2)))
     half = connect(cleanup, server, b"GET / HT")
     kept = connect(cleanup, server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert everything_from(half) == b""
@@ -49,7 +49,7 @@ def test_idle_client_is_disconnected_in_time(cleanup: ExitStack) -> None:
 
 def test_client_that_sends_slowly_gains_no_time(cleanup: ExitStack) -> None:
     """A header line every 10 ms does not extend the time limit."""
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, limits=Limits(idle_seconds=0.2)))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, limits=Limits(idle_seconds=0.2)))
     client = connect(cleanup, server, b"GET / HTTP/1.1\r\nHost: a\r\n", timeout=0.01)
 
     def ended() -> bool:
@@ -66,7 +66,7 @@ def test_client_that_sends_slowly_gains_no_time(cleanup: ExitStack) -> None:
 
 def test_client_that_does_not_read_is_disconnected(cleanup: ExitStack) -> None:
     """A client that requests a large body and reads nothing is disconnected; that is not counted as an error."""
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, limits=Limits(answer_seconds=0.2)))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, limits=Limits(answer_seconds=0.2)))
     connect(cleanup, server, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_until(lambda: server.clients == 1)
     wait_until(lambda: server.clients == 0)
@@ -76,7 +76,7 @@ def test_client_that_does_not_read_is_disconnected(cleanup: ExitStack) -> None:
 def test_slow_readers_give_way_to_a_scrape(cleanup: ExitStack) -> None:
     """With every connection held by a client that does not read, the next client ends the oldest answer."""
     limits = Limits(clients=3)
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, limits=limits))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, limits=limits))
     for _ in range(3):
         # The first byte shows that the server is answering.
         connect(cleanup, server, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").recv(1)
@@ -125,7 +125,7 @@ def test_close_waits_for_no_client(cleanup: ExitStack) -> None:
         stuck.wait(60)
         return []
 
-    server = MetricsServer("127.0.0.1", 0, {**ROUTES, "/stuck": lambda request: Response(wait)})
+    server = MetricsServer([("127.0.0.1", 0)], {**ROUTES, "/stuck": lambda request: Response(wait)})
     server.start()
     cleanup.callback(server.close)
     for sent in (b"", b"GET /", b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n"):
@@ -141,13 +141,13 @@ def test_close_waits_for_no_client(cleanup: ExitStack) -> None:
 
 def test_close_frees_the_port_and_may_be_called_again(cleanup: ExitStack) -> None:
     """The port of a closed server, or of one never started, can be taken at once."""
-    server = MetricsServer("127.0.0.1", 0, ROUTES)
+    server = MetricsServer([("127.0.0.1", 0)], ROUTES)
     port = server.port
     server.close()
     server.close()
-    with MetricsServer("127.0.0.1", port, ROUTES) as second:
+    with MetricsServer([("127.0.0.1", port)], ROUTES) as second:
         get(cleanup, second)
-    with MetricsServer("127.0.0.1", port, ROUTES) as third:
+    with MetricsServer([("127.0.0.1", port)], ROUTES) as third:
         assert get(cleanup, third) == (200, b"index\n")
 
 
@@ -207,7 +207,7 @@ def gate(cleanup: ExitStack) -> Gate:
 @pytest.fixture
 def gated(cleanup: ExitStack, gate: Gate) -> MetricsServer:
     routes = {**ROUTES, "/gate": lambda request: Response(gate.render)}
-    return cleanup.enter_context(MetricsServer("127.0.0.1", 0, routes))
+    return cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], routes))
 
 
 GATE = b"GET /gate HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -251,7 +251,7 @@ def test_abandoned_request_is_not_rendered(cleanup: ExitStack, gate: Gate, gated
 
 def test_rendered_bodies_in_memory_are_few(cleanup: ExitStack) -> None:
     """With 3 bodies held by clients that do not read, the next body ends the client of the oldest."""
-    server = cleanup.enter_context(MetricsServer("127.0.0.1", 0, ROUTES, limits=Limits(renderings=3)))
+    server = cleanup.enter_context(MetricsServer([("127.0.0.1", 0)], ROUTES, limits=Limits(renderings=3)))
     slow = []
     for _ in range(4):
         slow.append(connect(cleanup, server, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"))

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import subprocess
 import sys
+from contextlib import closing
+
+import pytest
+
+from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.exposition.http import MetricsServer
+from tests.unit.http_server import ROUTES
 
 WITHOUT_IPV6 = """
 import ctypes, errno, platform, socket, struct
@@ -31,6 +40,31 @@ with listen("::", 0) as listener:
     with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
         print("connected")
 """
+
+
+def test_server_listens_on_addresses_of_both_families() -> None:
+    """Each has its own port here, and each serves its family alone; `close` closes both."""
+    server = MetricsServer([("127.0.0.1", 0), ("::1", 0)], ROUTES)
+    with server:
+        for address, port in zip(("127.0.0.1", "::1"), server.ports, strict=True):
+            connection = http.client.HTTPConnection(address, port, timeout=20)
+            with closing(connection):
+                connection.request("GET", "/")
+                with connection.getresponse() as answer:
+                    assert answer.read() == b"index\n"
+    for address, port in zip(("127.0.0.1", "::1"), server.ports, strict=True):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, port), timeout=20)
+
+
+def test_address_that_fails_closes_the_ones_before() -> None:
+    """The port of the first is free again."""
+    with MetricsServer([("127.0.0.1", 0)], ROUTES) as taken:
+        port = taken.port
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
+        MetricsServer([("127.0.0.1", port), ("192.0.2.1", port)], ROUTES)
+    with MetricsServer([("127.0.0.1", port)], ROUTES):
+        pass
 
 
 def test_any_address_falls_back_to_ipv4() -> None:

@@ -34,22 +34,23 @@ def test_probe_and_target_are_laid_out_as_c_does() -> None:
     assert {name: member.offset for name, member in layout.PROBE.members.items()} == {
         "nonce": 0, "sent": 8, "deadline": 16, "address": 24, "transmitted": 40, "received": 48,
         "device": 56, "error_type": 60, "error_code": 61, "replies": 62, "errors": 63, "reply_device": 64,
-        "stamped_by": 68, "stamps": 72,
+        "stamped_by": 68, "is_original": 70, "stamps": 72,
     }  # fmt: skip
-    assert layout.PROBE.format == "<QQQ16sQQIBBBBIIQQIHH"
+    assert layout.PROBE.format == "<QQQ16sQQIBBBBIHHQQIHH"
     assert {name: member.offset for name, member in layout.STAMPS.members.items()} == {
         "own": 0, "other": 8, "other_device": 16, "checksum_owed": 20, "forwarded": 22,
     }  # fmt: skip
     assert layout.TARGET.size == 4 * 8 + 186 * 8
     assert layout.HISTOGRAM.offset("buckets") == 16
     assert layout.TARGET.offset("late") == 16 + 186 * 8
-    assert layout.UNMATCHED.size == 9 * 8
+    assert layout.COUNTS.size == (9 + 4) * 8
 
 
-def test_unmatched_reasons_are_in_the_order_of_the_array() -> None:
-    """The n-th name is that of the constant n, and the array has one element for each."""
-    assert len(layout.UNMATCHED_REASONS) == layout.CONSTANTS["UNMATCHED_REASONS"]
-    assert [layout.CONSTANTS[f"UNMATCHED_{reason.upper()}"] for reason in layout.UNMATCHED_REASONS] == list(range(9))
+def test_reasons_are_in_the_order_of_the_array() -> None:
+    """The array has an element for each: first those of unmatched packets, then those of rejected feedback."""
+    constants = [f"UNMATCHED_{reason.upper()}" for reason in layout.UNMATCHED_REASONS]
+    constants += [f"FEEDBACK_{reason.upper()}" for reason in layout.FEEDBACK_REASONS]
+    assert [layout.CONSTANTS[constant] for constant in constants] == list(range(9 + 4))
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,9 @@ def test_map_is_read_by_name() -> None:
 
 
 def test_maps_of_the_header() -> None:
-    """All eight maps of bpf/maps.h, in its order."""
+    """All seven maps of bpf/maps.h, in its order."""
     assert list(layout.MAPS) == [
-        "probes", "targets", "unmatched", "exchanges", "sessions", "peer_index", "settings", "rejected_feedback",
+        "probes", "targets", "exchanges", "sessions", "peer_index", "settings", "counts",
     ]  # fmt: skip
 
 

@@ -122,6 +122,16 @@ def test_round_trip_times_are_kept() -> None:
     assert (ledger.last_rtt_ns, ledger.min_rtt_ns, ledger.max_rtt_ns) == (None, 100, 300)
 
 
+def test_reply_without_an_rtt_leaves_the_last_one() -> None:
+    """No hook saw its request leave, so it has no t1: a reply, and the last, least and most RTT stay as they were."""
+    ledger = Ledger()
+    for sequence, rtt_ns in enumerate((5, None)):
+        ledger.open(0, 1)
+        ledger.resolve(Outcome(sequence, Result.REPLY, rtt_ns))
+    assert (ledger.last_rtt_ns, ledger.min_rtt_ns, ledger.max_rtt_ns) == (5, 5, 5)
+    assert ledger.results[Result.REPLY] == 2
+
+
 def test_expired_probe_takes_away_the_last_rtt_and_stays_in_flight() -> None:
     """Probe 1 expires: no last RTT. Probe 2 is answered: its RTT stays when probe 1 expires again, and when it ends."""
     ledger = Ledger()

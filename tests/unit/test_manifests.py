@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.config import AgentConfig, KubernetesConfig
+from monlat_ebpf.config import DEFAULT_PORT, KubernetesConfig
 from tests.manifest_files import MANIFESTS, ROOT, Object, agent_of, objects_in, of_kind, pod_of
 
 BPF_COMMANDS = {"BPF_MAP_CREATE": 0, "BPF_PROG_LOAD": 5, "BPF_RAW_TRACEPOINT_OPEN": 17, "BPF_BTF_LOAD": 18}
@@ -115,7 +115,7 @@ def test_service_lists_agents_in_both_families_even_if_not_ready(objects: list[O
 
 def test_port_is_the_default_port_of_the_agent(objects: list[Object]) -> None:
     """The manifest sets no --listen, so container, Service and annotation name the default."""
-    port = AgentConfig.__dataclass_fields__["listen_port"].default
+    port = DEFAULT_PORT
     assert agent_of(objects)["ports"] == [{"name": "metrics", "containerPort": port}]
     assert [entry["port"] for entry in of_kind(objects, "Service")["spec"]["ports"]] == [port]
     annotations = of_kind(objects, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]

@@ -22,10 +22,10 @@ Parts = tuple[Memory, Memory, Memory]
 
 @pytest.fixture(params=["bytearray", "mmap"])
 def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
-    lengths = (TARGETS * 16 * PROBE, TARGETS * TARGET, 72)
+    lengths = (TARGETS * 16 * PROBE, TARGETS * TARGET, 104)
     if request.param == "bytearray":
-        probes, targets, unmatched = (bytearray(length) for length in lengths)
-        yield probes, targets, unmatched
+        probes, targets, counts = (bytearray(length) for length in lengths)
+        yield probes, targets, counts
     else:
         with mmap.mmap(-1, lengths[0]) as a, mmap.mmap(-1, lengths[1]) as b, mmap.mmap(-1, lengths[2]) as c:
             yield a, b, c
@@ -33,19 +33,19 @@ def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
 
 @pytest.fixture
 def table(parts: Parts) -> ProbeTable:
-    return ProbeTable(TableSize(TARGETS), dict(zip(("probes", "targets", "unmatched"), parts, strict=True)))
+    return ProbeTable(TableSize(TARGETS), dict(zip(("probes", "targets", "counts"), parts, strict=True)))
 
 
 def test_sizes() -> None:
     """7 targets of 16 slots: the bytes of each map by hand; of the first two targets alone the peer index is whole."""
     size = TableSize(7)
     whole = {
-        "probes": 112 * 96, "targets": 7 * 1520, "unmatched": 72, "exchanges": 112 * 56, "sessions": 7 * 3128,
-        "peer_index": 32 * 24, "settings": 48, "rejected_feedback": 32,
+        "probes": 112 * 96, "targets": 7 * 1520, "exchanges": 112 * 56, "sessions": 7 * 3144,
+        "peer_index": 32 * 24, "settings": 48, "counts": 104,
     }  # fmt: skip
     assert size.slots == 112
     assert size.map_bytes() == whole
-    of_two = {"probes": 32 * 96, "targets": 2 * 1520, "exchanges": 32 * 56, "sessions": 2 * 3128}
+    of_two = {"probes": 32 * 96, "targets": 2 * 1520, "exchanges": 32 * 56, "sessions": 2 * 3144}
     assert size.map_bytes(used_targets=2) == whole | of_two
 
 
@@ -155,7 +155,7 @@ def test_clearing_a_target_keeps_the_others(table: ProbeTable, parts: Parts) -> 
 
 def test_unmatched_packets_by_reason(table: ProbeTable, parts: Parts) -> None:
     """The n-th counter has the n-th reason's name."""
-    struct.pack_into("<9Q", parts[2], 0, *range(100, 109))
+    struct.pack_into("<13Q", parts[2], 0, *range(100, 113))
     counts = table.unmatched_packets()
     assert counts["malformed_payload"] == 100
     assert counts["nonce_mismatch"] == 103

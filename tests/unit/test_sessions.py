@@ -11,7 +11,7 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
-EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 2 * 40 + 40, 16 + 8 * 186, 24
+EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 2 * 40 + 56, 16 + 8 * 186, 24
 DWELL_AT, STREAMS_AT, CANDIDATE_AT = HISTOGRAM, 2 * HISTOGRAM, 2 * HISTOGRAM + 80
 STREAM = 0xA1B2C3D4E5F60718
 WALL = 1_700_000_000_000_000_000
@@ -25,13 +25,13 @@ class Bench:
         self.sums = bytearray(TARGETS * SESSION)
         self.peer_index = bytearray(16 * PEER_ENTRY)
         self.settings = bytearray(48)
-        self.rejected = bytearray(4 * 8)
+        self.counts = bytearray(13 * 8)
         memories: dict[str, Memory] = {
             "exchanges": self.exchanges,
             "sessions": self.sums,
             "peer_index": self.peer_index,
             "settings": self.settings,
-            "rejected_feedback": self.rejected,
+            "counts": self.counts,
         }
         self.sessions = Sessions(TableSize(TARGETS), memories)
 
@@ -206,7 +206,8 @@ def test_bits_around_an_earlier_request(before: int, back: int, expected: tuple[
 
 def test_reports_of_the_peer_are_read(bench: Bench) -> None:
     """The dwell of the last reported probe, and which probes were received; None for other targets."""
-    struct.pack_into("<QQHHIQ", bench.sums, SESSION + CANDIDATE_AT + 8, 5_000, 0x77, 0b11, 0b1, 9, 0x93)
+    report = struct.pack("<QQQQIHHQ", 5_000, 9, 0x77, 0, 0, 0b11, 0b1, 0x93)
+    bench.sums[SESSION + CANDIDATE_AT + 8 : 2 * SESSION] = report
     bench.peer_report(1, 0x93, WALL, 250)
     assert bench.sessions.peer_report(1) == PeerReport(0x93, WALL, 250)
     assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1, 9)
@@ -248,7 +249,7 @@ def test_settings_and_rejected_feedback(bench: Bench) -> None:
     assert bench.settings[8:] == struct.pack("<QQQQQ", 5, 0, 0, 0, 0x1234)
     with pytest.raises(ValueError, match="5 sockets are more than SENDING_SOCKETS"):
         bench.sessions.set_own(0x1234, range(5))
-    struct.pack_into("<4Q", bench.rejected, 0, 11, 12, 13, 14)
+    struct.pack_into("<13Q", bench.counts, 0, *range(2, 15))
     assert bench.sessions.rejected_feedback() == {
         "unknown_peer": 11,
         "nonce_mismatch": 12,

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monlat_ebpf.model import Family
@@ -100,7 +100,6 @@ def test_packet_longer_than_any_error_does_not_pass(version: int, filtered: Filt
     is_error=st.booleans(),
     length=st.integers(1, 200),
 )
-@settings(deadline=None)
 def test_filter_passes_everything_that_the_parser_accepts(
     ip_version: int, flips: dict[int, int], is_error: bool, length: int
 ) -> None:

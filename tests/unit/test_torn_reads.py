@@ -37,7 +37,10 @@ def tear(monkeypatch: pytest.MonkeyPatch) -> Callable[[Layout, Mapping[str, int]
     """Make the next read of a layout see these members as they were before the kernel program wrote the struct."""
 
     def torn(read: Layout, old: Mapping[str, int]) -> None:
-        early = {list(read.members).index(name): value for name, value in old.items()}
+        names = [
+            name for member in read.members for name in (layout.FEEDBACK.members if member == "report" else [member])
+        ]
+        early = {names.index(name): value for name, value in old.items()}
         monkeypatch.setattr(read, "_struct", TornOnce(read._struct, early))
 
     return torn
@@ -67,6 +70,6 @@ def test_bits_of_an_earlier_report_are_not_read_for_a_newer_one(tear: Tear) -> N
     """The nonce that the peer named is visible before the bits of the requests around it."""
     bench = Bench()
     at = layout.SESSION.size + layout.SESSION.offset("report_received")
-    struct.pack_into("<QQHHI", bench.sums, at, 9_000, 0x77, 0b1011, 0b1, 16)
-    tear(sessions._REPORT, {"report_before": 0b1111, "report_known": 15})
+    struct.pack_into("<QQQQIHH", bench.sums, at, 9_000, 16, 0x77, 0, 0, 0b1011, 0b1)
+    tear(sessions._REPORT, {"before": 0b1111, "report_known": 15})
     assert bench.sessions.reception_report(1) == ReceptionReport(9_000, 0x77, 0b1011, 0b1, 16)

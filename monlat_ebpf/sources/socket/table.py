@@ -98,7 +98,7 @@ class SocketTable(ProbeTable):
 
     def count_unmatched(self, reason: int) -> None:
         """Count a packet that belongs to no probe, by one of the UNMATCHED_ reasons."""
-        _add(self._unmatched, reason * _COUNTER.size, 1)
+        _add(self._counts, reason * _COUNTER.size, 1)
 
     def _add_to_target(self, slot: int, offset: int, amount: int) -> None:
         _add(self._targets, slot // layout.PROBES_PER_TARGET * layout.TARGET.size + offset, amount)

@@ -1,4 +1,4 @@
-"""Reads a YAML list item by item, each value with its line. Pure, and safe with hostile text.
+"""Reads YAML, each value with its line: a list item by item, or a whole document. Pure, and safe with hostile text.
 
 Items are built one at a time from the parser's events, so memory is needed for one item only, and depth and size are
 limited. PyYAML's own composer builds the whole document, and in C it overruns its stack on 100,000 brackets. An alias,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -21,6 +22,9 @@ _DEEPEST: Final = 8
 
 _MOST_VALUES: Final = 64
 """In one item, including keys and lists. An entry of the peers file has ten."""
+
+_MOST_IN_DOCUMENT: Final = 4096
+"""Values in a document that is read as a whole."""
 
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TOO_DEEP: Final = re.compile(rf"(?:[\[{{]\s*){{{_DEEPEST + 1}}}")
@@ -79,11 +83,24 @@ def read_items(text: str, *, file: str) -> Iterator[Node]:
 
     Raises ConfigError with `file` and line if the text is not YAML, not a list, or more than one document.
     """
+    with _located(text, file):
+        yield from _Reader(text, file).items()
+
+
+def read_document(text: str, *, file: str) -> Node:
+    """Return the one value that `text` is; null if it is empty. Raises ConfigError as `read_items` does."""
+    with _located(text, file):
+        return _Reader(text, file).document()
+
+
+@contextmanager
+def _located(text: str, file: str) -> Iterator[None]:
+    """Turn PyYAML's errors into ConfigError with `file` and line."""
     if bad := _NOT_IN_YAML.search(text):
         line = text.count("\n", 0, bad.start()) + 1
         raise ConfigError(f"{file}:{line}: the character U+{ord(bad.group()):04X} is not allowed in YAML; remove it")
     try:
-        yield from _Reader(text, file).items()
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -114,6 +131,16 @@ class _Reader:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
         self._file = file
         self._values = 0
+        self._most = _MOST_VALUES, f"an entry has more than {_MOST_VALUES} values; begin each entry with `- `"
+
+    def document(self) -> Node:
+        self._most = _MOST_IN_DOCUMENT, f"the file has more than {_MOST_IN_DOCUMENT} values; shorten it"
+        next(self._events)  # the stream begins
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return Scalar(1, None)
+        found = self._node(next(self._events), depth=1)
+        self._end("a second document begins; keep one, without `---` in the middle")
+        return found
 
     def items(self) -> Iterator[Node]:
         next(self._events)  # the stream begins
@@ -128,15 +155,19 @@ class _Reader:
             found = self._node(first, depth=1)
             if not (isinstance(found, Scalar) and found.text is None):
                 self._refuse(first, f"expected a list, found {kind_of(found)}; begin each entry with `- `")
+        self._end("a second document begins; write one list, without `---` in the middle")
+
+    def _end(self, otherwise: str) -> None:
         next(self._events)  # the document ends
         if not isinstance(event := next(self._events), yaml.StreamEndEvent):
-            self._refuse(event, "a second document begins; write one list, without `---` in the middle")
+            self._refuse(event, otherwise)
 
     def _node(self, event: Any, depth: int) -> Node:
         line = event.start_mark.line + 1
         self._values += 1
-        if self._values > _MOST_VALUES:
-            self._refuse(event, f"an entry has more than {_MOST_VALUES} values; begin each entry with `- `")
+        most, too_many = self._most
+        if self._values > most:
+            self._refuse(event, too_many)
         if isinstance(event, yaml.ScalarEvent):
             is_null = event.style in (None, "") and event.value in _NULLS
             return Scalar(line, None if is_null else event.value)

@@ -1,0 +1,62 @@
+{{- define "monlat.namespace" -}}
+{{ .Values.namespace.name | default .Release.Namespace }}
+{{- end }}
+
+{{- define "monlat.selector" -}}
+app.kubernetes.io/name: monlat
+app.kubernetes.io/instance: {{ .Values.network }}
+app.kubernetes.io/component: agent
+{{- end }}
+
+{{- define "monlat.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "monlat.priorityClass" -}}
+{{ .Values.priorityClass.name | default (eq .Values.network "pod-network" | ternary "monlat-pod-network" "monlat") }}
+{{- end }}
+
+{{- /* What changes with the size of the cluster. docs/sizing.md derives the numbers. */ -}}
+{{- define "monlat.size" -}}
+{{- if le (int .Values.nodes) 100 -}}
+maxUnavailable: 1
+resources:
+  requests: {cpu: 80m, memory: 80Mi}
+  limits: {memory: 256Mi}
+{{- else if le (int .Values.nodes) 1000 -}}
+maxUnavailable: 10
+resources:
+  requests: {cpu: 340m, memory: 96Mi}
+  limits: {memory: 256Mi}
+{{- else -}}
+maxUnavailable: 50
+maxPeers: "5000"
+resources:
+  requests: {cpu: 660m, memory: 208Mi}
+  limits: {memory: 416Mi}
+{{- end -}}
+{{- end }}
+
+{{- /* Where an agent may run, and so the test's pod. */ -}}
+{{- define "monlat.scheduling" -}}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- if .Values.selectedNodes }}
+  monlat/agent: "true"
+  {{- end }}
+  {{- with .Values.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,150 @@
+"""The Helm chart: equal to kustomize where its values say the same, and strict about its values."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
+import pytest
+import yaml
+
+from tests.cluster.rendering import CHART, Helm, Kustomize
+from tests.manifest_files import ROOT, Object, of_kind, pod_of
+
+NAMESPACE = {"namespace": {"name": "monlat", "create": True}}
+OTHER_NAMESPACE = {"namespace": {"name": "monlat-pod-network", "create": True}}
+OPERATOR = {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+EVERYTHING = {
+    "network": "pod-network",
+    "nodes": 5000,
+    "selectedNodes": True,
+    "security": {"privileged": True},
+    **OPERATOR,
+}
+
+KUBERNETES_OWN = {".affinity", ".resources"}
+"""Values whose keys Kubernetes defines."""
+
+SAME: list[tuple[list[str], Object]] = [
+    ([], NAMESPACE),
+    (["privileged"], NAMESPACE | {"security": {"privileged": True}}),
+    (["localhost-seccomp"], NAMESPACE | {"security": {"localhostSeccomp": True}}),
+    (["selected-nodes"], NAMESPACE | {"selectedNodes": True}),
+    (["nodes-1000"], NAMESPACE | {"nodes": 1000}),
+    (["pod-monitor"], NAMESPACE | {"podMonitor": {"enabled": True}}),
+    (
+        ["pod-network", "nodes-5000", "selected-nodes", "privileged", "prometheus-operator"],
+        OTHER_NAMESPACE | EVERYTHING,
+    ),
+]
+"""Components, and the values that say the same."""
+
+
+def by_kind(objects: list[Object]) -> dict[str, Object]:
+    return {entry["kind"]: entry for entry in objects}
+
+
+@pytest.mark.parametrize(("components", "values"), SAME, ids=lambda value: "+".join(value) or "base")
+def test_chart_makes_the_objects_of_kustomize(
+    components: list[str], values: Object, chart: Helm, kustomize: Kustomize
+) -> None:
+    """Whole objects, in no order."""
+    ours, theirs = by_kind(chart.objects(values)), by_kind(kustomize.objects(components))
+    assert ours.keys() == theirs.keys()
+    for kind, entry in theirs.items():
+        assert ours[kind] == entry
+
+
+def test_release_namespace_is_the_default(chart: Helm) -> None:
+    """Helm wants it to exist, so the chart then makes none."""
+    objects = chart.objects({}, "--namespace", "observability")
+    assert "Namespace" not in by_kind(objects)
+    assert {entry["metadata"].get("namespace") for entry in objects} == {"observability", None}
+    assert of_kind(objects, "RoleBinding")["subjects"][0]["namespace"] == "observability"
+
+
+@pytest.mark.parametrize("network", ["host-network", "pod-network"])
+def test_test_pod_runs_where_an_agent_runs_and_is_none(network: str, chart: Helm) -> None:
+    """`helm test` asks the agent on its own node, or one by the Service. No selector of the agents matches it."""
+    done = chart.run(
+        "template", {"network": network, "selectedNodes": True}, "--show-only", "templates/tests/peers.yaml"
+    )
+    assert done.returncode == 0, done.stderr
+    pod = yaml.safe_load(done.stdout)
+    agents = chart.objects({"network": network, "selectedNodes": True})
+    kubernetes_validate.validate(pod, kubernetes_validate.utils.all_versions()[-1], strict=True)
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    for field in ("nodeSelector", "affinity", "tolerations"):
+        assert pod["spec"][field] == pod_of(agents)[field]
+    assert not of_kind(agents, "Service")["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    service = ["--url", "http://monlat-agents.default.svc:10045"]
+    assert container["args"] == ["peers", *(service if network == "pod-network" else [])]
+    assert pod["spec"]["hostNetwork"] is (network == "host-network")
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING])
+def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
+    """With its own values and with every switch on; a warning is an error."""
+    done = chart.run("lint", values, "--strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"privileged": True}, "privileged"),
+        ({"security": {"priviledged": True}}, "priviledged"),
+        ({"network": "pod"}, "network"),
+        ({"nodes": 5001}, "nodes"),
+        ({"nodes": "many"}, "nodes"),
+        ({"maxUnavailable": 0}, "maxUnavailable"),
+        ({"namespace": {"create": True}}, "namespace"),
+        ({"image": {"repository": ""}}, "repository"),
+        ({"extraEnv": [{"value": "1"}]}, "extraEnv"),
+    ],
+    ids=str,
+)
+def test_schema_refuses_a_wrong_value_by_name(values: Object, named: str, chart: Helm) -> None:
+    """A misspelt value never passes for a default."""
+    done = chart.run("template", values)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
+    assert named in done.stderr
+
+
+def test_schema_knows_every_value() -> None:
+    """Each key of values.yaml is in the schema, at every level that the schema closes."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+
+    def unknown(values: Any, part: Object, path: str) -> list[str]:
+        part = schema["definitions"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
+        if path in KUBERNETES_OWN or part.get("additionalProperties", True) is not False:
+            return []
+        missing = [f"{path}.{key}" for key in values.keys() ^ part["properties"].keys() if key != "global"]
+        known = values.keys() & part["properties"].keys()
+        return missing + [
+            name for key in known for name in unknown(values[key], part["properties"][key], f"{path}.{key}")
+        ]
+
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert unknown(values, schema, "") == []
+
+
+def test_version_is_the_projects() -> None:
+    """appVersion, by which the image is tagged, is pyproject.toml's; version is the same as Helm's semantic version."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert about["appVersion"] == version
+    assert about["version"] == re.sub(r"\.dev", "-dev", version)
+
+
+@pytest.mark.parametrize(("repository", "said"), [("monlat", True), ("registry.example/monlat", False)])
+def test_notes_say_to_build_and_push_first(repository: str, said: bool, chart: Helm) -> None:
+    """Where the image has no registry in its name."""
+    values = {"image": {"repository": repository}}
+    done = chart.run("install", values, "--dry-run=client", "--namespace", "monlat")
+    assert done.returncode == 0, done.stderr
+    assert ("Build and push it first" in done.stdout) is said

@@ -1,0 +1,138 @@
+"""The components of manifests/components: what each changes, that they combine, and that any namespace will do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
+import pytest
+
+from tests.cluster.rendering import Kustomize
+from tests.manifest_files import COMPONENTS, Object, agent_of, of_kind, pod_of
+
+NEWEST = kubernetes_validate.utils.all_versions()[-1]
+OPERATOR_KINDS = {"PodMonitor", "PrometheusRule"}
+ALTERNATIVES = (
+    ("nodes-1000", "nodes-5000"),
+    ("privileged", "localhost-seccomp"),
+    ("pod-monitor", "prometheus-operator"),
+)
+"""Components that set the same field."""
+
+Fields = dict[tuple[str, ...], Any]
+
+
+def fields_of(objects: list[Object]) -> Fields:
+    """Return each scalar under its path. The kind is its first part: no two objects have the same."""
+    found: Fields = {}
+
+    def visit(path: tuple[str, ...], value: Any) -> None:
+        if isinstance(value, dict):
+            for key, child in value.items():
+                visit((*path, str(key)), child)
+        elif isinstance(value, list):
+            for index, child in enumerate(value):
+                visit((*path, str(child.get("name", index)) if isinstance(child, dict) else str(index)), child)
+        else:
+            found[path] = value
+
+    for entry in objects:
+        visit((entry["kind"],), entry)
+    return found
+
+
+def changes(before: Fields, after: Fields) -> Fields:
+    """Return what `after` sets differently, with None for what it lacks."""
+    return {path: after.get(path) for path in before | after if before.get(path) != after.get(path)}
+
+
+def without_metadata(fields: Fields) -> Fields:
+    """Leave out the metadata of the operator's objects, which is not in the base and follows the agents'."""
+    return {path: value for path, value in fields.items() if path[0] not in OPERATOR_KINDS or path[1] != "metadata"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_components_together_change_what_each_changes_alone(left_out: int, order: int, kustomize: Kustomize) -> None:
+    """Of alternatives one, in either order: nothing more, nothing less, and the schema accepts the result."""
+    combined = [name for name in COMPONENTS if name not in {pair[left_out] for pair in ALTERNATIVES}][::order]
+    assert len(combined) == len(COMPONENTS) - len(ALTERNATIVES)
+    base = fields_of(kustomize.objects())
+    expected: Fields = {}
+    for name in combined:
+        alone = changes(base, fields_of(kustomize.objects([name])))
+        assert alone, f"{name} changes nothing"
+        expected |= alone
+    objects = kustomize.objects(combined)
+    assert without_metadata(changes(base, fields_of(objects))) == without_metadata(expected)
+    for entry in objects:
+        if entry["kind"] not in OPERATOR_KINDS:
+            kubernetes_validate.validate(entry, NEWEST, strict=True)
+
+
+@pytest.mark.parametrize("namespace", ["monlat", "observability"])
+def test_all_components_follow_one_namespace(namespace: str, kustomize: Kustomize) -> None:
+    """Every object is in the namespace of the user's kustomization, and none names another."""
+    objects = kustomize.objects([name for name in COMPONENTS if name != "pod-monitor"], namespace)
+    assert of_kind(objects, "Namespace")["metadata"]["name"] == namespace
+    for entry in objects:
+        if entry["kind"] not in {"Namespace", "PriorityClass"}:  # these have none
+            assert entry["metadata"]["namespace"] == namespace, entry["kind"]
+    assert of_kind(objects, "RoleBinding")["subjects"][0]["namespace"] == namespace
+    assert "namespaceSelector" not in of_kind(objects, "PodMonitor")["spec"]  # its own namespace
+
+
+@pytest.mark.parametrize(
+    ("components", "namespace"),
+    [
+        (["prometheus-operator"], "monlat"),
+        (["pod-network", "prometheus-operator"], "monlat-pod-network"),
+        (["prometheus-operator", "pod-network"], "monlat-pod-network"),
+    ],
+)
+def test_operator_objects_are_where_the_agents_are(components: list[str], namespace: str, kustomize: Kustomize) -> None:
+    """Without a namespace of their own, kubectl would create them in the current one."""
+    objects = kustomize.objects(components)
+    for kind in ("DaemonSet", "PodMonitor", "PrometheusRule"):
+        assert of_kind(objects, kind)["metadata"]["namespace"] == namespace
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_privileged_and_localhost_seccomp_make_a_valid_profile(order: int, kustomize: Kustomize) -> None:
+    """The later one wins; an Unconfined profile with the name of a file would be refused."""
+    objects = kustomize.objects(["privileged", "localhost-seccomp"][::order])
+    expected = {1: {"type": "Localhost", "localhostProfile": "monlat.json"}, -1: {"type": "Unconfined"}}
+    assert pod_of(objects)["securityContext"]["seccompProfile"] == expected[order]
+
+
+def test_selected_nodes_asks_for_a_label(kustomize: Kustomize) -> None:
+    """Every other field is the base's."""
+    changed = changes(fields_of(kustomize.objects()), fields_of(kustomize.objects(["selected-nodes"])))
+    assert changed == {("DaemonSet", "spec", "template", "spec", "nodeSelector", "monlat/agent"): "true"}
+
+
+def test_virtual_nodes_get_no_agent(kustomize: Kustomize) -> None:
+    """They tolerate nothing less than a real node, so only the affinity keeps agents away."""
+    required = pod_of(kustomize.objects())["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = required["nodeSelectorTerms"]
+    real = {"kubernetes.io/os": "linux"}
+    virtual = [{"type": "virtual-kubelet"}, {"eks.amazonaws.com/compute-type": "fargate"}, {"type": "kwok"}]
+
+    def admitted(labels: dict[str, str]) -> bool:
+        assert {one["operator"] for one in term["matchExpressions"]} == {"NotIn"}
+        return all(labels.get(one["key"]) not in one["values"] for one in term["matchExpressions"])
+
+    assert admitted(real)
+    assert [admitted(real | labels) for labels in virtual] == [False] * len(virtual)
+
+
+def test_second_installation_shares_no_object_with_the_first(kustomize: Kustomize) -> None:
+    """Not even with the operator's objects in both."""
+
+    def names(objects: list[Object]) -> set[tuple[str, str, str]]:
+        metas = [(entry["kind"], entry["metadata"]) for entry in objects]
+        return {(kind, meta.get("namespace", ""), meta["name"]) for kind, meta in metas}
+
+    first, second = kustomize.objects(["prometheus-operator"]), kustomize.objects(["pod-network", "pod-monitor"])
+    assert not names(first) & names(second)
+    assert agent_of(first)["ports"] == agent_of(second)["ports"]
