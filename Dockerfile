@@ -1,5 +1,7 @@
 # The agent's image: `docker build -t monlat:0.1.0.dev0 .`
 #
+# For another processor, `docker buildx build --platform linux/arm64 …` where binfmt_misc runs its programs.
+#
 # The last stage holds Debian 13's Python, BCC, LLVM and the libraries that they need. It has no shell, no package
 # manager, no compiler but BCC's, and one file that grants a privilege: the starter (image/starter.c).
 #

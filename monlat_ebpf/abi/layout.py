@@ -81,6 +81,18 @@ class Layout:
         """Return the members of the struct at `index` of an array."""
         return self.make(self._struct.unpack_from(memory, index * self.size + self._start))
 
+    def read_whole(self, memory: Memory, index: int = 0) -> Record:
+        """Return the members as two reads in a row found them, because the kernel program may write them meanwhile.
+
+        A processor with weak memory ordering (arm64) shows the stores of one packet in any order, but within less time
+        than a read takes in Python.
+        """
+        offset = index * self.size + self._start
+        values, again = None, self._struct.unpack_from(memory, offset)
+        while values != again:
+            values, again = again, self._struct.unpack_from(memory, offset)
+        return self.make(again)
+
     def write(self, memory: Memory, index: int, *values: int | bytes) -> None:
         """Write the members of the struct at `index` of an array."""
         self._struct.pack_into(memory, index * self.size + self._start, *values)

@@ -173,7 +173,7 @@ class Sessions:
 
     def reception_report(self, target: int) -> ReceptionReport | None:
         """Return which of our probes the peer last said it had received, None if it never did."""
-        newest = _REPORT.read(self._sessions, target)
+        newest = _REPORT.read_whole(self._sessions, target)
         report = newest.report
         if report.nonce == 0:
             return None
@@ -200,4 +200,4 @@ class Sessions:
 
     def _exchange(self, target: int, nonce: int) -> Record:
         slot = target * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
-        return layout.EXCHANGE.read(self._exchanges, slot)
+        return layout.EXCHANGE.read_whole(self._exchanges, slot)

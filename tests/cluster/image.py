@@ -1,4 +1,8 @@
-"""Build the Dockerfile with podman, on a base image made here from Debian's packages: no image registry is needed."""
+"""Build the Dockerfile with podman, on a base image made here from Debian's packages: no image registry is needed.
+
+As a program, `python -m tests.cluster.image ARCHITECTURE`, it builds for another architecture and prints the image's
+name. This machine's kernel must then run that architecture's programs (binfmt_misc with qemu-user).
+"""
 
 from __future__ import annotations
 
@@ -41,21 +45,25 @@ def podman(*arguments: str) -> str:
     return process.stdout.strip()
 
 
-def build() -> Image:
-    """Build the Dockerfile of this checkout.
+def build(architecture: str = "") -> Image:
+    """Build the Dockerfile of this checkout, for another architecture if one is given.
 
     Reuse the layers of an earlier build where nothing changed, and remove the replaced ones.
     """
-    _have_base()
+    name, stage, base, platform = NAME, STAGE, BASE, list[str]()
+    if architecture:
+        name, stage, base = (f"{tag}-{architecture}" for tag in (NAME, STAGE, BASE))
+        platform = ["--platform", f"linux/{architecture}", "--build-arg", f"BASE={base}"]
+    _have_base(base, architecture)
     before = _ids()
     with _pip_of_this_host() as volumes:
-        options = ["--layers", "--isolation=chroot", "--network=host", *_LIMITS, *volumes]
-        podman("build", *options, "--target", "build", "--tag", STAGE, str(ROOT))  # the tag keeps its layers
-        podman("build", *options, "--tag", NAME, str(ROOT))
+        options = ["--layers", "--isolation=chroot", "--network=host", *_LIMITS, *platform, *volumes]
+        podman("build", *options, "--target", "build", "--tag", stage, str(ROOT))  # the tag keeps its layers
+        podman("build", *options, "--tag", name, str(ROOT))
     for replaced in before - _ids():
         podman("rmi", "--force", replaced)
-    (seen,) = json.loads(podman("image", "inspect", NAME))
-    return Image(NAME, seen["Config"], seen["Size"])
+    (seen,) = json.loads(podman("image", "inspect", name))
+    return Image(name, seen["Config"], seen["Size"])
 
 
 def _ids() -> set[str]:
@@ -64,15 +72,17 @@ def _ids() -> set[str]:
     )
 
 
-def _have_base() -> None:
+def _have_base(base: str, architecture: str) -> None:
     """Make the base image unless it exists: Debian 13's minimal tree, made by mmdebstrap."""
-    if subprocess.run(["podman", "image", "exists", BASE]).returncode == 0:
+    if subprocess.run(["podman", "image", "exists", base]).returncode == 0:
         return
+    options, imported = ([f"--architectures={architecture}"], [f"--arch={architecture}"]) if architecture else ([], [])
     with tempfile.TemporaryDirectory() as folder:
         tree = f"{folder}/trixie.tar"
-        made = subprocess.run(["mmdebstrap", "--variant=minbase", "trixie", tree], capture_output=True, text=True)
+        command = ["mmdebstrap", "--variant=minbase", *options, "trixie", tree]
+        made = subprocess.run(command, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
-        podman("import", tree, BASE)
+        podman("import", *imported, tree, base)
 
 
 @contextmanager
@@ -95,3 +105,7 @@ def _pip_of_this_host() -> Iterator[list[str]]:
         text = "\n".join(f"{key} = {value}" for key, value in kept.items())
         Path(folder, "pip.conf").write_text(f"[global]\n{text}\n")
         yield ["--volume", f"{folder}:/run/host-pip:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{build(sys.argv[1]).name}\n")

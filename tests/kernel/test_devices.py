@@ -11,9 +11,10 @@ import pytest
 from monlat_ebpf.model import Peer, Result
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit.links import Links, why_no_link_kind
-from tests.kernel.measuring import Measurement
+from tests.kernel.measuring import SLOWDOWN, Measurement
 
 PROBES = 53
+INTERVAL_SECONDS, TIMEOUT_SECONDS = 0.03 * SLOWDOWN, 0.4 * SLOWDOWN
 NEAR, FAR = ("10.78.0.1/24", "fd78::1/64"), ("10.78.0.2/24", "fd78::2/64")
 PEER = Peer("far", (ip_address("10.78.0.2"), ip_address("fd78::2")))
 
@@ -89,7 +90,9 @@ def test_stack_is_stamped_at_the_wire_and_counts_once(stack: Callable[[Links], s
     """53 probes of each family: 106 replies, all stamped at the wire's device, and no duplicate."""
     with (
         two_nodes(stack) as near,
-        Measurement(near, [PEER], probes=PROBES, interval_seconds=0.03, timeout_seconds=0.4) as measurement,
+        Measurement(
+            near, [PEER], probes=PROBES, interval_seconds=INTERVAL_SECONDS, timeout_seconds=TIMEOUT_SECONDS
+        ) as measurement,
     ):
         measurement.wait()
         pairs = measurement.pairs()
@@ -115,7 +118,9 @@ def test_loopback_is_measured() -> None:
     peer = Peer("self", (ip_address("127.0.0.1"), ip_address("::1")))
     with (
         Namespace("alone") as namespace,
-        Measurement(namespace, [peer], probes=29, interval_seconds=0.03, timeout_seconds=0.4) as measurement,
+        Measurement(
+            namespace, [peer], probes=29, interval_seconds=INTERVAL_SECONDS, timeout_seconds=TIMEOUT_SECONDS
+        ) as measurement,
     ):
         measurement.wait()
         pairs = measurement.pairs()
