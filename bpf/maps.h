@@ -12,8 +12,9 @@ BPF_F_TABLE("array", u32, struct probe, probes, TARGETS * PROBES_PER_TARGET, BPF
 /* Key: target. Value: what the kernel program counts for it; the agent reads it. */
 BPF_F_TABLE("array", u32, struct target, targets, TARGETS, BPF_F_MMAPABLE);
 
-/* Key: target * PROBES_PER_TARGET + the lowest bits of the nonce. Value: the last exchange with these bits. */
-BPF_F_TABLE("array", u32, struct exchange, exchanges, TARGETS * PROBES_PER_TARGET, BPF_F_MMAPABLE);
+/* Key: (target * STREAMS + stream) * PROBES_PER_TARGET + the lowest bits of the nonce. Value: the last exchange with
+ * these bits. */
+BPF_F_TABLE("array", u32, struct exchange, exchanges, TARGETS * STREAMS * PROBES_PER_TARGET, BPF_F_MMAPABLE);
 
 /* Key: target. Value: the session with the agent at its address. */
 BPF_F_TABLE("array", u32, struct session, sessions, TARGETS, BPF_F_MMAPABLE);

@@ -101,8 +101,9 @@ struct target {
 	u64 duplicates;
 };
 
-/* What both ends saw of one request each: a request of the peer, and our probe with the same lowest bits in its
- * nonce. Only the kernel program writes it. */
+/* What both ends saw of one request each: a request of a stream of the peer, and our probe with the same lowest bits in
+ * its nonce (with the first stream's requests only). Only the kernel program writes it. */
+#define STREAMS 2 /* of a peer: of an agent and of the one that replaces it, or of two agents at one address */
 struct exchange {
 	u64 nonce;       /* of the peer's request */
 	u64 received;    /* its t2 */

@@ -37,9 +37,9 @@ static __always_inline u32 find_peer(const u8 *address)
 }
 
 /* Contract: returns 0 for the target TARGETS. */
-static __always_inline struct exchange *exchange_of(u32 target, u64 nonce)
+static __always_inline struct exchange *exchange_of(u32 target, u32 stream, u64 nonce)
 {
-	u32 key = target * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
+	u32 key = (target * STREAMS + stream) * PROBES_PER_TARGET + (u32)(nonce % PROBES_PER_TARGET);
 
 	return exchanges.lookup(&key);
 }
@@ -92,7 +92,7 @@ static __always_inline int note_sequence(struct stream *stream, u64 nonce, u32 s
 static __always_inline void apply_feedback(const struct feedback *feedback, const struct probe *probe, u32 target,
 					   struct session *session, u64 now)
 {
-	struct exchange *exchange = exchange_of(target, feedback->nonce);
+	struct exchange *exchange = exchange_of(target, 0, feedback->nonce);
 	u64 rtt;
 
 	if (!exchange || exchange->reported_nonce == feedback->nonce || feedback->dwell == 0)
@@ -160,8 +160,8 @@ static __always_inline void receive_request(const struct echo *echo, const u8 *s
 		count(FEEDBACK_NONCE_MISMATCH);
 	stream = proven_stream(session, request->stream, probe != 0);
 	session->candidate = stream ? 0 : nonce;
-	exchange = exchange_of(target, nonce);
-	before = exchange_of(target, nonce - DWELL_DELAY);
+	exchange = exchange_of(target, stream == &session->second, nonce);
+	before = exchange_of(target, stream == &session->second, nonce - DWELL_DELAY);
 	if (!stream || !exchange || !before)
 		return;
 	if (exchange->nonce != nonce) {
@@ -193,9 +193,14 @@ static __always_inline void transmit_reply(const struct packet *packet)
 {
 	u64 nonce = packet->echo.payload.nonce, address[2];
 	struct exchange *exchange;
+	u32 target;
 
 	copy_address((u8 *)address, &packet->ip, DESTINATION);
-	exchange = exchange_of(find_peer((u8 *)address), nonce);
-	if (exchange && exchange->nonce == nonce && exchange->requests == 1 && !exchange->counted)
-		exchange->transmitted = bpf_ktime_get_ns();
+	target = find_peer((u8 *)address);
+#pragma unroll
+	for (u32 stream = 0; stream < STREAMS; stream++) {
+		exchange = exchange_of(target, stream, nonce);
+		if (exchange && exchange->nonce == nonce && exchange->requests == 1 && !exchange->counted)
+			exchange->transmitted = bpf_ktime_get_ns();
+	}
 }

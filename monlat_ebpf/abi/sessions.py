@@ -23,6 +23,7 @@ _REPORT: Final = layout.SESSION.part("report_received", "report")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
 _OWN: Final = layout.SETTINGS.part("cookies", "identifier")
+_EXCHANGES_PER_TARGET: Final = layout.STREAMS * layout.PROBES_PER_TARGET
 _LARGEST_DWELL: Final = 2**32 - 1
 _U64: Final = 2**64 - 1
 _U32: Final = 2**32 - 1
@@ -132,24 +133,24 @@ class Sessions:
         chosen = turns[turn % len(turns)]
         if chosen is None:
             return Feedback(layout.FEEDBACK.pack(served.candidate, 0, 0, 0, 0))
-        feedback = self._feedback_on(target, chosen, wall_offset_ns)
+        feedback = self._feedback_on(target, chosen, wall_offset_ns, is_second=chosen is served.second)
         if _SERVED.read(self._sessions, target) != served:
             return NO_FEEDBACK  # a newer request came just now; the next feedback reports it
         return feedback
 
-    def _feedback_on(self, target: int, stream: Record, wall_offset_ns: int) -> Feedback:
+    def _feedback_on(self, target: int, stream: Record, wall_offset_ns: int, *, is_second: bool) -> Feedback:
         """Report the newest answered request, or the newest if none was answered.
 
         While replies wait in a queue of this node the newest is never answered yet, so reporting only that one would
         yield no dwell.
         """
-        exchange, back = self._exchange(target, stream.nonce), 0
+        exchange, back = self._exchange(target, stream.nonce, is_second=is_second), 0
         nonce, received, dwell = exchange.nonce, exchange.received, _dwell_ns(exchange)
         if nonce != stream.nonce:  # another request has taken its slot
             nonce, received, dwell = stream.nonce, stream.received, 0
         if dwell == 0:
             for further in _received_before(stream.before, stream.known):
-                earlier = self._exchange(target, stream.nonce - further)
+                earlier = self._exchange(target, stream.nonce - further, is_second=is_second)
                 is_of_stream = earlier.stream == stream.id & _U16
                 if is_of_stream and earlier.sequence == stream.sequence - further & _U32 and _dwell_ns(earlier):
                     nonce, received, dwell, back = earlier.nonce, earlier.received, _dwell_ns(earlier), further
@@ -195,9 +196,11 @@ class Sessions:
     def clear(self, target: int) -> None:
         """Forget the target's session and exchanges."""
         layout.SESSION.clear(self._sessions, target)
-        for slot in range(target * layout.PROBES_PER_TARGET, (target + 1) * layout.PROBES_PER_TARGET):
+        for slot in range(target * _EXCHANGES_PER_TARGET, (target + 1) * _EXCHANGES_PER_TARGET):
             layout.EXCHANGE.clear(self._exchanges, slot)
 
-    def _exchange(self, target: int, nonce: int) -> Record:
-        slot = target * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
+    def _exchange(self, target: int, nonce: int, *, is_second: bool = False) -> Record:
+        """Return the exchange of the peer's first stream, or of its second one; our probes are with the first."""
+        stream = target * layout.STREAMS + is_second
+        slot = stream * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
         return layout.EXCHANGE.read_whole(self._exchanges, slot)

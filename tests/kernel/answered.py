@@ -132,9 +132,9 @@ def arrived(device: RawDevice) -> Iterator[bytes]:
             yield os.read(device.descriptor, 65536)
 
 
-def feedback_to_peer(bench: Bed, target: int = TARGET) -> tuple[int, ...]:
+def feedback_to_peer(bench: Bed, target: int = TARGET, *, turn: int = 0) -> tuple[int, ...]:
     """Return the feedback in the next request to the peer: nonce, t2, dwell, before, after."""
-    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.sessions.feedback(target, 0).report)
+    fields: tuple[int, ...] = struct.unpack("<QQIHH", bench.sessions.feedback(target, 0, turn=turn).report)
     return fields
 
 

@@ -72,7 +72,7 @@ def test_maps_and_hooks_are_loaded() -> None:
         assert {name: (each["value_size"], each["max_entries"]) for name, each in maps.items()} == {
             "probes": ("96", "32"),
             "targets": ("1520", "2"),
-            "exchanges": ("56", "32"),
+            "exchanges": ("56", "64"),
             "sessions": ("3144", "2"),
             "peer_index": ("24", "8"),
             "settings": ("48", "1"),

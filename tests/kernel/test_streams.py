@@ -144,6 +144,21 @@ def test_restarted_agent_replaces_the_stream_that_is_silent(proven: Bed) -> None
     assert reports == {(2, 2), (3, 3)}
 
 
+def test_streams_with_the_same_positions_do_not_take_each_others_dwells(proven: Bed) -> None:
+    """Two agents at one address, in step: each request has its dwell reported, though the other's came after it."""
+    bench = proven
+    bench.send()
+    named = feedback(PROBE_NONCE, bench.wall_ns(), 0, stream=OTHER_STREAM)
+    for number in range(40):
+        nonces = [run << 32 | number % PROBES_PER_TARGET for run in (1, 2)]
+        bench.ask(nonces[0], number)
+        bench.ask(nonces[1], number, named)
+        reported = [feedback_to_peer(bench, turn=turn) for turn in (0, 1)]
+        assert {nonce for nonce, *_ in reported} == set(nonces)
+        assert all(dwell for _, _, dwell, *_ in reported)
+    assert bench.dwells()[TARGET] == 2 * 40 - 2 * 8
+
+
 def test_peer_that_gets_no_probe_goes_on_naming_the_last(proven: Bed) -> None:
     """Its slot holds a newer probe, and each report of the proven stream still counts as one of now."""
     bench, rejected = proven, proven.rejected()

@@ -40,12 +40,12 @@ def test_sizes() -> None:
     """7 targets of 16 slots: the bytes of each map by hand; of the first two targets alone the peer index is whole."""
     size = TableSize(7)
     whole = {
-        "probes": 112 * 96, "targets": 7 * 1520, "exchanges": 112 * 56, "sessions": 7 * 3144,
+        "probes": 112 * 96, "targets": 7 * 1520, "exchanges": 224 * 56, "sessions": 7 * 3144,
         "peer_index": 32 * 24, "settings": 48, "counts": 104,
     }  # fmt: skip
     assert size.slots == 112
     assert size.map_bytes() == whole
-    of_two = {"probes": 32 * 96, "targets": 2 * 1520, "exchanges": 32 * 56, "sessions": 2 * 3144}
+    of_two = {"probes": 32 * 96, "targets": 2 * 1520, "exchanges": 64 * 56, "sessions": 2 * 3144}
     assert size.map_bytes(used_targets=2) == whole | of_two
 
 

@@ -21,7 +21,7 @@ class Bench:
     """Sessions over plain memory, which the methods write as the kernel program does."""
 
     def __init__(self) -> None:
-        self.exchanges = bytearray(TARGETS * 16 * EXCHANGE)
+        self.exchanges = bytearray(TARGETS * 2 * 16 * EXCHANGE)
         self.sums = bytearray(TARGETS * SESSION)
         self.peer_index = bytearray(16 * PEER_ENTRY)
         self.settings = bytearray(48)
@@ -44,12 +44,13 @@ class Bench:
         transmitted: int,
         requests: int = 1,
         stream: int = STREAM,
+        second: bool = False,
     ) -> None:
-        at, low = (target * 16 + nonce % 16) * EXCHANGE, stream & 0xFFFF
+        at, low = ((target * 2 + second) * 16 + nonce % 16) * EXCHANGE, stream & 0xFFFF
         struct.pack_into("<QQQIHB", self.exchanges, at, nonce, at_ns, transmitted, sequence, low, requests)
 
     def peer_report(self, target: int, nonce: int, peer_received: int, dwell: int) -> None:
-        at = (target * 16 + nonce % 16) * EXCHANGE
+        at = (target * 2 * 16 + nonce % 16) * EXCHANGE
         struct.pack_into("<QQQ", self.exchanges, at + 32, nonce, peer_received, dwell)
 
     def served(
@@ -160,13 +161,18 @@ def test_known_sequences_are_counted_from_the_named_request(bench: Bench, known:
 
 
 def test_streams_of_one_address_take_turns(bench: Bench) -> None:
-    """Each is reported with its own requests, while both send; one that has fallen silent, no more."""
+    """Each is reported with its own requests, while both send; one that has fallen silent, no more.
+
+    Requests with the same lowest bits of their nonces do not replace each other.
+    """
     bench.received(1, 0x51, 33, 4_000, 5_000)
-    bench.received(1, 0x62, 34, 6_000, 7_000)
+    bench.received(1, 0x61, 34, 6_000, 7_100, second=True)
     bench.served(1, 0x51, 33, 0, at_ns=4_000)
-    bench.served(1, 0x62, 34, 0, at_ns=6_000, second=True)
-    assert bench.named(4_000) == [0x51, 0x62, 0x51, 0x62]
-    assert bench.named(4_001) == [0x62] * 4
+    bench.served(1, 0x61, 34, 0, at_ns=6_000, second=True)
+    reports = [bench.sessions.feedback(1, WALL, turn=turn).report for turn in (0, 1)]
+    assert [struct.unpack("<QQIHH", report)[2] for report in reports] == [1_000, 1_100]
+    assert bench.named(4_000) == [0x51, 0x61, 0x51, 0x61]
+    assert bench.named(4_001) == [0x61] * 4
 
 
 def test_earlier_request_of_another_stream_is_not_reported(bench: Bench) -> None:
@@ -230,11 +236,11 @@ def test_histograms_are_read_by_target(bench: Bench) -> None:
 
 
 def test_clearing_a_target_keeps_the_others(bench: Bench) -> None:
-    """Its 16 exchanges and its session are zeros; those before and after keep every byte."""
+    """Its 32 exchanges and its session are zeros; those before and after keep every byte."""
     bench.exchanges[:] = b"\xaa" * len(bench.exchanges)
     bench.sums[:] = b"\xbb" * len(bench.sums)
     bench.sessions.clear(1)
-    of_one = 16 * EXCHANGE
+    of_one = 2 * 16 * EXCHANGE
     assert bench.exchanges == b"\xaa" * of_one + bytes(of_one) + b"\xaa" * of_one
     assert bench.sums == b"\xbb" * SESSION + bytes(SESSION) + b"\xbb" * SESSION
 
