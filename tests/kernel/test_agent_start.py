@@ -12,7 +12,8 @@ from monlat_ebpf.testbed.namespace import Namespace
 from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 
-PEER = entry("node2", "127.0.1.2")
+PEER = entry("node2", "10.77.0.2")  # where nothing leads to it
+NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_agent_runs_with_an_empty_list(tmp_path: Path) -> None:
     with Pair() as pair, RunningAgent(pair["node1"].namespace, tmp_path) as agent:
         assert "nothing is probed" in agent.log()
         assert agent.scrape().one("monlat_peers") == 0
-        agent.write_peers([entry("node2", "10.77.0.2", "fd77::2")])
+        agent.write_peers([NODE2])
         agent.wait_for_peers("node2")
         assert set(agent.wait_for_replies(7).results()) == {"reply"}
         agent.write_peers([])
@@ -84,8 +85,8 @@ def test_without_proc_the_tracepoint_source_is_one_line_and_status_1(tmp_path: P
 def test_without_proc_auto_falls_back_with_the_reason(tmp_path: Path) -> None:
     """The socket source measures, and the log and the metric say why it is the second choice."""
     with (
-        Namespace("agent") as namespace,
-        RunningAgent(namespace, tmp_path, [PEER], before=NO_PROC, source="auto") as agent,
+        Pair() as pair,
+        RunningAgent(pair["node1"].namespace, tmp_path, [NODE2], before=NO_PROC, source="auto") as agent,
     ):
         ((labels, _),) = agent.wait_for_replies(3).matching("monlat_timestamp_source_info")
         assert labels["source"] == "socket"
@@ -116,7 +117,7 @@ def test_thread_that_fails_ends_the_agent(tmp_path: Path) -> None:
         (kilobytes,) = re.findall(r"VmData:\s+(\d+) kB", status)
         limit = int(kilobytes) * 1024 + FOR_THE_OTHER_THREADS
         resource.prlimit(agent.process.pid, resource.RLIMIT_DATA, (limit, limit))
-        agent.write_peers([PEER, entry("node3", "127.0.1.3")])
+        agent.write_peers([PEER, entry("node3", "10.77.0.3")])
         assert agent.process.wait(timeout=60) == 1
         (failure,) = (line for line in agent.log().splitlines() if "CRITICAL" in line)
         assert "thread peers-file failed, the agent ends" in failure

@@ -108,7 +108,7 @@ def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
         rtt = pair["rtt_seconds"]
         assert 0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"] < 1
         assert rtt["min"] <= rtt["last"] <= rtt["max"]
-    assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 4, 3 * 8)
+    assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 4, 3 * 7)
     assert len(traces.networks) == 4  # three nodes and their switch
     traces.check_gone()
 

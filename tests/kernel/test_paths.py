@@ -75,7 +75,7 @@ def test_kernel_program_is_refused_in_a_time_namespace(tmp_path: FilePath) -> No
     before = ("unshare", "--time", "--monotonic", "100000", "--")
     with (
         Namespace("agent") as namespace,
-        RunningAgent(namespace, tmp_path, [entry("node2", "127.0.1.2")], before=before, wait=False) as agent,
+        RunningAgent(namespace, tmp_path, [entry("node2", "10.77.0.2")], before=before, wait=False) as agent,
     ):
         assert agent.process.wait(timeout=60) == 1
         assert "time namespace" in agent.log()

@@ -7,11 +7,13 @@ import signal
 import time
 from pathlib import Path
 
-from monlat_ebpf.testbed.namespace import Namespace
+from testkit.links import Links
+from testkit.pair import Pair
 from testkit.waiting import wait_until
 from tests.kernel.agents import RunningAgent, Scrape, entry
 
-PEERS = [entry(f"node{number}", f"127.0.1.{number}") for number in range(2, 9)]
+NETWORK = "10.64.0.0/24"  # all of it are addresses of the other node
+PEERS = [entry(f"node{number}", f"10.64.0.{number}") for number in range(2, 9)]
 INTERVAL = 0.05
 
 
@@ -21,7 +23,15 @@ def started_and_skipped(scrape: Scrape) -> int:
 
 def test_stopped_agent_counts_the_probes_that_it_skipped(tmp_path: Path) -> None:
     """SIGSTOP for two seconds: sent + skipped still grow by one for each of 7 targets in each interval of 50 ms."""
-    with Namespace("agent") as namespace, RunningAgent(namespace, tmp_path, PEERS, source="socket") as agent:
+    with Pair() as (here, there), Links(here.namespace) as links:
+        added = there.namespace.run(["ip", "route", "add", "local", NETWORK, "dev", "lo"])
+        assert added.returncode == 0, added.stderr
+        links.add_route(NETWORK, gateway=there.ipv4)
+        stop_and_count(RunningAgent(here.namespace, tmp_path, PEERS, source="socket"))
+
+
+def stop_and_count(running: RunningAgent) -> None:
+    with running as agent:
         agent.wait_for_scrape(lambda scrape: scrape.total("monlat_probes_sent_total") >= 7 * 2)
         before = time.monotonic()
         first = agent.scrape()
