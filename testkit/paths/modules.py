@@ -153,6 +153,9 @@ def wireguard(ground: Ground) -> Ends:
                 "allowed_ips": [f"{ground.ipv4(other)}/32", f"{ground.ipv6(other)}/128"],
             })  # fmt: skip
         ground.configure(namespace, name, host, static_arp=False)
+    # The first packet waits for the handshake. Linux 5.10 may drop one of those behind it.
+    first = ground.near.run(["ping", "-n", "-c", "1", "-W", "20", ground.ipv4(FAR)])
+    assert first.returncode == 0, f"no handshake: {first.stdout}"
     return tunnel_ends(ground, far)
 
 
