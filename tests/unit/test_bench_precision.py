@@ -67,11 +67,16 @@ def test_claims_against_the_better_of_ping_and_fping(median: int, p99: int, stat
 
 @pytest.mark.parametrize(
     ("second", "status"),
-    [(Errors([200] * 98 + [9_999] * 2), 0), (Errors([200] * 98 + [10_000] * 2), 1), (Errors(), 1)],
-    ids=["below 10 us", "10 us", "not measured"],
+    [
+        (Errors([200] * 90 + [9_999] * 10), 0),
+        (Errors([200] * 90 + [10_000] * 10), 1),
+        (Errors([200] * 96 + [90_000] * 4), 0),
+        (Errors(), 1),
+    ],
+    ids=["below 10 us", "10 us", "four in a hundred", "not measured"],
 )
 def test_truth_must_be_known_to_10_us(second: Errors, status: int) -> None:
-    """The run fails when the p99 between the two instruments is 10 us, or when the second one gave nothing."""
+    """The run fails when over 5 % of the distances between the two instruments are 10 us, or when there are none."""
     assert judge(result_of(SO_TIMESTAMPING=second), "idle") == status
 
 
