@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 
-class Ended:
+class Ended(ABC):
     """A context manager that calls `_begin`, and at last `_end`: also when `_begin` raises."""
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Start it."""
 
+    @abstractmethod
     def _end(self) -> None:
-        raise NotImplementedError
+        """End it, begun or not."""
 
     def __enter__(self) -> Self:
         try:

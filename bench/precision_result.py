@@ -149,7 +149,9 @@ def judge(result: Result, idle: str) -> int:
 
 
 def _check_truth(claims: Claims, result: Result, condition: str) -> None:
-    distances = result.uncertainty(condition).samples
+    second = result.uncertainty(condition)
+    claims.check(f"part of the second instrument's probes without RTT or truth, {condition}", second.part_unknown, 0.1)
+    distances = second.samples
     uncertainty = quantile(distances, COVERAGE) / 1e3 if distances else math.inf
     claims.check(f"uncertainty of the truth, at 95 % coverage, {condition}", uncertainty, UNCERTAINTY_US, " us")
     wrong = sum(part < 0 for part in result.bed(condition))

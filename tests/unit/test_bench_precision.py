@@ -71,12 +71,14 @@ def test_claims_against_the_better_of_ping_and_fping(median: int, p99: int, stat
         (Errors([200] * 90 + [9_999] * 10), 0),
         (Errors([200] * 90 + [10_000] * 10), 1),
         (Errors([200] * 96 + [90_000] * 4), 0),
+        (Errors([200] * 91, without_rtt=9), 0),
+        (Errors([200] * 90, without_rtt=7, without_reference=3), 1),
         (Errors(), 1),
     ],
-    ids=["below 10 us", "10 us", "four in a hundred", "not measured"],
+    ids=["below 10 us", "10 us", "four in a hundred", "nine unknown", "ten unknown", "not measured"],
 )
 def test_truth_must_be_known_to_10_us(second: Errors, status: int) -> None:
-    """The run fails when over 5 % of the distances between the two instruments are 10 us, or when there are none."""
+    """The run fails when over 5 % of the distances of the two instruments are 10 us, or when a tenth is unknown."""
     assert judge(result_of(SO_TIMESTAMPING=second), "idle") == status
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import bcrypt
@@ -89,9 +89,10 @@ def test_one_client_waits_for_one_comparison(checker: Passwords, comparer: Compa
     """Another client of the same host is told to ask again, one with the same password shares the result."""
     comparer.go_on.clear()
     results: list[bool] = []
-    ask: Callable[[str, str], Answer] = lambda password, client: checker.check(  # noqa: E731  # shorter than a def
-        basic("alice", password), USERS, client, results.append
-    )
+
+    def ask(password: str, client: str) -> Answer:
+        return checker.check(basic("alice", password), USERS, client, results.append)
+
     assert ask("secret", "::1") is Answer.PENDING
     assert ask("guess", "::1") is Answer.BUSY
     assert ask("secret", "::1") is Answer.PENDING
