@@ -37,7 +37,7 @@ def test_equal_sides_hold() -> None:
             ["reported replies and late = at this host", "reported losses - late = dropped"],
         ),
         (
-            {"reply": 876, "lost_host": 75, "lost_network": 49},
+            {"reply": 876, "lost_host": 78, "lost_network": 46},
             ["lost_host = dropped by the queue of this host", "other losses = dropped behind it"],
         ),
         (
@@ -48,8 +48,16 @@ def test_equal_sides_hold() -> None:
     ids=["invented loss", "wrong side", "loss not reported"],
 )
 def test_wrong_report_fails(results: dict[str, int], failed: list[str]) -> None:
-    """One loss invented, four on the wrong side, one not reported."""
+    """One loss invented, eight on the wrong side, one not reported."""
     assert failures(replace(REPORT, results=results), NEAR, FAR) == failed
+
+
+@pytest.mark.parametrize(("misplaced", "failed"), [(3, []), (4, ["lost_host = dropped by the queue of this host"])])
+def test_losses_at_the_wrong_place_are_at_most_the_requests_that_left_unseen(misplaced: int, failed: list[str]) -> None:
+    """Three replies have no RTT, as their requests left unseen; a fourth such loss would be one too many."""
+    results = {"reply": 880, "lost_host": 70 + misplaced, "lost_network": 50 - misplaced}
+    wrong = failures(replace(REPORT, results=results, late=0), NEAR, FAR)
+    assert wrong == failed + ["other losses = dropped behind it"] * bool(failed)
 
 
 def test_unmatched_and_duplicate_packets_fail() -> None:

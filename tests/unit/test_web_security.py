@@ -229,6 +229,7 @@ def test_new_certificate_serves_new_connections(cleanup: ExitStack, certificates
         ("web.yml", "", "web.yml:1: the file is empty and protects nothing"),
         ("web.yml", USERS, "TLS begins or ends only at a start"),
     ],
+    ids=["no certificate", "no key", "empty", "no TLS"],
 )
 def test_bad_file_keeps_the_last_good_one(
     cleanup: ExitStack, certificates: Path, caplog: pytest.LogCaptureFixture, name: str, content: str, error: str
