@@ -41,7 +41,7 @@ class VirtualAgent:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
         self.process: subprocess.Popen[bytes] = node.namespace.popen(
             [
-                *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
+                *(sys.executable, "-P", "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
                 *("--peers", f"/proc/self/fd/{peers_descriptor}"),
             ],
             env={name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")},

@@ -135,7 +135,7 @@ def _kernel_types() -> tuple[str, str]:
 
 def _bcc() -> tuple[str, str]:
     """Return the error of BCC, and its version and path."""
-    done = _run(sys.executable, "-c", _TRY_BCC)
+    done = _run(sys.executable, "-P", "-c", _TRY_BCC)
     if done.returncode != 0:
         output = done.stderr.strip().splitlines()
         return output[-1] if output else f"its import ended with status {done.returncode}", ""

@@ -184,6 +184,13 @@ def test_wrong_bcc_module_is_named(tmp_path: Path) -> None:
     assert "install Debian's package python3-bpfcc" in said
 
 
+@pytest.mark.parametrize("name", ["monlat_ebpf.py", "bcc.py"])
+def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, name: str) -> None:
+    """Root may be in a directory of somebody else, with a module of the same name."""
+    (tmp_path / name).write_text("raise SystemExit('a stranger ran as root')\n")
+    load(TableSize(2), child=("env", f"--chdir={tmp_path}", *CHILD)).close()
+
+
 def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str, ...]:
     """Return the command that loads an installed package, copied to `directory`, with one line of C changed."""
     package = directory / "monlat_ebpf"
@@ -192,7 +199,7 @@ def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str,
     text = (package / "bpf" / name).read_text(encoding="ascii")
     assert text.count(old) == 1
     (package / "bpf" / name).write_text(text.replace(old, new), encoding="ascii")
-    return ("env", f"--chdir={directory}", *CHILD)
+    return ("env", f"PYTHONPATH={directory}", *CHILD)
 
 
 def test_unbroken_copy_loads(tmp_path: Path) -> None:

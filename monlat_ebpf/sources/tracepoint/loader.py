@@ -25,7 +25,8 @@ LOAD_TIMEOUT_SECONDS: Final = 60.0
 _LAST_LINES: Final = 12
 _WANTED: Final = {*MAPS, *HOOKS, *FILTERS.values()}
 _NAMES_BYTES: Final = 1024
-CHILD: Final = (sys.executable, "-m", "monlat_ebpf.sources.tracepoint.child")
+CHILD: Final = (sys.executable, "-P", "-m", "monlat_ebpf.sources.tracepoint.child")
+"""-P: a directory in which root happens to be may hold a package of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
