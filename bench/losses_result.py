@@ -61,7 +61,7 @@ def lines(report: Report, near: Side, far: Side) -> Iterator[Line]:
     A late reply was delivered, so its probe is in no counter of drops. Such a probe is `lost_host` where its driver
     got it after the deadline, else `lost_network`. The kernel runs no hook while another one runs on the same core, so
     a few requests leave unseen. Such a probe is a reply without an RTT, which is counted, or `lost_host` where it was
-    lost behind this host. So no more losses may stand at the wrong place than replies show to have left unseen.
+    lost behind this host. So no more losses may count as this host's by mistake than replies show to have left unseen.
     """
     results, late, unseen = report.results, report.late, report.unseen
     near_drops, far_drops = near.queue_drops + near.device_drops, far.queue_drops + far.device_drops

@@ -53,7 +53,7 @@ def test_wrong_report_fails(results: dict[str, int], failed: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("misplaced", "failed"), [(3, []), (4, ["lost_host = dropped by the queue of this host"])])
-def test_losses_at_the_wrong_place_are_at_most_the_requests_that_left_unseen(misplaced: int, failed: list[str]) -> None:
+def test_losses_counted_as_this_hosts_by_mistake_left_unseen(misplaced: int, failed: list[str]) -> None:
     """Three replies have no RTT, as their requests left unseen; a fourth such loss would be one too many."""
     results = {"reply": 880, "lost_host": 70 + misplaced, "lost_network": 50 - misplaced}
     wrong = failures(replace(REPORT, results=results, late=0), NEAR, FAR)
