@@ -89,8 +89,11 @@ REJECTED_FEEDBACK: Final = MetricFamily(
     "counter",
     "Reports of peers about this node's probes that were not used, by reason.",
 )
-PEER_INFO: Final = MetricFamily(
-    "monlat_peer_info", "gauge", "Always 1. Labels: address, zones and network interface of a measured pair."
+PEER_INFO: Final = MetricFamily("monlat_peer_info", "gauge", "Always 1. Labels: address and zones of a measured pair.")
+PEER_DEVICE_INFO: Final = MetricFamily(
+    "monlat_peer_device_info",
+    "gauge",
+    "Always 1. The label device is the network interface that sent the last probe of the pair.",
 )
 TIMESTAMP_SOURCE_INFO: Final = MetricFamily(
     "monlat_timestamp_source_info",
