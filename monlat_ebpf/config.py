@@ -78,6 +78,10 @@ class Timing:
     debounce_seconds: float = 0.2
     """Changes within this time are published together: a node that moves between slices never seems to be gone."""
 
+    keep_seconds: float = 60.0
+    """Time for which a node that left the list is still probed. Longer than the replacement of a pod, so that the node
+    keeps its counters and histograms over a rollout; shorter than any alert waits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesConfig:

@@ -6,6 +6,7 @@ kubernetes        peers from EndpointSlices: list, watch, back-off
 kubernetes_api    the list and watch requests; imports the `kubernetes` library
 kubernetes_login  credentials, from a kubeconfig or a pod's service account
 endpointslices    EndpointSlices to peers: pure
+departures        peers that left a short time ago: pure
 slice_store       the newest version of each slice, whatever order events come in: pure
 watch_events      bytes of a watch to events: pure
 api_errors        reasons of failures

@@ -16,9 +16,10 @@ from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.api_errors import ApiError, Reason
 from monlat_ebpf.discovery.backoff import Backoff, RateLimiter
+from monlat_ebpf.discovery.departures import Departures
 from monlat_ebpf.discovery.endpointslices import Malformed, membership_of
 from monlat_ebpf.discovery.metrics import KubernetesMetrics
-from monlat_ebpf.discovery.publisher import Publisher
+from monlat_ebpf.discovery.publisher import Current, Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
 from monlat_ebpf.discovery.watch_events import WatchEvent
 from monlat_ebpf.model import Address, Peer
@@ -36,8 +37,9 @@ class _Stopped(Exception):
 class KubernetesDiscovery:
     """Publishes the nodes on which the Service has endpoints, without `node_name`, and again when they change.
 
-    While the API server is unreachable or answers nonsense, the last known peers stay. A list of more than `max_peers`
-    is rejected as a whole. Implements `Discovery`.
+    While the API server is unreachable or answers nonsense, the last known peers stay. A node that leaves the list
+    stays for a minute (`monlat_ebpf.discovery.departures`). A list of more than `max_peers` is rejected as a whole.
+    Implements `Discovery`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class KubernetesDiscovery:
         self._rate_limiter = RateLimiter(timing.requests_per_second, timing.burst)
         self._lock = threading.Lock()
         self._store = SliceStore()
+        self._departures = Departures(timing.keep_seconds)
         self._own_zone = ""
         self._own_addresses: Sequence[Address] = ()
         self._warnings: Sequence[str] = ()
@@ -88,7 +91,12 @@ class KubernetesDiscovery:
 
         self._api = KubernetesApi(self._config, self._timing)
         self._publish = publish
-        self._publisher = Publisher(self._current_peers, self._publish_checked, self._timing.debounce_seconds)
+        self._publisher = Publisher(
+            self._current_peers,
+            self._publish_checked,
+            self._timing.debounce_seconds,
+            count_error=lambda: self._metrics.count_error(Reason.INTERNAL),
+        )
         self._publisher.start()
         self._thread.start()
         service = f"{self._api.namespace}/{self._config.service}"
@@ -183,16 +191,21 @@ class KubernetesDiscovery:
         if self._logged:
             self._log_once("answers", logging.INFO, "the API server answers again")
 
-    def _current_peers(self) -> Sequence[Peer]:
+    def _current_peers(self) -> Current:
         with self._lock:
             slices = self._store.slices()
         membership = membership_of(slices, self._node_name)
-        self._own_zone, self._own_addresses = membership.own_zone, membership.own_addresses
+        own = Peer(self._node_name, membership.own_addresses, membership.own_zone)
+        now = time.monotonic()
+        # this node's own endpoint as well: its zone is a label of every pair
+        nodes = {peer.name: peer for peer in self._departures.update((*membership.peers, own), now)}
+        own = nodes.pop(self._node_name)
+        self._own_zone, self._own_addresses = own.zone or self._own_zone, own.addresses
         for warning in membership.warnings:
             if warning not in self._warnings:
                 _LOG.warning("service %s: %s", self._config.service, warning)
         self._warnings = membership.warnings
-        return membership.peers
+        return Current(tuple(nodes.values()), self._departures.valid_seconds(now))
 
     def _publish_checked(self, peers: Sequence[Peer]) -> None:
         """Publish `peers` unless they are too many. Runs in the publisher's thread."""

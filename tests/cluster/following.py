@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
-from monlat_ebpf.model import Peer
+from monlat_ebpf.model import Address, Peer
 from testkit.waiting import wait_until
 
 QUICK = Timing(
@@ -24,6 +24,7 @@ QUICK = Timing(
     quiet_seconds=0.5,
     healthy_seconds=0.3,
     debounce_seconds=0.05,
+    keep_seconds=0.2,
 )
 """The timing of a real agent, 10 to 1,000 times shorter, so that no test waits a minute."""
 
@@ -71,6 +72,10 @@ class Following:
     @property
     def own_zone(self) -> str:
         return self._discovery.own_zone
+
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        return self._discovery.own_addresses
 
     @property
     def peers(self) -> dict[str, str]:
