@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
+from monlat_ebpf.discovery.peer_set import PeerSet
 from monlat_ebpf.discovery.static import StaticDiscovery
 from monlat_ebpf.errors import ConfigError, StartError
 from monlat_ebpf.exposition.http import MetricsServer
@@ -84,6 +85,12 @@ class Agent:
         self._config = config
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
+        self._peer_set = PeerSet(
+            self._set_peers,
+            node_name=config.node_name,
+            max_peers=config.max_peers,
+            registry=self._self_metrics.registry,
+        )
         self._web_security = _web_security(config, self._self_metrics)
         self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
@@ -118,7 +125,7 @@ class Agent:
         try:
             if self._web_security:
                 self._web_security.start()  # after capabilities are dropped: what is read now can be read again later
-            self._discovery.start(self._set_peers)
+            self._discovery.start(self._peer_set.set_nodes)
             self._server.start()
             _LOG.info(
                 "node %s: source %s, port %s, process %d",
@@ -201,11 +208,7 @@ def _discovery(config: AgentConfig, metrics: SelfMetrics) -> Discovery:
         # imported here: the client takes 15 MB, which an agent with a peers file does not need
         from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
 
-        return KubernetesDiscovery(
-            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
-        )
+        return KubernetesDiscovery(config.kubernetes, node_name=config.node_name, registry=metrics.registry)
     if config.peers_file is None:
         raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
-    return StaticDiscovery(
-        config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
-    )
+    return StaticDiscovery(config.peers_file, node_name=config.node_name, registry=metrics.registry)

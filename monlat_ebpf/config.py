@@ -147,8 +147,9 @@ class AgentConfig:
     the histogram, and at most 15 intervals: the kernel's table has 16 slots for each address."""
 
     max_peers: int = 1000
-    """Largest number of peers; a longer list is rejected as a whole. 1000 by default: a wrong list must not flood a
-    network. The kernel's tables are allocated for this number at the start, 5 KiB for a peer with two addresses."""
+    """Most peers that are probed. Of a longer list, a part is probed that is the same in both directions
+    (`monlat_ebpf.discovery.ring`). 1000 by default: a wrong list must not flood a network. The kernel's tables are
+    allocated for this number at the start, 5 KiB for a peer with two addresses."""
 
     source: SourceChoice = SourceChoice.AUTO
     """What takes the time stamps. `auto` by default. A source that is named is never replaced by another."""

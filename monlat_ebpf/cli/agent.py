@@ -96,7 +96,7 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     metavar="N",
     default=_DEFAULT["max_peers"],
     show_default=True,
-    help="Reject a list with more peers.",
+    help="Probe at most so many peers. Of a longer list, every agent probes a part, the same in both directions.",
 )
 @setting(
     "--source",

@@ -11,6 +11,8 @@ slice_store       the newest version of each slice, whatever order events come i
 watch_events      bytes of a watch to events: pure
 api_errors        reasons of failures
 backoff           how long to wait before the next request: pure
+peer_set          the peers that are probed, out of those found
+ring              which nodes, if there are too many: pure
 publisher         publishes a burst of changes as one
 sockets           aborts requests from another thread
 metrics           the monlat_discovery_* series

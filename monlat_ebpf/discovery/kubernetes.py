@@ -38,8 +38,7 @@ class KubernetesDiscovery:
     """Publishes the nodes on which the Service has endpoints, without `node_name`, and again when they change.
 
     While the API server is unreachable or answers nonsense, the last known peers stay. A node that leaves the list
-    stays for a minute (`monlat_ebpf.discovery.departures`). A list of more than `max_peers` is rejected as a whole.
-    Implements `Discovery`.
+    stays for a minute (`monlat_ebpf.discovery.departures`). Implements `Discovery`.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class KubernetesDiscovery:
         config: KubernetesConfig,
         *,
         node_name: str,
-        max_peers: int,
         registry: CollectorRegistry,
         timing: Timing | None = None,
     ) -> None:
         self._config = config
         self._node_name = node_name
-        self._max_peers = max_peers
         self._timing = timing = timing or Timing()
         self._metrics = KubernetesMetrics(registry, Reason)
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
@@ -67,7 +64,6 @@ class KubernetesDiscovery:
         self._version: str | None = None  # where the watch continues; None: list first
         self._opened_at = math.inf
         self._listed = False
-        self._too_many = False
         self._logged: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monlat-discovery", daemon=True)
@@ -93,7 +89,7 @@ class KubernetesDiscovery:
         self._publish = publish
         self._publisher = Publisher(
             self._current_peers,
-            self._publish_checked,
+            self._publish_counted,
             self._timing.debounce_seconds,
             count_error=lambda: self._metrics.count_error(Reason.INTERNAL),
         )
@@ -207,21 +203,8 @@ class KubernetesDiscovery:
         self._warnings = membership.warnings
         return Current(tuple(nodes.values()), self._departures.valid_seconds(now))
 
-    def _publish_checked(self, peers: Sequence[Peer]) -> None:
-        """Publish `peers` unless they are too many. Runs in the publisher's thread."""
-        too_many = len(peers) > self._max_peers
-        if too_many and not self._too_many:
-            _LOG.error(
-                "service %s has agents on %d other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: %d. "
-                "Raise it; until then the last good list is used",
-                self._config.service,
-                len(peers),
-                self._max_peers,
-            )
-        self._too_many = too_many
-        if too_many:
-            self._metrics.count_error(Reason.TOO_MANY)
-            return
+    def _publish_counted(self, peers: Sequence[Peer]) -> None:
+        """Publish `peers`. Runs in the publisher's thread."""
         self._publish(peers)
         self._metrics.last_change.set_to_current_time()
         _LOG.info("service %s: %d peers", self._config.service, len(peers))

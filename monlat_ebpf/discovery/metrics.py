@@ -36,6 +36,20 @@ class DiscoveryMetrics:
         self._errors.labels(reason=reason).inc()
 
 
+class PeerSetMetrics:
+    """How many peers are listed, and how many of these are too many."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.listed = Gauge(
+            "monlat_discovery_peers_listed", "Peers in the list, whether they are probed or not.", registry=registry
+        )
+        self.over_limit = Gauge(
+            "monlat_discovery_peers_over_limit",
+            "Listed peers that are not probed, because --max-peers allows no more.",
+            registry=registry,
+        )
+
+
 class StaticMetrics(DiscoveryMetrics):
     """The series of static discovery."""
 

@@ -44,13 +44,11 @@ class StaticDiscovery:
         file: Path,
         *,
         node_name: str,
-        max_peers: int,
         registry: CollectorRegistry,
         poll_seconds: float = 0.5,
     ) -> None:
         self._file = file
         self._node_name = node_name
-        self._max_peers = max_peers
         self._poll_seconds = poll_seconds
         self._metrics = StaticMetrics(registry, Reason)
         self._content = b""
@@ -127,9 +125,7 @@ class StaticDiscovery:
             self._use(listed)
 
     def _parse(self, content: bytes) -> PeerList:
-        return parse(
-            decode(content, self._file), file=str(self._file), max_peers=self._max_peers, node_name=self._node_name
-        )
+        return parse(decode(content, self._file), file=str(self._file), node_name=self._node_name)
 
     def _use(self, listed: PeerList) -> None:
         for warning in listed.warnings:

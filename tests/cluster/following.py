@@ -43,7 +43,6 @@ class Following:
         kubeconfig: Path | str,
         timing: Timing = CALM,
         *,
-        max_peers: int = 5000,
         config: KubernetesConfig | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
@@ -52,7 +51,6 @@ class Following:
         self._discovery = KubernetesDiscovery(
             config or KubernetesConfig(kubeconfig=str(kubeconfig)),
             node_name="me",
-            max_peers=max_peers,
             registry=self.registry,
             timing=timing,
         )

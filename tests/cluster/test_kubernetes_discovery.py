@@ -192,23 +192,6 @@ def test_every_event_restarts_the_age_of_the_last_event(server: FakeApiServer, f
     assert following.value("up") == 1
 
 
-def test_list_over_max_peers_is_rejected_as_a_whole(
-    server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Three nodes where two are allowed: the last list stays. The error is logged once, with the remedy."""
-    with Following(server.kubeconfig(tmp_path / "kubeconfig"), max_peers=2) as discovery:
-        discovery.wait_for({"n2": "10.0.0.2"})
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n4", "10.0.0.4")))
-        wait_until(lambda: discovery.errors() == {"too_many": 1})
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n5", "10.0.0.5")))
-        wait_until(lambda: discovery.errors() == {"too_many": 2})
-        assert discovery.peers == {"n2": "10.0.0.2"}
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
-        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
-    assert [record.levelname for record in caplog.records].count("ERROR") == 1
-    assert "agents on 3 other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: 2" in caplog.text
-
-
 def test_malformed_endpoints_do_not_affect_other_nodes(
     server: FakeApiServer, following: Following, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,13 +31,11 @@ PEER3 = Peer("node3", (ip_address("10.0.0.3"),))
 class Followed:
     """A discovery that follows `file` as node1, and records what it publishes and counts."""
 
-    def __init__(self, file: Path, max_peers: int = 1000) -> None:
+    def __init__(self, file: Path) -> None:
         self.file = file
         self.registry = CollectorRegistry()
         self.published: queue.Queue[tuple[Peer, ...]] = queue.Queue()
-        self.discovery = StaticDiscovery(
-            file, node_name="node1", max_peers=max_peers, registry=self.registry, poll_seconds=POLL_SECONDS
-        )
+        self.discovery = StaticDiscovery(file, node_name="node1", registry=self.registry, poll_seconds=POLL_SECONDS)
 
     def start(self) -> tuple[Peer, ...]:
         def publish(peers: Sequence[Peer]) -> None:
@@ -105,13 +103,6 @@ def test_wrong_file_at_start_is_a_configuration_error(file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Followed(file).start()
     assert str(caught.value) == f"{file}:2: addresses: missing for 'node3'; add a list, as in [10.0.0.2]"
-
-
-def test_more_peers_than_allowed_at_start_are_a_configuration_error(file: Path) -> None:
-    """The limit applies to peers: this node's own entry does not count."""
-    file.write_text(NODE1 + NODE2 + NODE3)
-    with pytest.raises(ConfigError, match=r":3: this is peer 2, and at most 1 are allowed; "):
-        Followed(file, max_peers=1).start()
 
 
 def test_pipe_is_rejected_without_waiting_for_its_writer(tmp_path: Path) -> None:
