@@ -50,6 +50,15 @@ class Timing:
     backoff_cap: float = 60.0
     """Upper limit of that wait. 60 s: the agent continues to probe the known peers."""
 
+    outage_cap: float = 3.0
+    """Upper limit of that wait during an outage of the API server, in a small cluster. 3 s, so that its agents follow
+    again within 5 s of the server's return. Not below: an agent has one request a second, and a list needs two."""
+
+    retries_per_second: float = 30.0
+    """How often all agents together ask the API server after they failed together: 30 times a second on average, 50 at
+    most. Where this needs more time than the limits above give, waits are longer: 5,000 agents list within 6 minutes
+    of the server's return, 60 within 4 s."""
+
     requests_per_second: float = 1.0
     """Average rate of requests, whatever the API server answers."""
 

@@ -53,7 +53,13 @@ class KubernetesDiscovery:
         self._node_name = node_name
         self._timing = timing = timing or Timing()
         self._metrics = KubernetesMetrics(registry, Reason)
-        self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
+        self._backoff = Backoff(
+            base=timing.backoff_base,
+            cap=timing.backoff_cap,
+            outage_cap=timing.outage_cap,
+            per_second=timing.retries_per_second,
+        )
+        self._agents = 0  # in the last list, this one included; 0 before it
         self._rate_limiter = RateLimiter(timing.requests_per_second, timing.burst)
         self._lock = threading.Lock()
         self._store = SliceStore()
@@ -195,6 +201,7 @@ class KubernetesDiscovery:
         now = time.monotonic()
         # this node's own endpoint as well: its zone is a label of every pair
         nodes = {peer.name: peer for peer in self._departures.update((*membership.peers, own), now)}
+        self._agents = len(nodes)
         own = nodes.pop(self._node_name)
         self._own_zone, self._own_addresses = own.zone or self._own_zone, own.addresses
         for warning in membership.warnings:
@@ -218,7 +225,7 @@ class KubernetesDiscovery:
             return
         self._metrics.up.set(0)
         self._metrics.count_error(error.reason)
-        delay = self._backoff.next_delay(error.retry_after)
+        delay = self._backoff.next_delay(error.reason, self._agents, error.retry_after)
         if error.relist:
             self._version = None
         self._log_once(

@@ -18,6 +18,7 @@ from testkit.waiting import wait_until
 QUICK = Timing(
     backoff_base=0.05,
     backoff_cap=0.2,
+    outage_cap=0.2,
     requests_per_second=20,
     connect_timeout=1,
     list_timeout=0.5,
