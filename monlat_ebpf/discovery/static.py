@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +14,7 @@ from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.metrics import StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.host.followed_file import Debounce, FileState, poll, read
+from monlat_ebpf.host.followed_file import POLL_SECONDS, FileState, Follower, poll, read
 from monlat_ebpf.model import Address
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
@@ -45,18 +43,16 @@ class StaticDiscovery:
         *,
         node_name: str,
         registry: CollectorRegistry,
-        poll_seconds: float = 0.5,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._file = file
         self._node_name = node_name
-        self._poll_seconds = poll_seconds
         self._metrics = StaticMetrics(registry, Reason)
         self._content = b""
         self._content_error = ""
         self._read_error = ""
         self._list = PeerList(())
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="peers-file", daemon=True)
+        self._follower = Follower(lambda: poll(file), self._reload, name="peers-file", poll_seconds=poll_seconds)
 
     @property
     def own_zone(self) -> str:
@@ -76,31 +72,21 @@ class StaticDiscovery:
             raise ConfigError(_unreadable(self._file, error)) from error
         self._publish = publish
         self._use(self._parse(self._content))
-        self._debounce = Debounce(state)
-        self._thread.start()
+        self._follower.start(state)
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._follower.stop()
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
-            seen = poll(self._file)
-            if self._debounce.is_due(seen, time.monotonic()):
-                self._reload(seen)
-
-    def _reload(self, seen: FileState) -> None:
+    def _reload(self, seen: object) -> FileState | None:
+        """Use the file as it is now, and return its state; None if it cannot be read, or not yet."""
         try:
             state, content = read(self._file, LARGEST_FILE)
         except OSError as error:
-            self._debounce.read_failed()
             self._report_unreadable(_unreadable(self._file, error))
-            return
+            return None
         if state != seen:
-            return  # it is being written; a later poll reads it
-        self._debounce.was_read(state)
+            return None  # it is being written; a later poll reads it
         if self._read_error:
             _LOG.info("%s can be read again", self._file)
             self._read_error = ""
@@ -108,6 +94,7 @@ class StaticDiscovery:
             self._content = content
             self._reparse()
         self._metrics.up.set(not self._content_error)
+        return state
 
     def _reparse(self) -> None:
         try:
