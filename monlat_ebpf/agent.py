@@ -24,7 +24,7 @@ from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
-from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
+from monlat_ebpf.model import AgentSnapshot, Family, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
@@ -85,6 +85,7 @@ class Agent:
         self._config = config
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
+        self._targets = _targets(config, self._self_metrics)
         self._peer_set = PeerSet(
             self._set_peers,
             node_name=config.node_name,
@@ -92,7 +93,6 @@ class Agent:
             registry=self._self_metrics.registry,
         )
         self._web_security = _web_security(config, self._self_metrics)
-        self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
         self._server = MetricsServer(
             config.listen,
@@ -125,6 +125,8 @@ class Agent:
         try:
             if self._web_security:
                 self._web_security.start()  # after capabilities are dropped: what is read now can be read again later
+            if self._targets:
+                self._targets.start(self._peer_set.set_targets)
             self._discovery.start(self._peer_set.set_nodes)
             self._server.start()
             _LOG.info(
@@ -138,6 +140,8 @@ class Agent:
         finally:
             self._server.close()
             self._discovery.stop()
+            if self._targets:
+                self._targets.stop()
             if self._web_security:
                 self._web_security.stop()
             self._source.close()
@@ -180,7 +184,6 @@ class Agent:
         probed = [peer for peer in others if peer.name not in skipped]
         warn_of_small_tables(address for peer in probed for address in peer.addresses)
         self._prober.set_peers(probed)
-        self._peers_known = True
 
     def _healthy(self) -> str | None:
         stalled = (time.monotonic_ns() - self._prober.last_turn_ns) / 1e9
@@ -188,7 +191,7 @@ class Agent:
         return f"the prober's loop has not turned for {stalled:.0f} s" if stalled > allowed else None
 
     def _ready(self) -> str | None:
-        return None if self._peers_known else "no list of peers yet"
+        return None if self._peer_set.knows_nodes else "no list of peers yet"
 
 
 def _drop_capabilities() -> tuple[str, ...]:
@@ -201,6 +204,14 @@ def _web_security(config: AgentConfig, metrics: SelfMetrics) -> WebSecurity | No
     from monlat_ebpf.exposition.web_security import WebSecurity  # here: it loads PyYAML
 
     return WebSecurity(config.web_config, report=metrics.show_web_config())
+
+
+def _targets(config: AgentConfig, metrics: SelfMetrics) -> StaticDiscovery | None:
+    if config.targets_file is None:
+        return None
+    return StaticDiscovery(
+        config.targets_file, node_name=config.node_name, registry=metrics.registry, kind=PeerKind.TARGET
+    )
 
 
 def _discovery(config: AgentConfig, metrics: SelfMetrics) -> Discovery:

@@ -136,6 +136,10 @@ class AgentConfig:
     peers_file: Path | None = None
     """The peers file of static discovery (`--peers`), read again when it changes. No default: no path suits all."""
 
+    targets_file: Path | None = None
+    """Hosts to probe beside the nodes, such as gateways (`--targets`): a file in the form of the peers file, read again
+    when it changes. They have no agent."""
+
     kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
     """Settings of Kubernetes discovery."""
 

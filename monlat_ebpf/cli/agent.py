@@ -43,6 +43,13 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     help="Peers file (YAML) of static discovery. The agent reads it again when it changes.",
 )
 @setting(
+    "--targets",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hosts without an agent to probe beside the nodes, in the form of the peers file. The agent reads it again "
+    "when it changes.",
+)
+@setting(
     "--namespace",
     metavar="NAME",
     default=_KUBERNETES_DEFAULT["namespace"],
@@ -117,6 +124,7 @@ def command(
     zone: str,
     discovery: DiscoveryKind,
     peers: Path | None,
+    targets: Path | None,
     namespace: str,
     service: str,
     kubeconfig: str,
@@ -134,6 +142,7 @@ def command(
         zone=zone,
         discovery=discovery,
         peers_file=peers,
+        targets_file=targets,
         kubernetes=KubernetesConfig(namespace=namespace, service=service, kubeconfig=kubeconfig),
         listen=listen,
         web_config=web_config,

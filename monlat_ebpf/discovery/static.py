@@ -1,9 +1,10 @@
-"""Peers from a file, read again when it changes."""
+"""Peers from a file, or targets from another one; each is read again when it changes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -11,14 +12,17 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery import Publish
-from monlat_ebpf.discovery.metrics import StaticMetrics
+from monlat_ebpf.discovery.metrics import PEERS, TARGETS, StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.host.followed_file import POLL_SECONDS, FileState, Follower, poll, read
-from monlat_ebpf.model import Address
+from monlat_ebpf.model import Address, PeerKind
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers. Limits the memory that a wrong path can cost."""
+
+_TITLES: Final = {PeerKind.NODE: "peers file", PeerKind.TARGET: "targets file"}
+_METRICS: Final = {PeerKind.NODE: PEERS, PeerKind.TARGET: TARGETS}
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Reason(StrEnum):
 class StaticDiscovery:
     """Publishes the peers that `file` lists, without `node_name`, and again when the list changes.
 
+    `kind` says what the file lists, for each peer, the log and the names of the metrics.
     The second poll that sees a change reads the file: within a second by default. If the file is unreadable or wrong,
     the last good list stays, and the error is logged and counted once per content. Implements `Discovery`.
     """
@@ -43,16 +48,21 @@ class StaticDiscovery:
         *,
         node_name: str,
         registry: CollectorRegistry,
+        kind: PeerKind = PeerKind.NODE,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._file = file
         self._node_name = node_name
-        self._metrics = StaticMetrics(registry, Reason)
+        self._kind = kind
+        self._title = _TITLES[kind]
+        self._metrics = StaticMetrics(registry, Reason, _METRICS[kind])
         self._content = b""
         self._content_error = ""
         self._read_error = ""
         self._list = PeerList(())
-        self._follower = Follower(lambda: poll(file), self._reload, name="peers-file", poll_seconds=poll_seconds)
+        self._follower = Follower(
+            lambda: poll(file), self._reload, name=self._title.replace(" ", "-"), poll_seconds=poll_seconds
+        )
 
     @property
     def own_zone(self) -> str:
@@ -69,7 +79,7 @@ class StaticDiscovery:
         try:
             state, self._content = read(self._file, LARGEST_FILE)
         except OSError as error:
-            raise ConfigError(_unreadable(self._file, error)) from error
+            raise ConfigError(self._unreadable(error)) from error
         self._publish = publish
         self._use(self._parse(self._content))
         self._follower.start(state)
@@ -83,7 +93,7 @@ class StaticDiscovery:
         try:
             state, content = read(self._file, LARGEST_FILE)
         except OSError as error:
-            self._report_unreadable(_unreadable(self._file, error))
+            self._report_unreadable(self._unreadable(error))
             return None
         if state != seen:
             return None  # it is being written; a later poll reads it
@@ -112,7 +122,8 @@ class StaticDiscovery:
             self._use(listed)
 
     def _parse(self, content: bytes) -> PeerList:
-        return parse(decode(content, self._file), file=str(self._file), node_name=self._node_name)
+        listed = parse(decode(content, self._file), file=str(self._file), node_name=self._node_name)
+        return replace(listed, peers=tuple(replace(peer, kind=self._kind) for peer in listed.peers))
 
     def _use(self, listed: PeerList) -> None:
         for warning in listed.warnings:
@@ -123,9 +134,17 @@ class StaticDiscovery:
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
         if listed.peers:
-            _LOG.info("peers file %s: %d peers", self._file, len(listed.peers))
-        else:
+            _LOG.info("%s %s: %d peers", self._title, self._file, len(listed.peers))
+        elif self._kind is PeerKind.NODE:
             _LOG.warning("%s lists no peer: nothing is probed until it does", self._file)
+        else:
+            _LOG.info("%s %s: empty", self._title, self._file)
+
+    def _unreadable(self, error: OSError) -> str:
+        return (
+            f"{self._title} {self._file} cannot be read: {error.strerror or error}; "
+            "check that it exists and that monlat may read it"
+        )
 
     def _report_unreadable(self, error: str) -> None:
         self._metrics.up.set(0)
@@ -148,9 +167,3 @@ def decode(content: bytes, file: Path) -> str:
         raise ConfigError(
             f"{file}:{line}: byte 0x{content[error.start]:02X} is not UTF-8; save the file as UTF-8"
         ) from error
-
-
-def _unreadable(file: Path, error: OSError) -> str:
-    return (
-        f"peers file {file} cannot be read: {error.strerror or error}; check that it exists and that monlat may read it"
-    )

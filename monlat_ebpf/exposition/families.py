@@ -89,7 +89,11 @@ REJECTED_FEEDBACK: Final = MetricFamily(
     "counter",
     "Reports of peers about this node's probes that were not used, by reason.",
 )
-PEER_INFO: Final = MetricFamily("monlat_peer_info", "gauge", "Always 1. Labels: address and zones of a measured pair.")
+PEER_INFO: Final = MetricFamily(
+    "monlat_peer_info",
+    "gauge",
+    "Always 1. Labels: address, zones and kind of a measured pair: node, or target, which has no agent.",
+)
 PEER_DEVICE_INFO: Final = MetricFamily(
     "monlat_peer_device_info",
     "gauge",

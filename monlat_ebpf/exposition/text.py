@@ -50,6 +50,7 @@ class _PairLabels:
             ("address", str(pair.address)),
             ("from_zone", snapshot.zone),
             ("to_zone", pair.to_zone),
+            ("kind", str(pair.kind)),
         )
         device = label_text((*family, ("device", pair.device))) if pair.device else b""
         return cls(label_text(nodes), label_text(family), label_text(info), device)
@@ -73,7 +74,16 @@ class TextExposition:
         current: dict[tuple[object, ...], _PairLabels] = {}
         rows: _Rows = []
         for pair in snapshot.pairs:
-            key = (snapshot.node, snapshot.zone, pair.to, pair.family, pair.address, pair.to_zone, pair.device)
+            key = (
+                snapshot.node,
+                snapshot.zone,
+                pair.to,
+                pair.family,
+                pair.address,
+                pair.to_zone,
+                pair.device,
+                pair.kind,
+            )
             labels = current[key] = known.get(key) or _PairLabels.of(snapshot, pair)
             rows.append((labels, pair))
         self._labels = current

@@ -29,6 +29,7 @@ def test_defaults() -> None:
         "zone": "",
         "discovery": "static",
         "peers_file": Path("peers.yaml"),
+        "targets_file": None,
         "kubernetes": {
             "namespace": "",
             "service": "monlat-agents",

@@ -145,6 +145,7 @@ def test_next_scrape_shows_what_changed_of_a_pair() -> None:
             "address": "10.0.0.7",
             "from_zone": "a",
             "to_zone": "c",
+            "kind": "node",
         }
     ]
     (device,) = (dict(labels) for name, labels in samples if name == "monlat_peer_device_info")
