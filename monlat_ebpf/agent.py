@@ -28,6 +28,7 @@ from monlat_ebpf.model import AgentSnapshot, Family, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.sources import Sending
 from monlat_ebpf.sources.choice import open_source
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ class Agent:
         )
         try:
             self._source, self._source_reason = open_source(
-                config.source, TableSize(config.max_peers * len(Family)), before_socket=_drop_capabilities
+                config.source,
+                TableSize(config.max_peers * len(Family)),
+                sending=Sending(config.dscp, config.source_addresses),
+                before_socket=_drop_capabilities,
             )
         except BaseException:
             self._server.close()

@@ -13,13 +13,16 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
-from monlat_ebpf.model import why_unfit
+from monlat_ebpf.model import Address, Family, why_unfit
 from monlat_ebpf.sources import SourceChoice
 
 DEFAULT_PORT: Final = 10045
 """Other programs on real nodes use 9345 and most of the 9100s."""
 
 MOST_PEERS: Final = 100_000
+
+HIGHEST_DSCP: Final = 63
+"""The field has six bits (RFC 2474)."""
 
 _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
@@ -164,6 +167,14 @@ class AgentConfig:
     (`monlat_ebpf.discovery.ring`). 1000 by default: a wrong list must not flood a network. The kernel's tables are
     allocated for this number at the start, 5 KiB for a peer with two addresses."""
 
+    dscp: int = 0
+    """Differentiated services code point of the probes, 0 to 63 (`--dscp`): the class that their switches and queues
+    treat them as. 0 by default, as in ping."""
+
+    source_addresses: tuple[Address, ...] = ()
+    """Addresses from which probes leave, at most one of a family (`--source-address`). Empty by default: this node's
+    address in the list of peers, else what the route prefers. The peers know this node by the listed one."""
+
     source: SourceChoice = SourceChoice.AUTO
     """What takes the time stamps. `auto` by default. A source that is named is never replaced by another."""
 
@@ -175,6 +186,7 @@ class AgentConfig:
             refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {MOST_PEERS}")
         self._check_listen()
         self._check_discovery()
+        self._check_sending()
 
     def _check_names(self) -> None:
         if not self.node_name:
@@ -201,6 +213,15 @@ class AgentConfig:
             refuse("peers", "static discovery needs a peers file; give --peers FILE")
         if self.discovery is not DiscoveryKind.STATIC and self.peers_file is not None:
             refuse("peers", f"discovery {self.discovery} reads no peers file; omit --peers, or use --discovery static")
+
+    def _check_sending(self) -> None:
+        if not 0 <= self.dscp <= HIGHEST_DSCP:
+            refuse("dscp", f"{self.dscp} is out of range; give 0 to {HIGHEST_DSCP}, for example 46 (EF)")
+        by_family: dict[Family, Address] = {}
+        for address in self.source_addresses:
+            if (other := by_family.setdefault(Family.of(address), address)) is not address:
+                family = Family.of(address)
+                refuse("source-address", f"{other} and {address} are both {family}; keep one of each family")
 
     def _check_times(self) -> None:
         interval, timeout = duration_text(self.interval_seconds), duration_text(self.timeout_seconds)

@@ -10,9 +10,10 @@ from typing import Any, Final
 import click
 
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import Duration, Listen, setting
+from monlat_ebpf.cli.options import Duration, IpAddress, Listen, dscp_option, setting
 from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig
 from monlat_ebpf.config_text import duration_text
+from monlat_ebpf.model import Address
 from monlat_ebpf.sources import SourceChoice
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -105,6 +106,16 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     show_default=True,
     help="Probe at most so many peers. Of a longer list, every agent probes a part, the same in both directions.",
 )
+@dscp_option()
+@setting(
+    "--source-address",
+    "source_addresses",
+    type=IpAddress(),
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address of this host from which probes leave; may be given once for each family. Without it: this node's "
+    "address in the list of peers, else what the route prefers.",
+)
 @setting(
     "--source",
     type=click.Choice(SourceChoice, case_sensitive=False),
@@ -133,6 +144,8 @@ def command(
     interval: float,
     timeout: float,
     max_peers: int,
+    dscp: int,
+    source_addresses: tuple[Address, ...],
     source: SourceChoice,
     log_level: str,
 ) -> int:
@@ -149,6 +162,8 @@ def command(
         interval_seconds=interval,
         timeout_seconds=timeout,
         max_peers=max_peers,
+        dscp=dscp,
+        source_addresses=source_addresses,
         source=source,
     )
     start_logging(log_level)
