@@ -95,7 +95,7 @@ class KubernetesDiscovery:
         self._publish = publish
         self._publisher = Publisher(
             self._current_peers,
-            self._publish_counted,
+            self._publish_list,
             self._timing.debounce_seconds,
             count_error=lambda: self._metrics.count_error(Reason.INTERNAL),
         )
@@ -210,8 +210,8 @@ class KubernetesDiscovery:
         self._warnings = membership.warnings
         return Current(tuple(nodes.values()), self._departures.valid_seconds(now))
 
-    def _publish_counted(self, peers: Sequence[Peer]) -> None:
-        """Publish `peers`. Runs in the publisher's thread."""
+    def _publish_list(self, peers: Sequence[Peer]) -> None:
+        """Publish `peers` and say so. Runs in the publisher's thread."""
         self._publish(peers)
         self._metrics.last_change.set_to_current_time()
         _LOG.info("service %s: %d peers", self._config.service, len(peers))

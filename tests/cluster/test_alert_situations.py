@@ -94,10 +94,10 @@ def test_cordoned_node_raises_nothing_for_hours(way: str, tmp_path: File) -> Non
 
 @every_way
 def test_scale_down_raises_nothing(way: str, tmp_path: File) -> None:
-    """The machine is off for 12 minutes before Kubernetes removes the node: it is no peer and no target any more."""
+    """The machine is off for 12 minutes before Kubernetes removes the node. For one more, it is still a peer."""
     recorded = recording(way)
     recorded.phase(20, peers=NODES)
-    recorded.phase(12, peers=NODES, between=to_last(DEAD), silent=NODES[-1:])
+    recorded.phase(13, peers=NODES, between=to_last(DEAD), silent=NODES[-1:])
     recorded.phase(40, peers=REST)
     check(recorded, tmp_path)
 
