@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config import AgentConfig, DiscoveryKind
 from monlat_ebpf.discovery import Discovery
+from monlat_ebpf.discovery.peer_set import PeerSet
 from monlat_ebpf.discovery.static import StaticDiscovery
 from monlat_ebpf.errors import ConfigError, StartError
 from monlat_ebpf.exposition.http import MetricsServer
@@ -23,10 +24,11 @@ from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import is_local
-from monlat_ebpf.model import AgentSnapshot, Family, Peer, RecentProbe
+from monlat_ebpf.model import AgentSnapshot, Family, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import warn_of_small_tables
 from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.sources import Sending
 from monlat_ebpf.sources.choice import open_source
 
 if TYPE_CHECKING:
@@ -84,8 +86,14 @@ class Agent:
         self._config = config
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
+        self._targets = _targets(config, self._self_metrics)
+        self._peer_set = PeerSet(
+            self._set_peers,
+            node_name=config.node_name,
+            max_peers=config.max_peers,
+            registry=self._self_metrics.registry,
+        )
         self._web_security = _web_security(config, self._self_metrics)
-        self._peers_known = False
         self._skipped: frozenset[str] = frozenset()
         self._server = MetricsServer(
             config.listen,
@@ -95,7 +103,10 @@ class Agent:
         )
         try:
             self._source, self._source_reason = open_source(
-                config.source, TableSize(config.max_peers * len(Family)), before_socket=_drop_capabilities
+                config.source,
+                TableSize(config.max_peers * len(Family)),
+                sending=Sending(config.dscp, config.source_addresses),
+                before_socket=_drop_capabilities,
             )
         except BaseException:
             self._server.close()
@@ -118,7 +129,9 @@ class Agent:
         try:
             if self._web_security:
                 self._web_security.start()  # after capabilities are dropped: what is read now can be read again later
-            self._discovery.start(self._set_peers)
+            if self._targets:
+                self._targets.start(self._peer_set.set_targets)
+            self._discovery.start(self._peer_set.set_nodes)
             self._server.start()
             _LOG.info(
                 "node %s: source %s, port %s, process %d",
@@ -131,6 +144,8 @@ class Agent:
         finally:
             self._server.close()
             self._discovery.stop()
+            if self._targets:
+                self._targets.stop()
             if self._web_security:
                 self._web_security.stop()
             self._source.close()
@@ -173,7 +188,6 @@ class Agent:
         probed = [peer for peer in others if peer.name not in skipped]
         warn_of_small_tables(address for peer in probed for address in peer.addresses)
         self._prober.set_peers(probed)
-        self._peers_known = True
 
     def _healthy(self) -> str | None:
         stalled = (time.monotonic_ns() - self._prober.last_turn_ns) / 1e9
@@ -181,7 +195,7 @@ class Agent:
         return f"the prober's loop has not turned for {stalled:.0f} s" if stalled > allowed else None
 
     def _ready(self) -> str | None:
-        return None if self._peers_known else "no list of peers yet"
+        return None if self._peer_set.knows_nodes else "no list of peers yet"
 
 
 def _drop_capabilities() -> tuple[str, ...]:
@@ -196,16 +210,20 @@ def _web_security(config: AgentConfig, metrics: SelfMetrics) -> WebSecurity | No
     return WebSecurity(config.web_config, report=metrics.show_web_config())
 
 
+def _targets(config: AgentConfig, metrics: SelfMetrics) -> StaticDiscovery | None:
+    if config.targets_file is None:
+        return None
+    return StaticDiscovery(
+        config.targets_file, node_name=config.node_name, registry=metrics.registry, kind=PeerKind.TARGET
+    )
+
+
 def _discovery(config: AgentConfig, metrics: SelfMetrics) -> Discovery:
     if config.discovery is DiscoveryKind.KUBERNETES:
         # imported here: the client takes 15 MB, which an agent with a peers file does not need
         from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
 
-        return KubernetesDiscovery(
-            config.kubernetes, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
-        )
+        return KubernetesDiscovery(config.kubernetes, node_name=config.node_name, registry=metrics.registry)
     if config.peers_file is None:
         raise ConfigError("static discovery needs a peers file: give --peers FILE (MONLAT_PEERS)")
-    return StaticDiscovery(
-        config.peers_file, node_name=config.node_name, max_peers=config.max_peers, registry=metrics.registry
-    )
+    return StaticDiscovery(config.peers_file, node_name=config.node_name, registry=metrics.registry)

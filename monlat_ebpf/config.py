@@ -13,13 +13,16 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
-from monlat_ebpf.model import why_unfit
+from monlat_ebpf.model import Address, Family, why_unfit
 from monlat_ebpf.sources import SourceChoice
 
 DEFAULT_PORT: Final = 10045
 """Other programs on real nodes use 9345 and most of the 9100s."""
 
 MOST_PEERS: Final = 100_000
+
+HIGHEST_DSCP: Final = 63
+"""The field has six bits (RFC 2474)."""
 
 _SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
@@ -50,6 +53,15 @@ class Timing:
     backoff_cap: float = 60.0
     """Upper limit of that wait. 60 s: the agent continues to probe the known peers."""
 
+    outage_cap: float = 3.0
+    """Upper limit of that wait during an outage of the API server, in a small cluster. 3 s, so that its agents follow
+    again within 5 s of the server's return. Not below: an agent has one request a second, and a list needs two."""
+
+    retries_per_second: float = 30.0
+    """How often all agents together ask the API server after they failed together: 30 times a second on average, 50 at
+    most. Where this needs more time than the limits above give, waits are longer: 5,000 agents list within 6 minutes
+    of the server's return, 60 within 4 s."""
+
     requests_per_second: float = 1.0
     """Average rate of requests, whatever the API server answers."""
 
@@ -77,6 +89,10 @@ class Timing:
 
     debounce_seconds: float = 0.2
     """Changes within this time are published together: a node that moves between slices never seems to be gone."""
+
+    keep_seconds: float = 60.0
+    """Time for which a node that left the list is still probed. Longer than the replacement of a pod, so that the node
+    keeps its counters and histograms over a rollout; shorter than any alert waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +139,10 @@ class AgentConfig:
     peers_file: Path | None = None
     """The peers file of static discovery (`--peers`), read again when it changes. No default: no path suits all."""
 
+    targets_file: Path | None = None
+    """Hosts to probe beside the nodes, such as gateways (`--targets`): a file in the form of the peers file, read again
+    when it changes. They have no agent."""
+
     kubernetes: KubernetesConfig = field(default_factory=KubernetesConfig)
     """Settings of Kubernetes discovery."""
 
@@ -143,8 +163,17 @@ class AgentConfig:
     the histogram, and at most 15 intervals: the kernel's table has 16 slots for each address."""
 
     max_peers: int = 1000
-    """Largest number of peers; a longer list is rejected as a whole. 1000 by default: a wrong list must not flood a
-    network. The kernel's tables are allocated for this number at the start, 5 KiB for a peer with two addresses."""
+    """Most peers that are probed. Of a longer list, a part is probed that is the same in both directions
+    (`monlat_ebpf.discovery.ring`). 1000 by default: a wrong list must not flood a network. The kernel's tables are
+    allocated for this number at the start, 5 KiB for a peer with two addresses."""
+
+    dscp: int = 0
+    """Differentiated services code point of the probes, 0 to 63 (`--dscp`): the class that their switches and queues
+    treat them as. 0 by default, as in ping."""
+
+    source_addresses: tuple[Address, ...] = ()
+    """Addresses from which probes leave, at most one of a family (`--source-address`). Empty by default: this node's
+    address in the list of peers, else what the route prefers. The peers know this node by the listed one."""
 
     source: SourceChoice = SourceChoice.AUTO
     """What takes the time stamps. `auto` by default. A source that is named is never replaced by another."""
@@ -157,6 +186,7 @@ class AgentConfig:
             refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {MOST_PEERS}")
         self._check_listen()
         self._check_discovery()
+        self._check_sending()
 
     def _check_names(self) -> None:
         if not self.node_name:
@@ -183,6 +213,15 @@ class AgentConfig:
             refuse("peers", "static discovery needs a peers file; give --peers FILE")
         if self.discovery is not DiscoveryKind.STATIC and self.peers_file is not None:
             refuse("peers", f"discovery {self.discovery} reads no peers file; omit --peers, or use --discovery static")
+
+    def _check_sending(self) -> None:
+        if not 0 <= self.dscp <= HIGHEST_DSCP:
+            refuse("dscp", f"{self.dscp} is out of range; give 0 to {HIGHEST_DSCP}, for example 46 (EF)")
+        by_family: dict[Family, Address] = {}
+        for address in self.source_addresses:
+            if (other := by_family.setdefault(Family.of(address), address)) is not address:
+                family = Family.of(address)
+                refuse("source-address", f"{other} and {address} are both {family}; keep one of each family")
 
     def _check_times(self) -> None:
         interval, timeout = duration_text(self.interval_seconds), duration_text(self.timeout_seconds)

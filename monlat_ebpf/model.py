@@ -60,9 +60,20 @@ class Result(StrEnum):
     SEND_ERROR = "send_error"
 
 
+class PeerKind(StrEnum):
+    """What a peer is. The values are those of the label `kind`.
+
+    NODE: a node of the cluster, with an agent. TARGET: any other host that answers echo requests; no agent is expected
+    on it.
+    """
+
+    NODE = "node"
+    TARGET = "target"
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node to measure.
+    """A node or target to measure.
 
     `addresses` has at most one address of each family, in order of preference: `latency_between_nodes` shows the
     first family that answers.
@@ -71,6 +82,7 @@ class Peer:
     name: str
     addresses: tuple[Address, ...]
     zone: str = ""
+    kind: PeerKind = PeerKind.NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +146,8 @@ class PairSnapshot:
 
     The other fields need an agent at the peer. They are None if the source cannot see the peer's requests, and until
     it sees the first. `dwell` is the time that this node's kernel takes to answer the peer, `last_peer_dwell_ns` the
-    time that the peer's kernel takes. The last four fields are of the exchanges that the peer reported. They become
-    None again when it has reported none of the last PROBES_PER_TARGET probes.
+    time that the peer's kernel takes. The four fields before `kind` are of the exchanges that the peer reported. They
+    become None again when it has reported none of the last PROBES_PER_TARGET probes.
     """
 
     to: str
@@ -158,6 +170,7 @@ class PairSnapshot:
     last_peer_dwell_ns: int | None = None
     clock_offset: ClockOffset | None = None
     queueing: Queueing | None = None
+    kind: PeerKind = PeerKind.NODE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from typing import Any, Final
 import click
 
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import Duration, Listen, setting
+from monlat_ebpf.cli.options import Duration, IpAddress, Listen, dscp_option, setting
 from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig
 from monlat_ebpf.config_text import duration_text
+from monlat_ebpf.model import Address
 from monlat_ebpf.sources import SourceChoice
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -41,6 +42,13 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Peers file (YAML) of static discovery. The agent reads it again when it changes.",
+)
+@setting(
+    "--targets",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hosts without an agent to probe beside the nodes, in the form of the peers file. The agent reads it again "
+    "when it changes.",
 )
 @setting(
     "--namespace",
@@ -96,7 +104,17 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     metavar="N",
     default=_DEFAULT["max_peers"],
     show_default=True,
-    help="Reject a list with more peers.",
+    help="Probe at most so many peers. Of a longer list, every agent probes a part, the same in both directions.",
+)
+@dscp_option()
+@setting(
+    "--source-address",
+    "source_addresses",
+    type=IpAddress(),
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address of this host from which probes leave; may be given once for each family. Without it: this node's "
+    "address in the list of peers, else what the route prefers.",
 )
 @setting(
     "--source",
@@ -117,6 +135,7 @@ def command(
     zone: str,
     discovery: DiscoveryKind,
     peers: Path | None,
+    targets: Path | None,
     namespace: str,
     service: str,
     kubeconfig: str,
@@ -125,6 +144,8 @@ def command(
     interval: float,
     timeout: float,
     max_peers: int,
+    dscp: int,
+    source_addresses: tuple[Address, ...],
     source: SourceChoice,
     log_level: str,
 ) -> int:
@@ -134,12 +155,15 @@ def command(
         zone=zone,
         discovery=discovery,
         peers_file=peers,
+        targets_file=targets,
         kubernetes=KubernetesConfig(namespace=namespace, service=service, kubeconfig=kubeconfig),
         listen=listen,
         web_config=web_config,
         interval_seconds=interval,
         timeout_seconds=timeout,
         max_peers=max_peers,
+        dscp=dscp,
+        source_addresses=source_addresses,
         source=source,
     )
     start_logging(log_level)

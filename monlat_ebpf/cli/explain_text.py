@@ -167,7 +167,9 @@ def _losses(pair: ExplainedPairDocument) -> str:
 def _clock(pair: ExplainedPairDocument) -> list[str]:
     offset, error = pair["clock_offset_seconds"], pair["clock_offset_error_seconds"]
     if offset is None or error is None:
-        return ["dwell, network RTT and directions are not known: no agent at the peer reports our probes"]
+        is_target = pair.get("kind") == "target"  # an older agent gives no kind
+        why = "no agent is expected on a target" if is_target else "no agent at the peer reports our probes"
+        return [f"dwell, network RTT and directions are not known: {why}"]
     side = "ahead of" if offset >= 0 else "behind"
     bound = milliseconds(error)
     return [

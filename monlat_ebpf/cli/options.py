@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 import click
 
-from monlat_ebpf.config import DEFAULT_PORT
+from monlat_ebpf.config import DEFAULT_PORT, HIGHEST_DSCP
 from monlat_ebpf.config_text import duration_text, variable_of
+from monlat_ebpf.model import Address
 
 _NANOSECONDS: Final = {"us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION: Final = re.compile(r"(?P<number>-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9}))(?P<unit>us|ms|s|m|h)?", re.ASCII)
@@ -82,6 +83,31 @@ class Listen(click.ParamType[tuple[str, int]]):
             example = f"for example 127.0.0.1:{port}"
             self.fail(f"{plain!r} is neither an address nor a host name; write {example}", param, ctx)
         return plain or "::", port
+
+
+class IpAddress(click.ParamType[Address]):
+    """An IPv4 or IPv6 address. A link-local one names its interface, as in fe80::1%eth0."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """Parse `value`."""
+        try:
+            return ip_address(value.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not an IPv4 or IPv6 address; write for example 10.0.0.2 or fd00::2", param, ctx)
+
+
+def dscp_option() -> Callable[[Any], Any]:
+    """Return the option `--dscp`, which agent and ping share."""
+    return setting(
+        "--dscp",
+        type=click.IntRange(0, HIGHEST_DSCP),
+        metavar="N",
+        default=0,
+        show_default=True,
+        help="Differentiated services code point of the probes, for example 46 (EF). A Linux peer replies with it.",
+    )
 
 
 def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:

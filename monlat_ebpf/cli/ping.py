@@ -11,16 +11,17 @@ import click
 
 from monlat_ebpf.cli import ping_text
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import Duration, setting
+from monlat_ebpf.cli.options import Duration, IpAddress, dscp_option, setting
 from monlat_ebpf.cli.screen import show
+from monlat_ebpf.config_text import refuse
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.model import Family
+from monlat_ebpf.model import Address, Family
 from monlat_ebpf.ping.events import Ended
 from monlat_ebpf.ping.pinger import Pinger, Plan
 from monlat_ebpf.ping.report import Head, SummaryDocument, document, summary
 from monlat_ebpf.ping.resolve import resolve
 from monlat_ebpf.ping.user_space import EchoReader
-from monlat_ebpf.sources import SourceChoice
+from monlat_ebpf.sources import Sending, SourceChoice
 from monlat_ebpf.sources.choice import open_source
 
 COUNT_FOR_JSON: Final = 5
@@ -62,6 +63,14 @@ _LONGEST_TIMEOUT: Final = 60.0
 )
 @setting("--ipv4", "-4", is_flag=True, help="Use an IPv4 address of HOST.")
 @setting("--ipv6", "-6", is_flag=True, help="Use an IPv6 address of HOST.")
+@dscp_option()
+@setting(
+    "--source-address",
+    "-I",
+    type=IpAddress(),
+    metavar="ADDRESS",
+    help="Address of this host from which probes leave. Without it: what the route prefers.",
+)
 @setting(
     "--source",
     type=click.Choice(SourceChoice, case_sensitive=False),
@@ -82,6 +91,8 @@ def command(
     timeout: float,
     ipv4: bool,
     ipv6: bool,
+    dscp: int,
+    source_address: Address | None,
     source: SourceChoice,
     as_json: bool,
 ) -> int:
@@ -92,10 +103,17 @@ def command(
     """
     if ipv4 and ipv6:
         raise ConfigError("--ipv4 (MONLAT_IPV4) and --ipv6 (MONLAT_IPV6) exclude each other: give one, or none")
-    address = resolve(host, Family.IPV4 if ipv4 else Family.IPV6 if ipv6 else None)
+    family = Family.IPV4 if ipv4 else Family.IPV6 if ipv6 else None
+    if source_address is not None:
+        if family not in (None, Family.of(source_address)):
+            flag = "-4" if ipv4 else "-6"
+            refuse("source-address", f"{source_address} is of the other family than {flag}; omit one of them")
+        family = Family.of(source_address)
+    address = resolve(host, family)
     plan = Plan(COUNT_FOR_JSON if as_json and count is None else count, interval, timeout)
     start_logging("error")  # the output itself says when a source is not the first choice
-    opened, reason = open_source(source, plan.table_size())
+    sending = Sending(dscp, (source_address,) if source_address else ())
+    opened, reason = open_source(source, plan.table_size(), sending=sending)
     head = Head(host, address, opened.name, reason)
     try:
         with EchoReader(address) as reader:

@@ -1,15 +1,18 @@
 """Discovery: finds the peers, in a file or through the Kubernetes API, and follows changes.
 
-static            peers from a file, polled for changes
+static            peers or targets from a file, polled for changes
 peers_file        the grammar of the peers file: pure
 kubernetes        peers from EndpointSlices: list, watch, back-off
 kubernetes_api    the list and watch requests; imports the `kubernetes` library
 kubernetes_login  credentials, from a kubeconfig or a pod's service account
 endpointslices    EndpointSlices to peers: pure
+departures        peers that left a short time ago: pure
 slice_store       the newest version of each slice, whatever order events come in: pure
 watch_events      bytes of a watch to events: pure
 api_errors        reasons of failures
 backoff           how long to wait before the next request: pure
+peer_set          the peers that are probed, out of those found and of a targets file
+ring              which nodes, if there are too many: pure
 publisher         publishes a burst of changes as one
 sockets           aborts requests from another thread
 metrics           the monlat_discovery_* series

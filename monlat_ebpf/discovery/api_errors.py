@@ -28,8 +28,6 @@ class Reason(StrEnum):
     """A watch that the server ended correctly, but right after it began."""
     MALFORMED = "malformed"
     """A part of an EndpointSlice that cannot be read; the rest is used."""
-    TOO_MANY = "too_many"
-    """More nodes than `--max-peers`: the whole list is rejected."""
     INTERNAL = "internal"
     """A defect in monlat or in the client library."""
 

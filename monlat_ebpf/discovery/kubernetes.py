@@ -16,9 +16,10 @@ from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery import Publish
 from monlat_ebpf.discovery.api_errors import ApiError, Reason
 from monlat_ebpf.discovery.backoff import Backoff, RateLimiter
+from monlat_ebpf.discovery.departures import Departures
 from monlat_ebpf.discovery.endpointslices import Malformed, membership_of
 from monlat_ebpf.discovery.metrics import KubernetesMetrics
-from monlat_ebpf.discovery.publisher import Publisher
+from monlat_ebpf.discovery.publisher import Current, Publisher
 from monlat_ebpf.discovery.slice_store import SliceStore, version_of
 from monlat_ebpf.discovery.watch_events import WatchEvent
 from monlat_ebpf.model import Address, Peer
@@ -36,8 +37,8 @@ class _Stopped(Exception):
 class KubernetesDiscovery:
     """Publishes the nodes on which the Service has endpoints, without `node_name`, and again when they change.
 
-    While the API server is unreachable or answers nonsense, the last known peers stay. A list of more than `max_peers`
-    is rejected as a whole. Implements `Discovery`.
+    While the API server is unreachable or answers nonsense, the last known peers stay. A node that leaves the list
+    stays for a minute (`monlat_ebpf.discovery.departures`). Implements `Discovery`.
     """
 
     def __init__(
@@ -45,26 +46,30 @@ class KubernetesDiscovery:
         config: KubernetesConfig,
         *,
         node_name: str,
-        max_peers: int,
         registry: CollectorRegistry,
         timing: Timing | None = None,
     ) -> None:
         self._config = config
         self._node_name = node_name
-        self._max_peers = max_peers
         self._timing = timing = timing or Timing()
         self._metrics = KubernetesMetrics(registry, Reason)
-        self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
+        self._backoff = Backoff(
+            base=timing.backoff_base,
+            cap=timing.backoff_cap,
+            outage_cap=timing.outage_cap,
+            per_second=timing.retries_per_second,
+        )
+        self._agents = 0  # in the last list, this one included; 0 before it
         self._rate_limiter = RateLimiter(timing.requests_per_second, timing.burst)
         self._lock = threading.Lock()
         self._store = SliceStore()
+        self._departures = Departures(timing.keep_seconds)
         self._own_zone = ""
         self._own_addresses: Sequence[Address] = ()
         self._warnings: Sequence[str] = ()
         self._version: str | None = None  # where the watch continues; None: list first
         self._opened_at = math.inf
         self._listed = False
-        self._too_many = False
         self._logged: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monlat-discovery", daemon=True)
@@ -88,7 +93,12 @@ class KubernetesDiscovery:
 
         self._api = KubernetesApi(self._config, self._timing)
         self._publish = publish
-        self._publisher = Publisher(self._current_peers, self._publish_checked, self._timing.debounce_seconds)
+        self._publisher = Publisher(
+            self._current_peers,
+            self._publish_list,
+            self._timing.debounce_seconds,
+            count_error=lambda: self._metrics.count_error(Reason.INTERNAL),
+        )
         self._publisher.start()
         self._thread.start()
         service = f"{self._api.namespace}/{self._config.service}"
@@ -183,32 +193,25 @@ class KubernetesDiscovery:
         if self._logged:
             self._log_once("answers", logging.INFO, "the API server answers again")
 
-    def _current_peers(self) -> Sequence[Peer]:
+    def _current_peers(self) -> Current:
         with self._lock:
             slices = self._store.slices()
         membership = membership_of(slices, self._node_name)
-        self._own_zone, self._own_addresses = membership.own_zone, membership.own_addresses
+        own = Peer(self._node_name, membership.own_addresses, membership.own_zone)
+        now = time.monotonic()
+        # this node's own endpoint as well: its zone is a label of every pair
+        nodes = {peer.name: peer for peer in self._departures.update((*membership.peers, own), now)}
+        self._agents = len(nodes)
+        own = nodes.pop(self._node_name)
+        self._own_zone, self._own_addresses = own.zone or self._own_zone, own.addresses
         for warning in membership.warnings:
             if warning not in self._warnings:
                 _LOG.warning("service %s: %s", self._config.service, warning)
         self._warnings = membership.warnings
-        return membership.peers
+        return Current(tuple(nodes.values()), self._departures.valid_seconds(now))
 
-    def _publish_checked(self, peers: Sequence[Peer]) -> None:
-        """Publish `peers` unless they are too many. Runs in the publisher's thread."""
-        too_many = len(peers) > self._max_peers
-        if too_many and not self._too_many:
-            _LOG.error(
-                "service %s has agents on %d other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: %d. "
-                "Raise it; until then the last good list is used",
-                self._config.service,
-                len(peers),
-                self._max_peers,
-            )
-        self._too_many = too_many
-        if too_many:
-            self._metrics.count_error(Reason.TOO_MANY)
-            return
+    def _publish_list(self, peers: Sequence[Peer]) -> None:
+        """Publish `peers` and say so. Runs in the publisher's thread."""
         self._publish(peers)
         self._metrics.last_change.set_to_current_time()
         _LOG.info("service %s: %d peers", self._config.service, len(peers))
@@ -222,7 +225,7 @@ class KubernetesDiscovery:
             return
         self._metrics.up.set(0)
         self._metrics.count_error(error.reason)
-        delay = self._backoff.next_delay(error.retry_after)
+        delay = self._backoff.next_delay(error.reason, self._agents, error.retry_after)
         if error.relist:
             self._version = None
         self._log_once(

@@ -1,29 +1,55 @@
-"""The `monlat_discovery_*` series."""
+"""The `monlat_discovery_*` series, and `monlat_targets_*` of a targets file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of the series about one source of peers."""
+
+    up: str
+    last_change: str
+    errors: str
+    reloads: str
+
+
+PEERS: Final = Names(
+    up="monlat_discovery_up",
+    last_change="monlat_discovery_last_change_timestamp_seconds",
+    errors="monlat_discovery_errors_total",
+    reloads="monlat_discovery_reloads_total",
+)
+TARGETS: Final = Names(
+    up="monlat_targets_up",
+    last_change="monlat_targets_last_change_timestamp_seconds",
+    errors="monlat_targets_errors_total",
+    reloads="monlat_targets_reloads_total",
+)
 
 
 class DiscoveryMetrics:
     """The series of every discovery, in `registry`. `reasons` are the values of the label `reason` of the errors."""
 
-    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str], names: Names = PEERS) -> None:
         self.up = Gauge(
-            "monlat_discovery_up",
+            names.up,
             "1 while the source of the list of peers can be read, 0 while the last good list is used.",
             registry=registry,
         )
         self.last_change = Gauge(
-            "monlat_discovery_last_change_timestamp_seconds",
+            names.last_change,
             "When the list of peers last changed, in seconds since 1970.",
             registry=registry,
         )
         self._errors = Counter(
-            "monlat_discovery_errors_total",
+            names.errors,
             "Failures to read the list of peers, or an entry of it, by reason.",
             labelnames=("reason",),
             registry=registry,
@@ -36,14 +62,28 @@ class DiscoveryMetrics:
         self._errors.labels(reason=reason).inc()
 
 
-class StaticMetrics(DiscoveryMetrics):
-    """The series of static discovery."""
+class PeerSetMetrics:
+    """How many peers are listed, and how many of these are too many."""
 
-    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
-        super().__init__(registry, reasons)
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.listed = Gauge(
+            "monlat_discovery_peers_listed", "Peers in the list, whether they are probed or not.", registry=registry
+        )
+        self.over_limit = Gauge(
+            "monlat_discovery_peers_over_limit",
+            "Listed peers that are not probed, because --max-peers allows no more.",
+            registry=registry,
+        )
+
+
+class StaticMetrics(DiscoveryMetrics):
+    """The series of a file."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str], names: Names = PEERS) -> None:
+        super().__init__(registry, reasons, names)
         self.reloads = Counter(
-            "monlat_discovery_reloads_total",
-            "Times that a changed peers file was read and was valid.",
+            names.reloads,
+            "Times that a changed file was read and was valid.",
             registry=registry,
         )
 

@@ -36,11 +36,11 @@ class PeerList:
     warnings: tuple[str, ...] = ()
 
 
-def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerList:
+def parse(text: str, *, file: str, node_name: str = "") -> PeerList:
     """Return the peers in `text`, without the one named `node_name`. An empty list is legal.
 
     `file` is the file's name for messages. Of nodes that share an address, the first by name has it.
-    Raises ConfigError for a text that is not such a list, for a duplicate name, and for more than `max_peers` peers.
+    Raises ConfigError for a text that is not such a list, and for a duplicate name.
     """
     reader = _EntryReader(file)
     peers: list[Peer] = []
@@ -49,14 +49,8 @@ def parse(text: str, *, file: str, max_peers: int, node_name: str = "") -> PeerL
         peer = reader.read(node)
         if peer.name == node_name:
             own = peer
-            continue
-        if len(peers) == max_peers:
-            reader.refuse(
-                node.line,
-                f"this is peer {max_peers + 1}, and at most {max_peers} are allowed; "
-                "shorten the list or raise --max-peers (MONLAT_MAX_PEERS)",
-            )
-        peers.append(peer)
+        else:
+            peers.append(peer)
     warnings = reader.warnings()
     kept = (replace(each, addresses=tuple(filter(reader.is_owner(each.name), each.addresses))) for each in peers)
     found = tuple(each for each in kept if each.addresses)

@@ -5,23 +5,46 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from monlat_ebpf.discovery import Publish
 from monlat_ebpf.model import Peer
 
 _LOG = logging.getLogger(__name__)
 
+_RETRY_SECONDS: Final = 10.0
+"""After a failure to make the list, try again at the next change, or after this time."""
+
+
+class Current(NamedTuple):
+    """The peers as they are now, and after how many seconds they change without an event; None: never."""
+
+    peers: Sequence[Peer]
+    valid_seconds: float | None = None
+
 
 class Publisher:
     """Publishes the peers in its own thread: the first list at once, later ones `debounce_seconds` after a change.
 
-    `current_peers` returns the peers as they are now. A list equal to the last one is not published again.
+    `current_peers` returns the peers as they are now. A list equal to the last one is not published again. If
+    `current_peers` raises, the last list stays; `count_error` is called each time, and the log has it once.
     """
 
-    def __init__(self, current_peers: Callable[[], Sequence[Peer]], publish: Publish, debounce_seconds: float) -> None:
+    def __init__(
+        self,
+        current_peers: Callable[[], Current],
+        publish: Publish,
+        debounce_seconds: float,
+        *,
+        count_error: Callable[[], None],
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
         self._current_peers = current_peers
         self._publish = publish
         self._debounce_seconds = debounce_seconds
+        self._count_error = count_error
+        self._retry_seconds = retry_seconds
+        self._is_failing = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monlat-publisher", daemon=True)
@@ -42,19 +65,34 @@ class Publisher:
 
     def _run(self) -> None:
         last: Sequence[Peer] | None = None
+        valid_seconds: float | None = None
         while True:
-            self._changed.wait()
+            self._changed.wait(valid_seconds)
             if last is not None:
                 self._stopping.wait(self._debounce_seconds)
             # Clear before reading the peers: a change in between then sets it again.
             self._changed.clear()
             if self._stopping.is_set():
                 return
-            peers = self._current_peers()
-            if peers == last:
+            current = self._current()
+            valid_seconds = current.valid_seconds if current else self._retry_seconds
+            if current is None or current.peers == last:
                 continue
-            last = peers
+            last = current.peers
             try:
-                self._publish(peers)
+                self._publish(last)
             except Exception:  # noqa: BLE001  # an error of the receiver must not end discovery
-                _LOG.exception("the list of %d peers was not accepted; retrying at the next change", len(peers))
+                _LOG.exception("the list of %d peers was not accepted; retrying at the next change", len(last))
+
+    def _current(self) -> Current | None:
+        """Return the peers, None if a defect prevents it."""
+        try:
+            current = self._current_peers()
+        except Exception:  # noqa: BLE001  # without this thread, the agent would keep an old list and not say so
+            self._count_error()
+            if not self._is_failing:
+                _LOG.exception("the list of peers cannot be made; keeping the last one, and trying again")
+            self._is_failing = True
+            return None
+        self._is_failing = False
+        return current

@@ -1,11 +1,10 @@
-"""Peers from a file, read again when it changes."""
+"""Peers from a file, or targets from another one; each is read again when it changes."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -13,14 +12,17 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery import Publish
-from monlat_ebpf.discovery.metrics import StaticMetrics
+from monlat_ebpf.discovery.metrics import PEERS, TARGETS, StaticMetrics
 from monlat_ebpf.discovery.peers_file import PeerList, parse
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.host.followed_file import Debounce, FileState, poll, read
-from monlat_ebpf.model import Address
+from monlat_ebpf.host.followed_file import POLL_SECONDS, FileState, Follower, poll, read
+from monlat_ebpf.model import Address, PeerKind
 
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes: 40,000 peers. Limits the memory that a wrong path can cost."""
+
+_TITLES: Final = {PeerKind.NODE: "peers file", PeerKind.TARGET: "targets file"}
+_METRICS: Final = {PeerKind.NODE: PEERS, PeerKind.TARGET: TARGETS}
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Reason(StrEnum):
 class StaticDiscovery:
     """Publishes the peers that `file` lists, without `node_name`, and again when the list changes.
 
+    `kind` says what the file lists, for each peer, the log and the names of the metrics.
     The second poll that sees a change reads the file: within a second by default. If the file is unreadable or wrong,
     the last good list stays, and the error is logged and counted once per content. Implements `Discovery`.
     """
@@ -44,21 +47,22 @@ class StaticDiscovery:
         file: Path,
         *,
         node_name: str,
-        max_peers: int,
         registry: CollectorRegistry,
-        poll_seconds: float = 0.5,
+        kind: PeerKind = PeerKind.NODE,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._file = file
         self._node_name = node_name
-        self._max_peers = max_peers
-        self._poll_seconds = poll_seconds
-        self._metrics = StaticMetrics(registry, Reason)
+        self._kind = kind
+        self._title = _TITLES[kind]
+        self._metrics = StaticMetrics(registry, Reason, _METRICS[kind])
         self._content = b""
         self._content_error = ""
         self._read_error = ""
         self._list = PeerList(())
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="peers-file", daemon=True)
+        self._follower = Follower(
+            lambda: poll(file), self._reload, name=self._title.replace(" ", "-"), poll_seconds=poll_seconds
+        )
 
     @property
     def own_zone(self) -> str:
@@ -75,34 +79,24 @@ class StaticDiscovery:
         try:
             state, self._content = read(self._file, LARGEST_FILE)
         except OSError as error:
-            raise ConfigError(_unreadable(self._file, error)) from error
+            raise ConfigError(self._unreadable(error)) from error
         self._publish = publish
         self._use(self._parse(self._content))
-        self._debounce = Debounce(state)
-        self._thread.start()
+        self._follower.start(state)
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._follower.stop()
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
-            seen = poll(self._file)
-            if self._debounce.is_due(seen, time.monotonic()):
-                self._reload(seen)
-
-    def _reload(self, seen: FileState) -> None:
+    def _reload(self, seen: object) -> FileState | None:
+        """Use the file as it is now, and return its state; None if it cannot be read, or not yet."""
         try:
             state, content = read(self._file, LARGEST_FILE)
         except OSError as error:
-            self._debounce.read_failed()
-            self._report_unreadable(_unreadable(self._file, error))
-            return
+            self._report_unreadable(self._unreadable(error))
+            return None
         if state != seen:
-            return  # it is being written; a later poll reads it
-        self._debounce.was_read(state)
+            return None  # it is being written; a later poll reads it
         if self._read_error:
             _LOG.info("%s can be read again", self._file)
             self._read_error = ""
@@ -110,6 +104,7 @@ class StaticDiscovery:
             self._content = content
             self._reparse()
         self._metrics.up.set(not self._content_error)
+        return state
 
     def _reparse(self) -> None:
         try:
@@ -127,9 +122,8 @@ class StaticDiscovery:
             self._use(listed)
 
     def _parse(self, content: bytes) -> PeerList:
-        return parse(
-            decode(content, self._file), file=str(self._file), max_peers=self._max_peers, node_name=self._node_name
-        )
+        listed = parse(decode(content, self._file), file=str(self._file), node_name=self._node_name)
+        return replace(listed, peers=tuple(replace(peer, kind=self._kind) for peer in listed.peers))
 
     def _use(self, listed: PeerList) -> None:
         for warning in listed.warnings:
@@ -140,9 +134,17 @@ class StaticDiscovery:
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
         if listed.peers:
-            _LOG.info("peers file %s: %d peers", self._file, len(listed.peers))
-        else:
+            _LOG.info("%s %s: %d peers", self._title, self._file, len(listed.peers))
+        elif self._kind is PeerKind.NODE:
             _LOG.warning("%s lists no peer: nothing is probed until it does", self._file)
+        else:
+            _LOG.info("%s %s: empty", self._title, self._file)
+
+    def _unreadable(self, error: OSError) -> str:
+        return (
+            f"{self._title} {self._file} cannot be read: {error.strerror or error}; "
+            "check that it exists and that monlat may read it"
+        )
 
     def _report_unreadable(self, error: str) -> None:
         self._metrics.up.set(0)
@@ -165,9 +167,3 @@ def decode(content: bytes, file: Path) -> str:
         raise ConfigError(
             f"{file}:{line}: byte 0x{content[error.start]:02X} is not UTF-8; save the file as UTF-8"
         ) from error
-
-
-def _unreadable(file: Path, error: OSError) -> str:
-    return (
-        f"peers file {file} cannot be read: {error.strerror or error}; check that it exists and that monlat may read it"
-    )

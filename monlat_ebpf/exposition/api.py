@@ -62,6 +62,7 @@ PairDocument = TypedDict(
         "address": str,
         "from_zone": str,
         "to_zone": str,
+        "kind": str,
         "device": str,
         "sent": int,
         "replies": int,
@@ -81,8 +82,9 @@ PairDocument = TypedDict(
 )
 """One address family of one peer.
 
-`results` counts the ended probes by result, and `sent == sum(results) + in_flight`. `lost` counts all results except
-`reply`. `device` is "" before the first probe is sent.
+`kind` is "node", or "target" where no agent is expected. `results` counts the ended probes by result, and
+`sent == sum(results) + in_flight`. `lost` counts all results except `reply`. `device` is "" before the first probe is
+sent.
 
 `dwell_seconds` is the time that this node's kernel takes to answer the peer. `peer_dwell_seconds` is the time that the
 peer's kernel took to answer the last probe that it reported. `clock_offset_seconds` is the peer's clock minus ours;
@@ -176,6 +178,7 @@ def pair_document(snapshot: AgentSnapshot, pair: PairSnapshot) -> PairDocument:
         "address": str(pair.address),
         "from_zone": snapshot.zone,
         "to_zone": pair.to_zone,
+        "kind": pair.kind.value,
         "device": pair.device,
         "sent": pair.sent,
         "replies": results[Result.REPLY],

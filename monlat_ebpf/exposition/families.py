@@ -90,7 +90,14 @@ REJECTED_FEEDBACK: Final = MetricFamily(
     "Reports of peers about this node's probes that were not used, by reason.",
 )
 PEER_INFO: Final = MetricFamily(
-    "monlat_peer_info", "gauge", "Always 1. Labels: address, zones and network interface of a measured pair."
+    "monlat_peer_info",
+    "gauge",
+    "Always 1. Labels: address, zones and kind of a measured pair: node, or target, which has no agent.",
+)
+PEER_DEVICE_INFO: Final = MetricFamily(
+    "monlat_peer_device_info",
+    "gauge",
+    "Always 1. The label device is the network interface that sent the last probe of the pair.",
 )
 TIMESTAMP_SOURCE_INFO: Final = MetricFamily(
     "monlat_timestamp_source_info",

@@ -31,11 +31,15 @@ def label_text(labels: Iterable[tuple[str, str]]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _PairLabels:
-    """The label sets of a pair as text: the two nodes; nodes and family; all labels of monlat_peer_info."""
+    """The label sets of a pair as text: the two nodes; nodes and family; those of the info metrics.
+
+    `device` is empty until a driver had a probe. It is not in `info`, whose series exists before.
+    """
 
     nodes: bytes
     family: bytes
     info: bytes
+    device: bytes
 
     @classmethod
     def of(cls, snapshot: AgentSnapshot, pair: PairSnapshot) -> _PairLabels:
@@ -46,9 +50,10 @@ class _PairLabels:
             ("address", str(pair.address)),
             ("from_zone", snapshot.zone),
             ("to_zone", pair.to_zone),
-            ("device", pair.device),
+            ("kind", str(pair.kind)),
         )
-        return cls(label_text(nodes), label_text(family), label_text(info))
+        device = label_text((*family, ("device", pair.device))) if pair.device else b""
+        return cls(label_text(nodes), label_text(family), label_text(info), device)
 
 
 _Rows = list[tuple[_PairLabels, PairSnapshot]]
@@ -69,7 +74,16 @@ class TextExposition:
         current: dict[tuple[object, ...], _PairLabels] = {}
         rows: _Rows = []
         for pair in snapshot.pairs:
-            key = (snapshot.node, snapshot.zone, pair.to, pair.family, pair.address, pair.to_zone, pair.device)
+            key = (
+                snapshot.node,
+                snapshot.zone,
+                pair.to,
+                pair.family,
+                pair.address,
+                pair.to_zone,
+                pair.device,
+                pair.kind,
+            )
             labels = current[key] = known.get(key) or _PairLabels.of(snapshot, pair)
             rows.append((labels, pair))
         self._labels = current
@@ -116,6 +130,10 @@ def _lines(snapshot: AgentSnapshot, rows: _Rows) -> Iterator[bytes]:
     yield _header(families.PEER_INFO)
     for labels, _ in rows:
         yield b"monlat_peer_info{%b} 1\n" % labels.info
+    yield _header(families.PEER_DEVICE_INFO)
+    for labels, _ in rows:
+        if labels.device:
+            yield b"monlat_peer_device_info{%b} 1\n" % labels.device
     yield _header(families.TIMESTAMP_SOURCE_INFO)
     source = label_text([("source", snapshot.source), ("reason", snapshot.source_reason)])
     yield b"monlat_timestamp_source_info{%b} 1\n" % source

@@ -9,8 +9,6 @@ import logging
 import os
 import re
 import ssl
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +17,7 @@ from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.exposition.security import Security
 from monlat_ebpf.exposition.tls_context import EncryptedKeyError, TlsSettings, load_certificate, make_context
 from monlat_ebpf.exposition.web_config import parse
-from monlat_ebpf.host.followed_file import Debounce, FileState, poll, read
+from monlat_ebpf.host.followed_file import POLL_SECONDS, FileState, Follower, poll, read
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,15 +29,13 @@ _KEY: Final = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
 class WebSecurity:
     """What `file` asks of clients, as of the last time that all files were good. `report` gets whether they are now."""
 
-    def __init__(self, file: Path, *, report: Callable[[bool], None], poll_seconds: float = 0.5) -> None:
+    def __init__(self, file: Path, *, report: Callable[[bool], None], poll_seconds: float = POLL_SECONDS) -> None:
         self._file = file
         self._report = report
-        self._poll_seconds = poll_seconds
         self._read: dict[Path, FileState] = {file: ""}  # the files that were read, and in which state
         self._security = Security()
         self._error = ""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="web-config", daemon=True)
+        self._follower = Follower(self._poll, self._reload, name="web-config", poll_seconds=poll_seconds)
 
     def current(self) -> Security:
         """Return what holds for a connection or request that begins now."""
@@ -48,29 +44,27 @@ class WebSecurity:
     def start(self) -> None:
         """Read the files, then follow them in a thread. Raises ConfigError."""
         self._security = self._load()
-        self._debounce = Debounce(tuple(self._read.items()))
         self._report(True)
         _LOG.info("%s: %s", self._file, _summary(self._security))
         if self._security.users and self._security.context is None:
             _LOG.warning(
                 "%s: without TLS, passwords cross the network in plain text: add tls_server_config", self._file
             )
-        self._thread.start()
+        self._follower.start(tuple(self._read.items()))
 
     def stop(self) -> None:
         """Stop the thread and wait for its end."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._follower.stop()
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
-            seen = tuple((path, poll(path)) for path in self._read)
-            if self._debounce.is_due(seen, time.monotonic()):
-                self._reload()
-                self._debounce.was_read(tuple(self._read.items()))
+    def _poll(self) -> object:
+        return tuple((path, poll(path)) for path in self._read)
 
-    def _reload(self) -> None:
+    def _reload(self, _: object) -> object:
+        """Use the files as they are now, and return the state in which they were read."""
+        self._use_again()
+        return tuple(self._read.items())
+
+    def _use_again(self) -> None:
         try:
             loaded = self._load()
             if (loaded.context is None) != (self._security.context is None):

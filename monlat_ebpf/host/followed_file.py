@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+POLL_SECONDS: Final = 0.5
 
 LONGEST_DEBOUNCE: Final = 5.0
 """Seconds after which a file is read although it changes at every poll."""
@@ -47,6 +52,49 @@ class Debounce:
         """Note that the file was read in `state`."""
         self._read = self._last = state
         self._changed_at = None
+
+
+class Follower:
+    """A thread that calls `reload` when what `poll` returns has changed, and Debounce says so.
+
+    `poll` returns the present state, any value. `reload` gets it, and returns the state in which it has read; None if
+    it could not read, so that it is called again.
+    """
+
+    def __init__(
+        self,
+        poll: Callable[[], object],
+        reload: Callable[[object], object | None],
+        *,
+        name: str,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._poll = poll
+        self._reload = reload
+        self._poll_seconds = poll_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
+
+    def start(self, state: object) -> None:
+        """Follow in a thread, from `state` on."""
+        self._debounce = Debounce(state)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread, if it was started, and wait for its end."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(self._poll_seconds):
+            seen = self._poll()
+            if self._debounce.is_due(seen, time.monotonic()):
+                state = self._reload(seen)
+                if state is None:
+                    self._debounce.read_failed()
+                else:
+                    self._debounce.was_read(state)
 
 
 def read(file: Path, largest: int) -> tuple[FileState, bytes]:

@@ -40,7 +40,7 @@ class OwnSources:
             if family not in used and (family in self._used or address not in self._listed):
                 _LOG.warning(
                     "%s probes do not leave from %s, by which the peers know this node: it is no address of this host, "
-                    "or not usable yet",
+                    "or not usable yet, or --source-address names another",
                     family,
                     address,
                 )

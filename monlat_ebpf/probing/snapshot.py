@@ -62,4 +62,5 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         last_peer_dwell_ns=last.t3 - last.t2 if last else None,
         clock_offset=one_way.clock_offset(),
         queueing=one_way.queueing(),
+        kind=wanted.kind,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.probes import mapped
-from monlat_ebpf.model import Address, Family, Peer
+from monlat_ebpf.model import Address, Family, Peer, PeerKind
 from monlat_ebpf.probing.feedback import FeedbackChannel, TargetHistory
 from monlat_ebpf.probing.index_pool import IndexPool
 from monlat_ebpf.probing.ledger import Ledger
@@ -34,6 +34,7 @@ class Wanted:
     address: Address
     zone: str
     order: int
+    kind: PeerKind = PeerKind.NODE
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +90,7 @@ def changes(current: Iterable[TargetKey], peers: Sequence[Peer], max_peers: int)
     known_peers = {key.peer for key in known}
     ranked = sorted(peers, key=lambda peer: (peer.name not in known_peers, peer.name))
     wanted = {
-        TargetKey(peer.name, Family.of(address)): Wanted(address, peer.zone, order)
+        TargetKey(peer.name, Family.of(address)): Wanted(address, peer.zone, order, peer.kind)
         for peer in ranked[:max_peers]
         for order, address in enumerate(peer.addresses)
     }

@@ -7,13 +7,29 @@ source completes it with t1 and t4. Readers of the table need not know which sou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How echo requests leave.
+
+    `dscp` is their differentiated services code point (RFC 2474), 0 to 63. `addresses` has at most one of a family:
+    requests of that family leave from it or fail. Other families leave from the addresses of `Source.use_sources`.
+    """
+
+    dscp: int = 0
+    addresses: tuple[Address, ...] = ()
+
+
+AS_USUAL: Final = Sending()
 
 
 class SourceChoice(StrEnum):
@@ -60,7 +76,8 @@ class Source(Protocol):
     def use_sources(self, addresses: Sequence[Address]) -> frozenset[Family]:
         """Send from these addresses of this node, at most one of a family, as long as they are this host's.
 
-        Return the families whose packets leave from them. Called about once a second.
+        Return the families whose packets leave from them. A family that `Sending.addresses` names is not changed.
+        Called about once a second.
         """
 
     def errors(self) -> Mapping[str, int]:

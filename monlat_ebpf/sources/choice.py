@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from monlat_ebpf.abi.probes import TableSize
+from monlat_ebpf.config_text import refuse
 from monlat_ebpf.errors import SourceError
-from monlat_ebpf.sources import Source, SourceChoice
+from monlat_ebpf.host.addresses import is_local
+from monlat_ebpf.sources import AS_USUAL, Sending, Source, SourceChoice
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,36 +19,47 @@ _LONGEST_REASON: Final = 200
 
 
 def open_source(
-    choice: SourceChoice, size: TableSize, *, before_socket: Callable[[], object] = lambda: None
+    choice: SourceChoice,
+    size: TableSize,
+    *,
+    sending: Sending = AS_USUAL,
+    before_socket: Callable[[], object] = lambda: None,
 ) -> tuple[Source, str]:
     """Return the source, and why it is not the first choice, in one line ("" if it is).
 
     `before_socket` is called before a socket source is made, because its thread keeps the rights of its maker.
-    Raises SourceError: with `auto` if no source can be opened, else if the chosen one cannot.
+    Raises SourceError: with `auto` if no source can be opened, else if the chosen one cannot. Raises ConfigError for an
+    address of `sending` that is not this host's.
     """
+    for address in sending.addresses:
+        if address.is_multicast or not is_local(address):  # a socket can be bound to a group
+            refuse(
+                "source-address",
+                f"{address} is no address of this host, or not usable yet; give one that `ip address` shows here",
+            )
     if choice is SourceChoice.SOCKET:
         before_socket()
-        return _socket(size), ""
+        return _socket(size, sending), ""
     try:
-        return _tracepoint(size), ""
+        return _tracepoint(size, sending), ""
     except SourceError as error:
         if choice is SourceChoice.TRACEPOINT:
             raise
         _LOG.warning("no tracepoint source, falling back to socket time stamps: %s", error)
         before_socket()
-        return _socket(size), _one_line(error)
+        return _socket(size, sending), _one_line(error)
 
 
-def _tracepoint(size: TableSize) -> Source:
+def _tracepoint(size: TableSize, sending: Sending) -> Source:
     from monlat_ebpf.sources.tracepoint.source import TracepointSource
 
-    return TracepointSource(size)
+    return TracepointSource(size, sending)
 
 
-def _socket(size: TableSize) -> Source:
+def _socket(size: TableSize, sending: Sending) -> Source:
     from monlat_ebpf.sources.socket.source import SocketSource
 
-    return SocketSource(size)
+    return SocketSource(size, sending=sending)
 
 
 def _one_line(error: SourceError) -> str:

@@ -19,6 +19,7 @@ from monlat_ebpf.host.addresses import is_local
 from monlat_ebpf.host.interfaces import socket_address
 from monlat_ebpf.host.next_hops import NextHops, NextHopState
 from monlat_ebpf.model import Address, Family
+from monlat_ebpf.sources import AS_USUAL, Sending
 
 BPF_INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter
 BPF_RETURN: Final = 0x06  # linux/bpf_common.h
@@ -52,13 +53,15 @@ class RawSockets:
     hop stays in the buffer of its socket for 3 s. So peers that are gone cannot fill the buffer that the others need.
     When a peer goes, the kernel keeps its link address long enough for its target to change sockets before.
 
-    `prepare` is called with each socket that is opened.
+    `prepare` is called with each socket that is opened. `sending` says how packets leave.
     """
 
-    def __init__(self, prepare: Callable[[socket.socket, Family], None]) -> None:
+    def __init__(self, prepare: Callable[[socket.socket, Family], None], sending: Sending = AS_USUAL) -> None:
         self._prepare = prepare
+        self._dscp = sending.dscp
+        self._fixed = {Family.of(address): address for address in sending.addresses}
         self._sockets: dict[tuple[Family, bool], socket.socket] = {}
-        self._sources: dict[Family, Address] = {}
+        self._sources: dict[Family, Address] = dict(self._fixed)
         self._next_hops = NextHops()
 
     def get(self, family: Family, answering: bool = True) -> socket.socket:
@@ -68,6 +71,7 @@ class RawSockets:
             opened = open_raw(family)
             try:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+                _set_dscp(opened, family, self._dscp)
                 self._prepare(opened, family)
                 if source := self._sources.get(family):
                     opened.bind((str(source), 0))
@@ -88,7 +92,7 @@ class RawSockets:
         try:
             self._send(packet, address, start, answering)
         except OSError as failure:
-            source = self._sources.get(family)
+            source = None if family in self._fixed else self._sources.get(family)
             if source is not None and failure.errno in _SOURCE_GONE and not is_local(source):
                 self._bind(family, None)
                 self._send(packet, address, start, answering)
@@ -134,9 +138,9 @@ class RawSockets:
         """
         wanted = {Family.of(address): address for address in addresses if is_local(address)}
         for family in Family:
-            if self._sources.get(family) != wanted.get(family):
+            if family not in self._fixed and self._sources.get(family) != wanted.get(family):
                 self._bind(family, wanted.get(family))
-        return frozenset(self._sources)
+        return frozenset(family for family, source in self._sources.items() if source == wanted.get(family))
 
     def _bind(self, family: Family, source: Address | None) -> None:
         """Send from `source` from now on; None lets the route choose."""
@@ -168,6 +172,14 @@ def _has_room(raw: socket.socket, share: float) -> bool:
 def open_raw(family: Family) -> socket.socket:
     """Return a raw ICMP socket that never waits. Raises OSError."""
     return socket.socket(_DOMAIN[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL[family])
+
+
+def _set_dscp(raw: socket.socket, family: Family, dscp: int) -> None:
+    """Let the packets of `raw` have that code point; the lowest two bits of the field are for ECN (RFC 3168)."""
+    if family is Family.IPV4:
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    else:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
 
 
 def receive_nothing(raw: socket.socket, family: Family) -> None:

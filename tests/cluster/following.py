@@ -12,18 +12,20 @@ from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.kubernetes import KubernetesDiscovery
-from monlat_ebpf.model import Peer
+from monlat_ebpf.model import Address, Peer
 from testkit.waiting import wait_until
 
 QUICK = Timing(
     backoff_base=0.05,
     backoff_cap=0.2,
+    outage_cap=0.2,
     requests_per_second=20,
     connect_timeout=1,
     list_timeout=0.5,
     quiet_seconds=0.5,
     healthy_seconds=0.3,
     debounce_seconds=0.05,
+    keep_seconds=0.2,
 )
 """The timing of a real agent, 10 to 1,000 times shorter, so that no test waits a minute."""
 
@@ -42,7 +44,6 @@ class Following:
         kubeconfig: Path | str,
         timing: Timing = CALM,
         *,
-        max_peers: int = 5000,
         config: KubernetesConfig | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
@@ -51,7 +52,6 @@ class Following:
         self._discovery = KubernetesDiscovery(
             config or KubernetesConfig(kubeconfig=str(kubeconfig)),
             node_name="me",
-            max_peers=max_peers,
             registry=self.registry,
             timing=timing,
         )
@@ -71,6 +71,10 @@ class Following:
     @property
     def own_zone(self) -> str:
         return self._discovery.own_zone
+
+    @property
+    def own_addresses(self) -> Sequence[Address]:
+        return self._discovery.own_addresses
 
     @property
     def peers(self) -> dict[str, str]:

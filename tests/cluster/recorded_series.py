@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.layout import BUCKETS
-from monlat_ebpf.discovery.metrics import KubernetesMetrics
+from monlat_ebpf.discovery.metrics import KubernetesMetrics, PeerSetMetrics
 from monlat_ebpf.exposition.text import TextExposition
 from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Result
 from tests.cluster.scraping import Labels, target_labels
@@ -83,6 +83,7 @@ class Recording:
         between: Between = lambda _from, _to: HEALTHY,
         silent: Collection[str] = (),
         discovery_up: bool = True,
+        over_limit: int = 0,
     ) -> None:
         """Record `minutes`. `peers` are listed; of these, `silent` agents do not answer Prometheus.
 
@@ -91,8 +92,8 @@ class Recording:
         scrapes = round(minutes * 60 / self.scrape_seconds)
         alive = [name for name in peers if name not in silent]
         for name in alive:
-            first = self._expose(name, alive, peers, between, 1, discovery_up)
-            last = self._expose(name, alive, peers, between, scrapes - 1, discovery_up)
+            first = self._expose(name, peers, between, 1, discovery_up, over_limit)
+            last = self._expose(name, peers, between, scrapes - 1, discovery_up, over_limit)
             for series, value in first.items():
                 step = (last[series] - value) / max(scrapes - 1, 1)
                 line = f"{value!r}{step:+}" if step else f"{value!r}"
@@ -111,11 +112,11 @@ class Recording:
     def _expose(
         self,
         name: str,
-        alive: Collection[str],
         peers: Collection[str],
         between: Between,
         scrapes: int,
         discovery_up: bool,
+        over_limit: int,
     ) -> dict[str, float]:
         """Count the probes of `scrapes` intervals and return what the agent shows then."""
         pairs = []
@@ -127,6 +128,7 @@ class Recording:
                     pairs.append(_pair(to, family, counts))
         registry = CollectorRegistry()
         KubernetesMetrics(registry, ["timeout"]).up.set(discovery_up)
+        PeerSetMetrics(registry).over_limit.set(over_limit)
         snapshot = AgentSnapshot(name, "a", "tracepoint", "", 1.0, 1.0, pairs)
         text = b"".join(TextExposition().render(snapshot)) + generate_latest(registry)
         return dict(self._samples(text.decode()))

@@ -94,10 +94,10 @@ def test_cordoned_node_raises_nothing_for_hours(way: str, tmp_path: File) -> Non
 
 @every_way
 def test_scale_down_raises_nothing(way: str, tmp_path: File) -> None:
-    """The machine is off for 12 minutes before Kubernetes removes the node: it is no peer and no target any more."""
+    """The machine is off for 12 minutes before Kubernetes removes the node. For one more, it is still a peer."""
     recorded = recording(way)
     recorded.phase(20, peers=NODES)
-    recorded.phase(12, peers=NODES, between=to_last(DEAD), silent=NODES[-1:])
+    recorded.phase(13, peers=NODES, between=to_last(DEAD), silent=NODES[-1:])
     recorded.phase(40, peers=REST)
     check(recorded, tmp_path)
 
@@ -181,3 +181,22 @@ def test_slow_network_raises_one_alert(tmp_path: File) -> None:
     recorded.night(DAY - 120, NODES[:3])
     backup(recorded, SLOW)
     check(recorded, tmp_path, alert("MonlatNetworkImpaired", SCRAPE_YML))
+
+
+@every_way
+def test_too_many_nodes_raise_one_alert(way: str, tmp_path: File) -> None:
+    """Every agent leaves out 97 nodes, for an hour: one alert, not one of each agent."""
+    recorded = recording(way)
+    recorded.phase(20, peers=NODES)
+    recorded.phase(60, peers=NODES, over_limit=97)
+    check(recorded, tmp_path, alert("MonlatPeersOverLimit", way))
+
+
+@every_way
+def test_too_many_nodes_for_ten_minutes_raise_nothing(way: str, tmp_path: File) -> None:
+    """The limit is raised by a rollout that begins when the nodes join."""
+    recorded = recording(way)
+    recorded.phase(20, peers=NODES)
+    recorded.phase(10, peers=NODES, over_limit=97)
+    recorded.phase(20, peers=NODES)
+    check(recorded, tmp_path)

@@ -119,6 +119,19 @@ def test_watch_continues_after_refused_connections(server: FakeApiServer, tmp_pa
     assert discovery.value("relists_total") == 0
 
 
+def test_waits_of_a_small_cluster_do_not_grow_with_an_outage(server: FakeApiServer, tmp_path: Path) -> None:
+    """13 refused connections: without the limit for an outage, the last wait would be up to 0.05 x 2^12 = 205 s."""
+    timing = replace(QUICK, backoff_cap=600, outage_cap=0.1)
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.down()
+        wait_until(lambda: discovery.errors().get("connection", 0) >= 13)
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        server.up()
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+
+
 def test_no_fault_causes_more_than_one_request_a_second(tmp_path: Path) -> None:
     """All faults at once, with the timing of a real agent, for 10 s: at most 3 requests and one more per second."""
     faults = {**{name: answer for name, (answer, _) in FAULTS.items()}, "endless pages": endless_pages}

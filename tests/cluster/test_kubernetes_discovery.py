@@ -132,12 +132,33 @@ def test_empty_slice_gives_an_empty_list(server: FakeApiServer, following: Follo
     assert following.lists[-1] == ()
 
 
-def test_node_that_moves_between_slices_is_never_removed(server: FakeApiServer, following: Following) -> None:
+def test_node_that_moves_between_slices_is_never_removed(server: FakeApiServer, tmp_path: Path) -> None:
     """The event for the slice that loses it comes first. Debounced, both events together change nothing."""
-    server.put(endpoint_slice("one"), endpoint_slice("two", endpoint("n2", "10.0.0.2")))
-    server.put(endpoint_slice("three", endpoint("n3", "10.0.0.3")))
-    following.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
-    assert all("n2" in {peer.name for peer in peers} for peers in following.lists)
+    timing = replace(CALM, keep_seconds=0)
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), timing) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.put(endpoint_slice("one"), endpoint_slice("two", endpoint("n2", "10.0.0.2")))
+        server.put(endpoint_slice("three", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+        assert all("n2" in {peer.name for peer in peers} for peers in discovery.lists)
+
+
+def test_node_that_leaves_stays_until_its_time_is_over(server: FakeApiServer, tmp_path: Path) -> None:
+    """No event comes when the time is over. The zone and the addresses of this node's own endpoint stay, too."""
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), replace(CALM, keep_seconds=600)) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.put(endpoint_slice("one", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
+        assert (discovery.own_zone, [str(each) for each in discovery.own_addresses]) == ("b", ["10.0.0.1"])
+        server.put(endpoint_slice("one", endpoint("n3", "10.0.0.2")))
+        discovery.wait_for({"n3": "10.0.0.2"})
+    with Following(server.kubeconfig(tmp_path / "kubeconfig"), replace(CALM, keep_seconds=0.1)) as discovery:
+        discovery.wait_for({"n3": "10.0.0.2"})
+        server.wait_for_watches(1)
+        server.put(endpoint_slice("one"))
+        discovery.wait_for({})
 
 
 def test_a_thousand_changes_are_published_in_a_few_lists(server: FakeApiServer, tmp_path: Path) -> None:
@@ -169,23 +190,6 @@ def test_every_event_restarts_the_age_of_the_last_event(server: FakeApiServer, f
     server.bookmark()
     wait_until(lambda: last_event() > before + 0.2)
     assert following.value("up") == 1
-
-
-def test_list_over_max_peers_is_rejected_as_a_whole(
-    server: FakeApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Three nodes where two are allowed: the last list stays. The error is logged once, with the remedy."""
-    with Following(server.kubeconfig(tmp_path / "kubeconfig"), max_peers=2) as discovery:
-        discovery.wait_for({"n2": "10.0.0.2"})
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n4", "10.0.0.4")))
-        wait_until(lambda: discovery.errors() == {"too_many": 1})
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3"), endpoint("n5", "10.0.0.5")))
-        wait_until(lambda: discovery.errors() == {"too_many": 2})
-        assert discovery.peers == {"n2": "10.0.0.2"}
-        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
-        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3"})
-    assert [record.levelname for record in caplog.records].count("ERROR") == 1
-    assert "agents on 3 other nodes, more than --max-peers (MONLAT_MAX_PEERS) allows: 2" in caplog.text
 
 
 def test_malformed_endpoints_do_not_affect_other_nodes(

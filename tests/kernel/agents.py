@@ -78,14 +78,14 @@ class RunningAgent:
     """An agent as a process, ready to be asked inside the block and gone after it.
 
     Its peers file, its log and its TMPDIR lie in `directory`. `before` is a command that starts the agent, such as
-    `setpriv`'s. With `wait` off the block begins as soon as the process does.
+    `setpriv`'s. Without `peers`, `more` says where they are. With `wait` off the block begins when the process does.
     """
 
     def __init__(
         self,
         namespace: Namespace,
         directory: Path,
-        peers: Iterable[str] = (),
+        peers: Iterable[str] | None = (),
         *,
         node: str = "node1",
         interval: str = "50ms",
@@ -104,10 +104,11 @@ class RunningAgent:
         self._log_file = directory / f"{node}.log"
         self._wait = wait
         self.temporary.mkdir()
-        self.write_peers(peers)
+        self.write_peers(peers or ())
         self._command = (
             *(*before, sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", node, "--source", source),
-            *("--peers", str(self._peers_file), "--interval", interval, "--timeout", timeout),
+            *(() if peers is None else ("--peers", str(self._peers_file))),
+            *("--interval", interval, "--timeout", timeout),
             *("--listen", f"[::]:{port}", *more),
         )
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")}

@@ -20,6 +20,7 @@ def pair(to: str, **changes: Any) -> dict[str, Any]:
         "address": "10.0.0.2",
         "from_zone": "a",
         "to_zone": "b",
+        "kind": "node",
         "device": "eth0",
         "sent": 23,
         "replies": 19,

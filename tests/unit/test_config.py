@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def test_defaults() -> None:
         "zone": "",
         "discovery": "static",
         "peers_file": Path("peers.yaml"),
+        "targets_file": None,
         "kubernetes": {
             "namespace": "",
             "service": "monlat-agents",
@@ -40,6 +42,8 @@ def test_defaults() -> None:
         "interval_seconds": 1.0,
         "timeout_seconds": 1.0,
         "max_peers": 1000,
+        "dscp": 0,
+        "source_addresses": (),
         "source": "auto",
     }
 
@@ -101,6 +105,12 @@ def test_defaults() -> None:
             {"discovery": DiscoveryKind.KUBERNETES},
             "--peers (MONLAT_PEERS): discovery kubernetes reads no peers file; omit --peers, or use --discovery static",
         ),
+        ({"dscp": 64}, "--dscp (MONLAT_DSCP): 64 is out of range; give 0 to 63, for example 46 (EF)"),
+        ({"dscp": -1}, "--dscp (MONLAT_DSCP): -1 is out of range; give 0 to 63, for example 46 (EF)"),
+        (
+            {"source_addresses": (ip_address("10.0.0.1"), ip_address("fd00::1"), ip_address("10.0.0.1"))},
+            "--source-address (MONLAT_SOURCE_ADDRESS): 10.0.0.1 and 10.0.0.1 are both ipv4; keep one of each family",
+        ),
         ({"max_peers": 0}, "--max-peers (MONLAT_MAX_PEERS): 0 is out of range; give 1 to 100000"),
         ({"max_peers": 100_001}, "--max-peers (MONLAT_MAX_PEERS): 100001 is out of range; give 1 to 100000"),
         (
@@ -127,6 +137,7 @@ def test_limits_are_allowed() -> None:
     config(timeout_seconds=0.001)
     config(node_name="n" * 253, zone="z" * 253)
     config(node_name="é" * 126)
+    config(dscp=63, source_addresses=(ip_address("fd00::1"), ip_address("10.0.0.1")))
     config(max_peers=1, listen=(("::", 0),))
     config(max_peers=100_000, listen=(("::", 65_535), ("::1", 0), ("::1", 0)))
 

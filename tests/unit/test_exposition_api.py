@@ -44,6 +44,7 @@ def test_answering_pair_has_the_documented_shape() -> None:
                 "address": "10.0.0.2",
                 "from_zone": "a",
                 "to_zone": "b",
+                "kind": "node",
                 "device": "eth0",
                 "sent": 4,
                 "replies": 3,

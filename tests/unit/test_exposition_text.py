@@ -145,9 +145,23 @@ def test_next_scrape_shows_what_changed_of_a_pair() -> None:
             "address": "10.0.0.7",
             "from_zone": "a",
             "to_zone": "c",
-            "device": "eth1",
+            "kind": "node",
         }
     ]
+    (device,) = (dict(labels) for name, labels in samples if name == "monlat_peer_device_info")
+    assert device["device"] == "eth1"
+
+
+def test_peer_info_is_the_same_series_before_and_after_the_first_probe() -> None:
+    """The interface becomes known with the first probe. It has a series of its own, which does not exist before."""
+    pair = snapshots.new_pair("node2", "10.0.0.2", to_zone="b")
+    texts = [text_of(snapshots.agent([each])) for each in (pair, replace(pair, device="eth0"))]
+    before, after = (
+        {(name, *sorted(labels)) for name, labels in parsed(text) if name.startswith("monlat_peer_")} for text in texts
+    )
+    assert len(before) == 1
+    assert [name for name, *_ in after - before] == ["monlat_peer_device_info"]
+    assert before <= after
 
 
 def test_peer_that_left_is_gone_from_the_next_scrape() -> None:

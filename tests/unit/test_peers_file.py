@@ -11,13 +11,13 @@ from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
 
 
-def peers_of(text: str, *, max_peers: int = 1000, node_name: str = "") -> tuple[Peer, ...]:
-    return parse_list(text, file="peers.yaml", max_peers=max_peers, node_name=node_name).peers
+def peers_of(text: str, *, node_name: str = "") -> tuple[Peer, ...]:
+    return parse_list(text, file="peers.yaml", node_name=node_name).peers
 
 
-def error_of(text: str, *, max_peers: int = 1000, node_name: str = "") -> str:
+def error_of(text: str, *, node_name: str = "") -> str:
     with pytest.raises(ConfigError) as caught:
-        peers_of(text, max_peers=max_peers, node_name=node_name)
+        peers_of(text, node_name=node_name)
     return str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_address_of_two_nodes_belongs_to_the_first_by_name() -> None:
 - {name: a, addresses: ["fd00::2"]}
 """
     for node in ("", "d"):
-        listed = parse_list(text, file="peers.yaml", max_peers=3, node_name=node)
+        listed = parse_list(text, file="peers.yaml", node_name=node)
         assert listed.peers == (Peer("b", (ip_address("10.0.0.2"),)), Peer("a", (ip_address("fd00::2"),)))
         assert listed.warnings == (
             "peers.yaml:2: addresses: 10.0.0.2 of 'c' belongs to 'b' on line 6, and is not probed for 'c'; "
@@ -89,9 +89,9 @@ def test_address_of_two_nodes_belongs_to_the_first_by_name() -> None:
 def test_own_addresses_are_those_of_this_nodes_entry() -> None:
     """Also one that it shares: that is where its probes leave from. Without an entry there are none."""
     text = "- {name: node1, addresses: [10.0.0.1]}\n- {name: node2, addresses: [10.0.0.1, 'fd00::1']}\n"
-    listed = parse_list(text, file="peers.yaml", max_peers=2, node_name="node2")
+    listed = parse_list(text, file="peers.yaml", node_name="node2")
     assert listed.own_addresses == (ip_address("10.0.0.1"), ip_address("fd00::1"))
-    assert parse_list(text, file="peers.yaml", max_peers=2, node_name="node3").own_addresses == ()
+    assert parse_list(text, file="peers.yaml", node_name="node3").own_addresses == ()
 
 
 def test_loopback_addresses_are_accepted() -> None:
@@ -99,16 +99,6 @@ def test_loopback_addresses_are_accepted() -> None:
     assert peers_of('- {name: a, addresses: [127.0.0.2, "::1"]}')[0].addresses == (
         ip_address("127.0.0.2"),
         ip_address("::1"),
-    )
-
-
-def test_limit_of_peers_does_not_count_this_node() -> None:
-    """Three peers and the node itself are within a limit of three; a fourth peer is an error on its line."""
-    text = "".join(f"- {{name: node{number}, addresses: [10.0.0.{number}]}}\n" for number in range(1, 5))
-    assert len(peers_of(text, max_peers=3, node_name="node1")) == 3
-    assert error_of(text, max_peers=3) == (
-        "peers.yaml:4: this is peer 4, and at most 3 are allowed; "
-        "shorten the list or raise --max-peers (MONLAT_MAX_PEERS)"
     )
 
 
@@ -294,7 +284,7 @@ def test_tags_are_ignored() -> None:
 def test_zone_of_this_nodes_own_entry_is_returned() -> None:
     """The entry is not a peer, but its zone is this node's zone."""
     text = "- {name: node1, addresses: [10.0.0.1], zone: a}\n- {name: node2, addresses: [10.0.0.2], zone: b}\n"
-    listed = parse_list(text, file="peers.yaml", max_peers=2, node_name="node1")
+    listed = parse_list(text, file="peers.yaml", node_name="node1")
     assert [peer.name for peer in listed.peers] == ["node2"]
     assert listed.own_zone == "a"
-    assert parse_list(text, file="peers.yaml", max_peers=2, node_name="node3").own_zone == ""
+    assert parse_list(text, file="peers.yaml", node_name="node3").own_zone == ""

@@ -37,6 +37,17 @@ def test_seconds_are_plain_numbers_or_have_a_unit(text: str, seconds: float) -> 
         (["-c", "0"], "Invalid value for '--count' / '-c' (env var: 'MONLAT_COUNT'): 0 is not in the range x>=1"),
         (["-4", "-6"], "--ipv4 (MONLAT_IPV4) and --ipv6 (MONLAT_IPV6) exclude each other: give one, or none"),
         (["-6"], "host '127.0.0.1' has no IPv6 address: "),
+        (
+            ["-I", "127.0.0.1", "-6"],
+            "--source-address (MONLAT_SOURCE_ADDRESS): 127.0.0.1 is of the other family than -6; omit one of them",
+        ),
+        (["-I", "::1"], "host '127.0.0.1' has no IPv6 address: "),
+        (
+            ["-I", "eth0"],
+            "Invalid value for '--source-address' / '-I' (env var: 'MONLAT_SOURCE_ADDRESS'): 'eth0' is not an IPv4 or "
+            "IPv6 address; write for example 10.0.0.2 or fd00::2",
+        ),
+        (["--dscp", "64"], "Invalid value for '--dscp' (env var: 'MONLAT_DSCP'): 64 is not in the range 0<=x<=63"),
     ],
 )
 def test_invalid_value_is_one_line_and_exit_status_2(

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from monlat_ebpf.discovery.static import LARGEST_FILE, StaticDiscovery
 from monlat_ebpf.errors import ConfigError
-from monlat_ebpf.model import Peer
+from monlat_ebpf.model import Peer, PeerKind
 from testkit.waiting import wait_until
 
 PATIENCE = 20.0  # seconds, for a busy machine; discovery itself needs two polls
@@ -31,12 +31,11 @@ PEER3 = Peer("node3", (ip_address("10.0.0.3"),))
 class Followed:
     """A discovery that follows `file` as node1, and records what it publishes and counts."""
 
-    def __init__(self, file: Path, max_peers: int = 1000) -> None:
-        self.file = file
-        self.registry = CollectorRegistry()
+    def __init__(self, file: Path, kind: PeerKind = PeerKind.NODE, registry: CollectorRegistry | None = None) -> None:
+        self.file, self.registry = file, registry or CollectorRegistry()
         self.published: queue.Queue[tuple[Peer, ...]] = queue.Queue()
         self.discovery = StaticDiscovery(
-            file, node_name="node1", max_peers=max_peers, registry=self.registry, poll_seconds=POLL_SECONDS
+            file, node_name="node1", registry=self.registry, kind=kind, poll_seconds=POLL_SECONDS
         )
 
     def start(self) -> tuple[Peer, ...]:
@@ -105,13 +104,6 @@ def test_wrong_file_at_start_is_a_configuration_error(file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Followed(file).start()
     assert str(caught.value) == f"{file}:2: addresses: missing for 'node3'; add a list, as in [10.0.0.2]"
-
-
-def test_more_peers_than_allowed_at_start_are_a_configuration_error(file: Path) -> None:
-    """The limit applies to peers: this node's own entry does not count."""
-    file.write_text(NODE1 + NODE2 + NODE3)
-    with pytest.raises(ConfigError, match=r":3: this is peer 2, and at most 1 are allowed; "):
-        Followed(file, max_peers=1).start()
 
 
 def test_pipe_is_rejected_without_waiting_for_its_writer(tmp_path: Path) -> None:
@@ -263,6 +255,37 @@ def test_time_of_the_last_change_is_exposed(followed: Followed) -> None:
     assert followed.next() == (PEER3,)
     wait_until(lambda: (followed.value("monlat_discovery_last_change_timestamp_seconds") or 0) >= before)
     assert (followed.value("monlat_discovery_last_change_timestamp_seconds") or 0) <= time.time()
+
+
+def test_targets_file_is_read_like_a_peers_file(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its peers are targets. Its series have names of their own, beside those of any discovery; it may be empty."""
+    caplog.set_level(logging.INFO)
+    nodes = Followed(file)
+    assert nodes.start() == (PEER2,)
+    beside = file.with_name("targets.yaml")
+    beside.write_text(NODE3)
+    targets = Followed(beside, kind=PeerKind.TARGET, registry=nodes.registry)
+    try:
+        assert targets.start() == (Peer("node3", (ip_address("10.0.0.3"),), kind=PeerKind.TARGET),)
+        assert nodes.value("monlat_targets_up") == 1
+        beside.write_text("- nonsense\n")
+        wait_until(lambda: nodes.value("monlat_targets_errors_total", reason="parse") == 1)
+        assert nodes.value("monlat_targets_up") == 0
+        assert nodes.value("monlat_discovery_up") == 1
+        beside.write_text("[]\n")
+        assert targets.next() == ()
+        wait_until(lambda: nodes.value("monlat_targets_reloads_total") == 1)
+        assert nodes.value("monlat_discovery_reloads_total") == 0
+        assert f"targets file {beside}: empty" in caplog.messages
+    finally:
+        targets.discovery.stop()
+        nodes.discovery.stop()
+
+
+def test_missing_targets_file_at_start_is_a_configuration_error(tmp_path: Path) -> None:
+    """The message says which of the two files it is."""
+    with pytest.raises(ConfigError, match=r"^targets file .*/none\.yaml cannot be read: No such file or directory; "):
+        Followed(tmp_path / "none.yaml", kind=PeerKind.TARGET).start()
 
 
 def test_stop_ends_the_thread(file: Path) -> None:

@@ -13,7 +13,7 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources import AS_USUAL, Sending, do_nothing
 from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
@@ -34,14 +34,14 @@ class SocketSource:
     name = "socket"
     sessions = None  # a socket sees the requests of peers too late to time them
 
-    def __init__(self, size: TableSize, clock: WallClock | None = None) -> None:
+    def __init__(self, size: TableSize, clock: WallClock | None = None, sending: Sending = AS_USUAL) -> None:
         """Open the sockets in this thread's network namespace. Raises SourceError."""
         self._since_read = 0
         self.identifier = new_identifier()
         self._receiver = Receiver(size, clock)
         self.table: ProbeTable = self._receiver.table
         self._endpoints: dict[Family, Endpoint] = {}
-        self._sockets = RawSockets(self._stamp)
+        self._sockets = RawSockets(self._stamp, sending)
         try:
             self._open(Family.IPV4)
             self._open_ipv6()

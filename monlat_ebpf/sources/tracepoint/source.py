@@ -15,7 +15,7 @@ from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources import AS_USUAL, Sending, do_nothing
 from monlat_ebpf.sources.held_identifier import HeldIdentifier
 from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, open_raw, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
@@ -29,21 +29,21 @@ class TracepointSource:
 
     name = "tracepoint"
 
-    def __init__(self, size: TableSize) -> None:
+    def __init__(self, size: TableSize, sending: Sending = AS_USUAL) -> None:
         """Load the program with room for `size`. Raises SourceError."""
         self._size = size
-        self._sockets = RawSockets(receive_nothing)
+        self._sockets = RawSockets(receive_nothing, sending)
         self._held_identifier = HeldIdentifier()
         self._deciding: list[socket.socket] = []
         self._loaded: Loaded | None = None
         try:
-            sending = [self._sockets.get(Family.IPV4), self._sockets.get(Family.IPV4, answering=False)]
+            opened = [self._sockets.get(Family.IPV4), self._sockets.get(Family.IPV4, answering=False)]
             with suppress(OSError):  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
-                sending += [self._sockets.get(Family.IPV6), self._sockets.get(Family.IPV6, answering=False)]
+                opened += [self._sockets.get(Family.IPV6), self._sockets.get(Family.IPV6, answering=False)]
             _lift_locked_memory_limit()
             self._loaded = load(size)
             memories = self._map(self._loaded, _FIRST_TARGETS)
-            for family in (Family.IPV4, Family.IPV6)[: len(sending) // 2]:
+            for family in (Family.IPV4, Family.IPV6)[: len(opened) // 2]:
                 # of its own: those that send may be bound to an address, and peers may probe another one
                 self._deciding.append(open_raw(family))
                 attach_decider(self._deciding[-1], family, self._loaded.filters[family])
@@ -56,7 +56,7 @@ class TracepointSource:
         self.table = ProbeTable(size, memories)
         self.sessions = Sessions(size, memories)
         self.identifier = self._held_identifier.number
-        self.sessions.set_own(self.identifier, [cookie(raw) for raw in sending])
+        self.sessions.set_own(self.identifier, [cookie(raw) for raw in opened])
 
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
