@@ -8,7 +8,7 @@ from typing import Final
 
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
-from monlat_ebpf.sources import Source, SourceChoice
+from monlat_ebpf.sources import Source, SourceChoice, do_nothing
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,24 +17,29 @@ _LONGEST_REASON: Final = 200
 
 
 def open_source(
-    choice: SourceChoice, size: TableSize, *, before_socket: Callable[[], object] = lambda: None
+    choice: SourceChoice, size: TableSize, *, when_opened: Callable[[], object] = do_nothing
 ) -> tuple[Source, str]:
     """Return the source, and why it is not the first choice, in one line ("" if it is).
 
-    `before_socket` is called before a socket source is made, because its thread keeps the rights of its maker.
-    Raises SourceError: with `auto` if no source can be opened, else if the chosen one cannot.
+    `when_opened` is called once, when the source needs no more rights: all its sockets are open, and it has no thread
+    yet, because a thread keeps the rights of its maker. Raises SourceError: with `auto` if no source can be opened,
+    else if the chosen one cannot.
     """
     if choice is SourceChoice.SOCKET:
-        before_socket()
-        return _socket(size), ""
+        return _socket(size, when_opened), ""
     try:
-        return _tracepoint(size), ""
+        source = _tracepoint(size)
     except SourceError as error:
         if choice is SourceChoice.TRACEPOINT:
             raise
         _LOG.warning("no tracepoint source, falling back to socket time stamps: %s", error)
-        before_socket()
-        return _socket(size), _one_line(error)
+        return _socket(size, when_opened), _one_line(error)
+    try:
+        when_opened()
+    except BaseException:
+        source.close()
+        raise
+    return source, ""
 
 
 def _tracepoint(size: TableSize) -> Source:
@@ -43,10 +48,10 @@ def _tracepoint(size: TableSize) -> Source:
     return TracepointSource(size)
 
 
-def _socket(size: TableSize) -> Source:
+def _socket(size: TableSize, when_opened: Callable[[], object]) -> Source:
     from monlat_ebpf.sources.socket.source import SocketSource
 
-    return SocketSource(size)
+    return SocketSource(size, when_opened=when_opened)
 
 
 def _one_line(error: SourceError) -> str:
