@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from monlat_ebpf.exposition.security import OPEN_PATHS
@@ -78,16 +77,19 @@ class Acceptor:
             if has_tls:
                 self._waiting.append(client)
             else:
-                with suppress(ConnectionError):
-                    self._sort(client)
+                self._sort(client)
         self._schedule()
 
     def _sort(self, client: socket.socket) -> None:
         """Let the client wait for its connection, or close it."""
         asked, has_left = b"", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _RESET
-        with suppress(BlockingIOError):
+        try:
             asked = client.recv(_LONGEST_URGENT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            has_left |= not asked
+            has_left = has_left or not asked
+        except BlockingIOError:
+            pass  # it has not asked yet
+        except OSError:
+            has_left = True
         queue = self._urgent if asked.startswith(_URGENT) else self._waiting
         if has_left or len(queue) >= self._most_waiting:
             client.close()
