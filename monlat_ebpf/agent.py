@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_NEEDED_TO_SEND: Final = ("CAP_NET_RAW",)
-"""The capabilities that are kept once the source is open: a socket of the other family may be opened later."""
-
 _STALLED_AFTER_SECONDS: Final = 30.0
 """If the prober's loop has not turned for so long, /healthz fails: far longer than a CPU limit can hold it up."""
 
@@ -106,13 +103,12 @@ class Agent:
                 config.source,
                 TableSize(config.max_peers * len(Family)),
                 sending=Sending(config.dscp, config.source_addresses),
-                before_socket=_drop_capabilities,
+                when_opened=self._drop_capabilities,
             )
         except BaseException:
             self._server.close()
             raise
         self._self_metrics.show_source_errors(self._source.errors)
-        self._self_metrics.show_capabilities(_drop_capabilities())
         self._prober = Prober(
             self._source,
             interval_seconds=config.interval_seconds,
@@ -123,6 +119,14 @@ class Agent:
             own_addresses=lambda: self._discovery.own_addresses,
             on_lag=self._self_metrics.schedule_lag.observe,
         )
+
+    def _drop_capabilities(self) -> None:
+        """Drop all: the sockets are open, and what is done with them later needs none.
+
+        To bind them to another address of this host, to ask the kernel for routes and link addresses, and to map more
+        memory of the kernel program's maps is allowed to every process that has the descriptors.
+        """
+        self._self_metrics.show_capabilities(capabilities.keep_only(()))
 
     def run(self) -> None:
         """Probe and serve until `stop`."""
@@ -196,10 +200,6 @@ class Agent:
 
     def _ready(self) -> str | None:
         return None if self._peer_set.knows_nodes else "no list of peers yet"
-
-
-def _drop_capabilities() -> tuple[str, ...]:
-    return capabilities.keep_only(_NEEDED_TO_SEND)
 
 
 def _web_security(config: AgentConfig, metrics: SelfMetrics) -> WebSecurity | None:

@@ -136,7 +136,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 def _page_of(body: bytes) -> Page:
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for deep nesting
         raise ApiError(Reason.STREAM, f"the list is not JSON: {error}") from error
     items = answer.get("items", ...) if isinstance(answer, dict) else ...
     if items is None:

@@ -123,7 +123,8 @@ class _EntryReader:
         if node is None:
             self.refuse(entry.line, f"addresses: missing for {_shown(name)}; add a list, as in [10.0.0.2]")
         if not isinstance(node, Items):
-            example = node.text if isinstance(node, Scalar) and node.text else "10.0.0.2"
+            example = (node.text or "") if isinstance(node, Scalar) else ""
+            example = example if example and example.isprintable() else "10.0.0.2"  # not a block of several lines
             self.refuse(node.line, f"addresses: expected a list, found {kind_of(node)}; write [{example[:_SHOWN]}]")
         if not node.items:
             self.refuse(node.line, f"addresses: empty for {_shown(name)}; add one address, or one of each family")

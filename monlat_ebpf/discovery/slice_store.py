@@ -11,6 +11,10 @@ _MOST_TOMBSTONES: Final = 1000
 """Deleted slices remembered between two lists. One slice has 100 endpoints, so few are ever deleted."""
 
 
+_LONGEST_NAME: Final = 253
+"""Of an object in Kubernetes; a longer one would fill the log."""
+
+
 class SliceStore:
     """Slices by name. An event older than the stored version of its slice is ignored.
 
@@ -46,7 +50,8 @@ class SliceStore:
             self._versions[name] = version
         self._tombstones.pop(name, None)
         self._slices[name], errors = endpoints_of(raw)
-        return [Malformed(f"{name}: {error}") for error in errors]
+        shown = name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name!r:.{_LONGEST_NAME}}"
+        return [Malformed(f"{shown}: {error}") for error in errors]
 
     def delete(self, raw: Any) -> None:
         """Remove a deleted object. Raises Malformed without a name."""

@@ -54,7 +54,7 @@ def _lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _event_of(line: bytes) -> WatchEvent:
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for deep nesting
         raise ApiError(Reason.STREAM, f"the watch sent a line that is not JSON: {error}") from error
     kind = event.get("type") if isinstance(event, dict) else None
     content = event.get("object") if isinstance(event, dict) else None

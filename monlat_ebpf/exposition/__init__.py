@@ -9,7 +9,8 @@ chunks.py        joins small pieces of text or JSON to chunks
 client.py        asks an agent for this JSON; client_access.py: with which certificates and password
 negotiation.py   which format and encoding a scraper accepts; a new format is added here
 routes.py        what each path answers
-http.py          the HTTP server; messages.py, connection.py, rendering.py and listener.py are its parts
+http.py          the HTTP server; messages.py, connection.py, target.py, rendering.py, listener.py, acceptor.py,
+                 service.py, clients.py and turns.py are its parts
 security.py      who is served; web_config.py reads it from a file, web_security.py follows the file,
                  tls_context.py, tls_stream.py and passwords.py carry it out
 """

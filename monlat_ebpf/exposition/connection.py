@@ -10,38 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
 import h11
 
-from monlat_ebpf.exposition.messages import FAILED, NOT_ALLOWED, Limits, Request, Response, Route
+from monlat_ebpf.exposition.messages import FAILED, NOT_ALLOWED, Request, Response
 from monlat_ebpf.exposition.negotiation import accepts_gzip
-from monlat_ebpf.exposition.passwords import REFUSALS, Answer, Passwords
-from monlat_ebpf.exposition.rendering import Renderer, Rendering
+from monlat_ebpf.exposition.passwords import REFUSALS, Answer
+from monlat_ebpf.exposition.rendering import Rendering
 from monlat_ebpf.exposition.security import OPEN_PATHS, Security
+from monlat_ebpf.exposition.service import Service
+from monlat_ebpf.exposition.target import path_and_query
 from monlat_ebpf.exposition.tls_stream import PLAIN_HTTP, TlsStream
 
 LONGEST_TARGET: Final = 8000  # bytes; RFC 9112, section 3: support at least as many
 LONGEST_HEAD: Final = 32 * 1024  # bytes of request line and headers; a request's headers are some 300 bytes
 
-_PIECES_A_TURN: Final = 16  # half a megabyte to one client, then the event loop serves the others
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What all connections of a server share."""
-
-    routes: Mapping[str, Route]
-    limits: Limits
-    renderer: Renderer
-    report: Callable[[Exception], None]
-    security: Callable[[], Security]
-    passwords: Passwords
-    connections: dict[Connection, None] = field(default_factory=dict)
+_REQUESTS_A_TURN: Final = 16  # of one client that sent many at once, then the event loop serves the others
 
 
 class Connection(asyncio.Protocol):
@@ -67,27 +55,24 @@ class Connection(asyncio.Protocol):
         """Admit the client; where there are too many, another one ends."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=1)  # pause at once; 0 would stall asyncio over TLS
-        connections = self._service.connections
-        if len(connections) >= self._service.limits.clients:
-            min(connections, key=lambda connection: (connection._answering, connection._since)).abort()
-        connections[self] = None
+        self._service.clients.admit(self)
         if context := self._service.security().context:
             self._tls = TlsStream(context)
         self._timer = self._loop.call_soon(lambda: None)
-        self._enter(answering=False)
+        self._enter(is_answered=False)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a client that sends far ahead of its answers is ended."""
         if self._tls is not None:
             data = self._decrypt(self._tls, data)
-        self._ahead += len(data) if self._answering else 0
+        self._ahead += len(data) if self.is_answered else 0
         if self._ahead > LONGEST_HEAD:
             self.abort()
             return
         if data:
             self._h11.receive_data(data)
         self._advance()
-        if self._tls is not None and self._tls.is_ended and not self._answering:
+        if self._tls is not None and self._tls.is_ended and not self.is_answered:
             self._close()
 
     def pause_writing(self) -> None:
@@ -102,7 +87,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, and stop rendering for it."""
         self._timer.cancel()
-        self._service.connections.pop(self, None)
+        self._service.clients.leave(self)
         self._leave_rendering()
 
     # called by the renderer
@@ -125,25 +110,33 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
-        self._service.connections.pop(self, None)
+        self._service.clients.leave(self)
         self._transport.abort()
 
     # in this order for each request
 
     def _advance(self) -> None:
         """Go on as far as the requests that came and the client's reading allow."""
-        for _ in range(_PIECES_A_TURN):
+        for _ in range(_REQUESTS_A_TURN):
             if self._paused or self._transport.is_closing():
                 return
             if self._pieces is not None:
-                piece = next(self._pieces, None)
-                if piece is None:
-                    self._finish()
-                else:
-                    self._write(h11.Data(data=piece))
-            elif self._is_checking or self._rendering is not None or not self._read_request():
+                self._service.turns.join(self)
+                return
+            if self._is_checking or self._rendering is not None or not self._read_request():
                 return
         self._loop.call_soon(self._advance)
+
+    def take_turn(self) -> None:
+        """Send one piece of a rendered body; after the last one, go on with the next request."""
+        if self._paused or self._transport.is_closing() or self._pieces is None:
+            return
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._finish()
+        else:
+            self._write(h11.Data(data=piece))
+        self._advance()
 
     def _read_request(self) -> bool:
         """Begin to answer the next request; False when there is none yet."""
@@ -152,7 +145,7 @@ class Connection(asyncio.Protocol):
             event = self._h11.next_event()
             if not isinstance(event, h11.Request):
                 return False  # more is to come
-            self._enter(answering=True)
+            self._enter(is_answered=True)
             self._is_head = event.method == b"HEAD"
             whole = isinstance(self._h11.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError as error:
@@ -169,17 +162,21 @@ class Connection(asyncio.Protocol):
         return True
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._enter(answering=True)
+        self._enter(is_answered=True)
         self._send(Response(f"{status.phrase}\n".encode(), status=status), {"Connection": "close"})
 
     def _answer(self, request: h11.Request, headers: Mapping[str, str]) -> None:
-        target = request.target.decode("latin-1")
-        if not target.startswith("/"):  # absolute-form, RFC 9112, section 3.2.2
-            target = "/" + target.partition("://")[2].partition("/")[2]
+        target = path_and_query(request.target.decode("latin-1"))
+        if target is None:
+            if request.method in (b"OPTIONS", b"CONNECT"):  # `*` and host:port are theirs
+                self._send(NOT_ALLOWED, {**headers, "Connection": "close"})
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         security = self._service.security()
         if self._tls is not None and self._tls.context is not security.context:
             headers = {**headers, "Connection": "close"}  # the next request comes under the new certificates
-        if target.partition("?")[0] in OPEN_PATHS:
+        if target[0] in OPEN_PATHS:
             self._answer_admitted(request, target, headers)
         elif reason := security.why_not(self._tls.names() if self._tls else None):
             self._send(Response(f"{reason}\n".encode(), status=HTTPStatus.FORBIDDEN), headers)
@@ -189,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._answer_admitted(request, target, headers)
 
     def _check_password(
-        self, request: h11.Request, target: str, headers: Mapping[str, str], security: Security
+        self, request: h11.Request, target: tuple[str, str], headers: Mapping[str, str], security: Security
     ) -> None:
         def act(answer: Answer) -> None:
             if answer is Answer.RIGHT:
@@ -208,11 +205,11 @@ class Connection(asyncio.Protocol):
         self._is_checking = answer is Answer.PENDING
         act(answer)
 
-    def _answer_admitted(self, request: h11.Request, target: str, headers: Mapping[str, str]) -> None:
+    def _answer_admitted(self, request: h11.Request, target: tuple[str, str], headers: Mapping[str, str]) -> None:
         if request.method not in (b"GET", b"HEAD"):
             self._send(NOT_ALLOWED, headers)
             return
-        path, _, query = target.partition("?")
+        path, query = target
         route = self._service.routes.get(path)
         if route is None:
             paths = "  ".join(self._service.routes)
@@ -235,7 +232,9 @@ class Connection(asyncio.Protocol):
         body = response.body if isinstance(response.body, bytes) else None
         length = {} if body is None else {"Content-Length": str(len(body))}
         self._send_head(response, {**length, **(headers or {})})
-        self._pieces = iter([body] if body and not self._is_head else [])
+        if body and not self._is_head:
+            self._write(h11.Data(data=body))
+        self._finish()
 
     def _send_head(self, response: Response, headers: Mapping[str, str]) -> None:
         always = {"Server": "monlat", "Date": formatdate(usegmt=True), "Content-Type": response.content_type}
@@ -279,7 +278,7 @@ class Connection(asyncio.Protocol):
         self._write(h11.EndOfMessage())
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
-            self._enter(answering=False)
+            self._enter(is_answered=False)
         else:
             self._close()
 
@@ -288,12 +287,12 @@ class Connection(asyncio.Protocol):
             self._service.renderer.leave(self, self._rendering)
             self._rendering = None
 
-    def _enter(self, *, answering: bool) -> None:
+    def _enter(self, *, is_answered: bool) -> None:
         """Begin a phase and its time limit."""
         limits = self._service.limits
-        self._answering, self._since, self._ahead = answering, self._loop.time(), 0
+        self.is_answered, self.since, self._ahead = is_answered, self._loop.time(), 0
         self._timer.cancel()
-        self._timer = self._loop.call_later(limits.answer_seconds if answering else limits.idle_seconds, self.abort)
+        self._timer = self._loop.call_later(limits.answer_seconds if is_answered else limits.idle_seconds, self.abort)
 
 
 def _header(request: h11.Request, name: bytes) -> str:

@@ -1,7 +1,8 @@
 """The HTTP server for scrapers: an event loop in a thread of its own, and one thread that renders.
 
 messages.py    what routes get and return; rendering.py  the thread that renders
-connection.py  one connection, parsed by h11; listener.py  the listening sockets
+connection.py  one connection, parsed by h11; service.py, clients.py and turns.py  what all of them share
+listener.py    the listening sockets; acceptor.py  takes their connections; target.py  what a request asks for
 security.py    who is served; tls_stream.py  TLS of a connection; passwords.py  the thread that compares passwords
 
 What a route raises is answered with 500, counted by exception, and logged the first time. A client that goes away
@@ -19,12 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from monlat_ebpf.exposition.connection import Connection, Service
-from monlat_ebpf.exposition.listener import BACKLOG, listen
+from monlat_ebpf.exposition.acceptor import Acceptor
+from monlat_ebpf.exposition.clients import Clients
+from monlat_ebpf.exposition.connection import Connection
+from monlat_ebpf.exposition.listener import listen
 from monlat_ebpf.exposition.messages import PLAIN_TEXT, Limits, Request, Response, Route
 from monlat_ebpf.exposition.passwords import Passwords
 from monlat_ebpf.exposition.rendering import Renderer
 from monlat_ebpf.exposition.security import OPEN, Security
+from monlat_ebpf.exposition.service import Service
+from monlat_ebpf.exposition.turns import Turns
 
 __all__ = ["PLAIN_TEXT", "Limits", "MetricsServer", "Request", "Response", "Route"]
 
@@ -72,13 +77,28 @@ class MetricsServer:
         self._renderer = Renderer(self._limits.renderings, loop.call_soon_threadsafe)
         self._passwords = Passwords(loop.call_soon_threadsafe)
         self._service = Service(
-            self._routes, self._limits, self._renderer, self._report, self._security, self._passwords
+            self._routes,
+            self._limits,
+            self._renderer,
+            self._report,
+            self._security,
+            self._passwords,
+            Clients(self._limits.clients),
+            Turns(loop.call_soon),
         )
-        self._servers = []
-        for listener in self._listeners:
-            serve = loop.create_server(lambda: Connection(self._service), sock=listener, backlog=1)
-            self._servers.append(loop.run_until_complete(serve))
-            listener.listen(BACKLOG)  # above, 1: asyncio repeats an accept that fails as often as the backlog says
+        self._acceptors = [
+            Acceptor(
+                loop,
+                listener,
+                lambda: Connection(self._service),
+                self._report,
+                self._limits.waiting,
+                has_tls=lambda: self._security().context is not None,
+            )
+            for listener in self._listeners
+        ]
+        for acceptor in self._acceptors:
+            acceptor.start()
         self._thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
         self._thread.start()
         self._loop = loop  # from here on, `close` has a thread to end
@@ -109,14 +129,14 @@ class MetricsServer:
     @property
     def clients(self) -> int:
         """How many connections are open."""
-        return len(self._service.connections)
+        return len(self._service.clients)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
-        for server in self._servers:
-            server.close()
-        for connection in list(self._service.connections):
-            connection.abort()
+        for acceptor in self._acceptors:
+            loop.run_until_complete(acceptor.stop())
+        for client in self._service.clients:
+            client.abort()
         loop.run_until_complete(asyncio.sleep(0))  # the connections close in this turn
         loop.close()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from monlat_ebpf.errors import ConfigError
 
-BACKLOG: Final = 1024  # connections not accepted yet; a client that finds the queue full tries again after 1 s
+BACKLOG: Final = 4096  # connections not accepted yet; a client that finds the queue full tries again after 1 s
 
 _ANY: Final = ("", "::")
 

@@ -48,7 +48,9 @@ class Limits:
     """How much clients may take of the server."""
 
     clients: int = 64
-    """Connections at once. A newcomer ends the connection that has been idle longest, else the oldest answer."""
+    """Connections at once. A newcomer ends another one, as clients.py says."""
+    waiting: int = 512
+    """Clients that have no connection yet. When thousands come at once, the others are closed: see acceptor.py."""
     renderings: int = 8
     """Rendered bodies in memory at once, 0.5 MB each at 1,000 peers. A newer one ends the readers of the oldest."""
     idle_seconds: float = 75.0

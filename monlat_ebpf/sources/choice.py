@@ -10,7 +10,7 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.config_text import refuse
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.addresses import is_local
-from monlat_ebpf.sources import AS_USUAL, Sending, Source, SourceChoice
+from monlat_ebpf.sources import AS_USUAL, Sending, Source, SourceChoice, do_nothing
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,13 +23,13 @@ def open_source(
     size: TableSize,
     *,
     sending: Sending = AS_USUAL,
-    before_socket: Callable[[], object] = lambda: None,
+    when_opened: Callable[[], object] = do_nothing,
 ) -> tuple[Source, str]:
     """Return the source, and why it is not the first choice, in one line ("" if it is).
 
-    `before_socket` is called before a socket source is made, because its thread keeps the rights of its maker.
-    Raises SourceError: with `auto` if no source can be opened, else if the chosen one cannot. Raises ConfigError for an
-    address of `sending` that is not this host's.
+    `when_opened` is called once, when the source needs no more rights: all its sockets are open, and it has no thread
+    yet, because a thread keeps the rights of its maker. Raises SourceError: with `auto` if no source can be opened,
+    else if the chosen one cannot. Raises ConfigError for an address of `sending` that is not this host's.
     """
     for address in sending.addresses:
         if address.is_multicast or not is_local(address):  # a socket can be bound to a group
@@ -38,16 +38,20 @@ def open_source(
                 f"{address} is no address of this host, or not usable yet; give one that `ip address` shows here",
             )
     if choice is SourceChoice.SOCKET:
-        before_socket()
-        return _socket(size, sending), ""
+        return _socket(size, sending, when_opened), ""
     try:
-        return _tracepoint(size, sending), ""
+        source = _tracepoint(size, sending)
     except SourceError as error:
         if choice is SourceChoice.TRACEPOINT:
             raise
         _LOG.warning("no tracepoint source, falling back to socket time stamps: %s", error)
-        before_socket()
-        return _socket(size, sending), _one_line(error)
+        return _socket(size, sending, when_opened), _one_line(error)
+    try:
+        when_opened()
+    except BaseException:
+        source.close()
+        raise
+    return source, ""
 
 
 def _tracepoint(size: TableSize, sending: Sending) -> Source:
@@ -56,10 +60,10 @@ def _tracepoint(size: TableSize, sending: Sending) -> Source:
     return TracepointSource(size, sending)
 
 
-def _socket(size: TableSize, sending: Sending) -> Source:
+def _socket(size: TableSize, sending: Sending, when_opened: Callable[[], object]) -> Source:
     from monlat_ebpf.sources.socket.source import SocketSource
 
-    return SocketSource(size, sending=sending)
+    return SocketSource(size, sending=sending, when_opened=when_opened)
 
 
 def _one_line(error: SourceError) -> str:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cluster.rendering import CHART, Helm, Kustomize
-from tests.manifest_files import ROOT, Object, of_kind, pod_of
+from tests.manifest_files import ROOT, Object, agent_of, of_kind, pod_of
 
 NAMESPACE = {"namespace": {"name": "monlat", "create": True}}
 OTHER_NAMESPACE = {"namespace": {"name": "monlat-pod-network", "create": True}}
@@ -20,12 +20,13 @@ EVERYTHING = {
     "network": "pod-network",
     "nodes": 5000,
     "selectedNodes": True,
-    "security": {"privileged": True},
+    "security": {"privileged": True, "openshift": True},
+    "webConfig": {"enabled": True},
     **OPERATOR,
 }
 
-KUBERNETES_OWN = {".affinity", ".resources"}
-"""Values whose keys Kubernetes defines."""
+KUBERNETES_OWN = {".affinity", ".resources", ".podMonitor.endpoint"}
+"""Values whose keys Kubernetes or the Prometheus operator defines."""
 
 SAME: list[tuple[list[str], Object]] = [
     ([], NAMESPACE),
@@ -34,16 +35,20 @@ SAME: list[tuple[list[str], Object]] = [
     (["selected-nodes"], NAMESPACE | {"selectedNodes": True}),
     (["nodes-1000"], NAMESPACE | {"nodes": 1000}),
     (["pod-monitor"], NAMESPACE | {"podMonitor": {"enabled": True}}),
+    (["locked-memory"], NAMESPACE | {"security": {"lockedMemory": True}}),
+    (["openshift"], NAMESPACE | {"security": {"openshift": True}}),
+    (["web-config"], NAMESPACE | {"webConfig": {"enabled": True}}),
+    (["pod-monitor", "web-config"], NAMESPACE | {"podMonitor": {"enabled": True}, "webConfig": {"enabled": True}}),
     (
-        ["pod-network", "nodes-5000", "selected-nodes", "privileged", "prometheus-operator"],
+        ["pod-network", "nodes-5000", "selected-nodes", "privileged", "openshift", "prometheus-operator", "web-config"],
         OTHER_NAMESPACE | EVERYTHING,
     ),
 ]
 """Components, and the values that say the same."""
 
 
-def by_kind(objects: list[Object]) -> dict[str, Object]:
-    return {entry["kind"]: entry for entry in objects}
+def by_kind(objects: list[Object]) -> dict[tuple[str, str], Object]:
+    return {(entry["kind"], entry["metadata"]["name"]): entry for entry in objects}
 
 
 @pytest.mark.parametrize(("components", "values"), SAME, ids=lambda value: "+".join(value) or "base")
@@ -60,7 +65,7 @@ def test_chart_makes_the_objects_of_kustomize(
 def test_release_namespace_is_the_default(chart: Helm) -> None:
     """Helm wants it to exist, so the chart then makes none."""
     objects = chart.objects({}, "--namespace", "observability")
-    assert "Namespace" not in by_kind(objects)
+    assert "Namespace" not in {entry["kind"] for entry in objects}
     assert {entry["metadata"].get("namespace") for entry in objects} == {"observability", None}
     assert of_kind(objects, "RoleBinding")["subjects"][0]["namespace"] == "observability"
 
@@ -83,6 +88,39 @@ def test_test_pod_runs_where_an_agent_runs_and_is_none(network: str, chart: Helm
     service = ["--url", "http://monlat-agents.default.svc:10045"]
     assert container["args"] == ["peers", *(service if network == "pod-network" else [])]
     assert pod["spec"]["hostNetwork"] is (network == "host-network")
+
+
+@pytest.mark.parametrize("network", ["host-network", "pod-network"])
+def test_test_pod_asks_over_https_where_the_agents_speak_it(network: str, chart: Helm) -> None:
+    """With the CA of the Secret, and under a name that the certificate has."""
+    values = {"network": network, "webConfig": {"enabled": True}}
+    done = chart.run("template", values, "--show-only", "templates/tests/peers.yaml")
+    assert done.returncode == 0, done.stderr
+    pod = yaml.safe_load(done.stdout)
+    kubernetes_validate.validate(pod, kubernetes_validate.utils.all_versions()[-1], strict=True)
+    (container,) = pod["spec"]["containers"]
+    settings = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert settings == {"MONLAT_URL": "https://localhost:10045", "MONLAT_CA": "/etc/monlat/web/ca.crt"}
+    service = ["--url", "https://monlat-agents.default.svc:10045"]
+    assert container["args"] == ["peers", *(service if network == "pod-network" else [])]
+    (mount,), (volume,) = container["volumeMounts"], pod["spec"]["volumes"]
+    assert (mount["name"], mount["mountPath"]) == (volume["name"], "/etc/monlat/web")
+    assert volume["secret"] == {"secretName": "monlat-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
+def test_web_config_without_tls_keeps_http(chart: Helm) -> None:
+    """Passwords alone: the probes, the annotations and the PodMonitor stay with HTTP, and one Secret is mounted."""
+    web = {"enabled": True, "tls": {"enabled": False}}
+    endpoint = {"basicAuth": {"username": {"name": "scraper", "key": "user"}}}
+    objects = chart.objects({"webConfig": web, "podMonitor": {"enabled": True, "endpoint": endpoint}})
+    agent = agent_of(objects)
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert "scheme" not in agent[probe]["httpGet"]
+    assert [entry["name"] for entry in agent["env"]] == ["MONLAT_WEB_CONFIG", "MONLAT_NODE_NAME"]
+    assert pod_of(objects)["volumes"][0]["projected"]["sources"] == [{"secret": {"name": "monlat-web-config"}}]
+    (scraped,) = of_kind(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert scraped["basicAuth"] == endpoint["basicAuth"]
+    assert not {"scheme", "tlsConfig"} & scraped.keys()
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING])

@@ -15,15 +15,19 @@ OPERATOR_KINDS = {"PodMonitor", "PrometheusRule"}
 ALTERNATIVES = (
     ("nodes-1000", "nodes-5000"),
     ("privileged", "localhost-seccomp"),
+    ("privileged", "locked-memory"),
     ("pod-monitor", "prometheus-operator"),
 )
 """Components that set the same field."""
+
+MONITORS = ("pod-monitor", "prometheus-operator")
+"""web-config comes after these, because it changes their PodMonitor."""
 
 Fields = dict[tuple[str, ...], Any]
 
 
 def fields_of(objects: list[Object]) -> Fields:
-    """Return each scalar under its path. The kind is its first part: no two objects have the same."""
+    """Return each scalar under its path. Its first part is the kind, and a second RoleBinding's name."""
     found: Fields = {}
 
     def visit(path: tuple[str, ...], value: Any) -> None:
@@ -37,7 +41,8 @@ def fields_of(objects: list[Object]) -> Fields:
             found[path] = value
 
     for entry in objects:
-        visit((entry["kind"],), entry)
+        second = f" {entry['metadata']['name']}" if entry["metadata"]["name"] == "monlat-agent-scc" else ""
+        visit((entry["kind"] + second,), entry)
     return found
 
 
@@ -47,20 +52,29 @@ def changes(before: Fields, after: Fields) -> Fields:
 
 
 def without_metadata(fields: Fields) -> Fields:
-    """Leave out the metadata of the operator's objects, which is not in the base and follows the agents'."""
-    return {path: value for path, value in fields.items() if path[0] not in OPERATOR_KINDS or path[1] != "metadata"}
+    """Leave out what follows the agents' namespace in objects that the base has not."""
+    added = OPERATOR_KINDS | {"RoleBinding monlat-agent-scc"}
+    return {
+        path: value
+        for path, value in fields.items()
+        if path[0] not in added or (path[1] != "metadata" and path[-1] != "namespace")
+    }
 
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("left_out", [0, 1])
 def test_components_together_change_what_each_changes_alone(left_out: int, order: int, kustomize: Kustomize) -> None:
     """Of alternatives one, in either order: nothing more, nothing less, and the schema accepts the result."""
-    combined = [name for name in COMPONENTS if name not in {pair[left_out] for pair in ALTERNATIVES}][::order]
-    assert len(combined) == len(COMPONENTS) - len(ALTERNATIVES)
+    excluded = {pair[left_out] for pair in ALTERNATIVES}
+    combined = [name for name in COMPONENTS if name not in excluded][::order]
+    combined.sort(key=lambda name: name == "web-config")
+    assert len(combined) == len(COMPONENTS) - len(excluded)
     base = fields_of(kustomize.objects())
     expected: Fields = {}
+    (monitor,) = set(combined) & set(MONITORS)
     for name in combined:
-        alone = changes(base, fields_of(kustomize.objects([name])))
+        before = [monitor] if name == "web-config" else []
+        alone = changes(fields_of(kustomize.objects(before)), fields_of(kustomize.objects([*before, name])))
         assert alone, f"{name} changes nothing"
         expected |= alone
     objects = kustomize.objects(combined)
@@ -78,7 +92,9 @@ def test_all_components_follow_one_namespace(namespace: str, kustomize: Kustomiz
     for entry in objects:
         if entry["kind"] not in {"Namespace", "PriorityClass"}:  # these have none
             assert entry["metadata"]["namespace"] == namespace, entry["kind"]
-    assert of_kind(objects, "RoleBinding")["subjects"][0]["namespace"] == namespace
+    for entry in objects:
+        if entry["kind"] == "RoleBinding":
+            assert [subject["namespace"] for subject in entry["subjects"]] == [namespace]
     assert "namespaceSelector" not in of_kind(objects, "PodMonitor")["spec"]  # its own namespace
 
 
@@ -103,6 +119,34 @@ def test_privileged_and_localhost_seccomp_make_a_valid_profile(order: int, kusto
     objects = kustomize.objects(["privileged", "localhost-seccomp"][::order])
     expected = {1: {"type": "Localhost", "localhostProfile": "monlat.json"}, -1: {"type": "Unconfined"}}
     assert pod_of(objects)["securityContext"]["seccompProfile"] == expected[order]
+
+
+def test_web_config_mounts_what_the_agent_reads(kustomize: Kustomize) -> None:
+    """The file is where the setting says, its group is the agent's, and all probes and Prometheus use HTTPS."""
+    objects = kustomize.objects(["pod-monitor", "web-config"])
+    agent, pod = agent_of(objects), pod_of(objects)
+    settings = {entry["name"]: entry.get("value") for entry in agent["env"]}
+    (mount,) = (each for each in agent["volumeMounts"] if each["name"] == "web-config")
+    assert settings["MONLAT_WEB_CONFIG"] == f"{mount['mountPath']}/web-config.yml"
+    assert settings["MONLAT_CA"] == f"{mount['mountPath']}/ca.crt"
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "web-config")
+    assert volume["projected"]["defaultMode"] == 0o440
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert agent[probe]["httpGet"]["scheme"] == "HTTPS"
+    (scraped,) = of_kind(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert scraped["scheme"] == "https"
+    assert scraped["tlsConfig"]["ca"]["secret"] == {"name": "monlat-tls", "key": "ca.crt"}
+
+
+def test_openshift_adds_a_type_and_a_role_binding(kustomize: Kustomize) -> None:
+    """The agent keeps its user, its capabilities and its seccomp profile."""
+    changed = changes(fields_of(kustomize.objects()), fields_of(kustomize.objects(["openshift"])))
+    bound = {path: value for path, value in changed.items() if path[0] == "RoleBinding monlat-agent-scc"}
+    assert {path: value for path, value in changed.items() if path not in bound} == {
+        ("DaemonSet", "spec", "template", "spec", "securityContext", "seLinuxOptions", "type"): "spc_t"
+    }
+    assert bound["RoleBinding monlat-agent-scc", "roleRef", "name"] == "system:openshift:scc:privileged"
 
 
 def test_selected_nodes_asks_for_a_label(kustomize: Kustomize) -> None:

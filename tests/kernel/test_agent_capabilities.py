@@ -1,4 +1,4 @@
-"""An agent without the capabilities that a kernel program needs says so, or falls back with a warning."""
+"""Which capabilities an agent needs to start, what it says without them, and that it holds none afterwards."""
 
 from __future__ import annotations
 
@@ -6,11 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from monlat_ebpf.testbed.network import DEVICE
+from testkit.links import Links
 from testkit.pair import Pair
 from tests.kernel.agents import RunningAgent, entry
 from tests.kernel.leftovers import objects_of_process
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
+
+
+MANY = 71
+"""More targets than the agent maps memory for at its start."""
+
+
+def held_by(process_id: int) -> dict[str, set[int]]:
+    """Each set of capabilities, as a mask, that some thread of the process has (proc(5))."""
+    held: dict[str, set[int]] = {name: set() for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+    for status in Path(f"/proc/{process_id}/task").glob("*/status"):
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        for name, masks in held.items():
+            masks.add(int(fields[name], 16))
+    return held
 
 
 def without(*capabilities: str) -> tuple[str, ...]:
@@ -59,3 +75,27 @@ def test_first_choice_has_no_reason(tmp_path: Path) -> None:
         ((info, _),) = agent.scrape().matching("monlat_timestamp_source_info")
         assert info == {"source": "tracepoint", "reason": ""}
         assert " WARNING " not in agent.log()
+
+
+@pytest.mark.parametrize("source", ["tracepoint", "socket"])
+def test_no_thread_of_a_running_agent_holds_a_capability(source: str, tmp_path: Path) -> None:
+    """Not even when its peers become many and of the other family, and its own address another one."""
+    listed = ["10.77.0.31", "fd77::31"]
+    with Pair() as pair, Links(pair["node1"].namespace) as links:
+        for network, gateway in (("10.64.0.0/24", pair["node2"].ipv4), ("fd64::/64", pair["node2"].ipv6)):
+            assert pair["node2"].namespace.run(["ip", "route", "add", "local", network, "dev", "lo"]).returncode == 0
+            links.add_route(network, gateway=gateway)
+        ipv4_alone = [entry("node2", pair["node2"].ipv4)]
+        with RunningAgent(pair["node1"].namespace, tmp_path, ipv4_alone, source=source, interval="200ms") as agent:
+            agent.wait_for_replies(3)
+            for address in listed:
+                links.add_address(DEVICE, f"{address}/{64 if ':' in address else 24}")
+            links.wait_until_usable(DEVICE, listed)
+            many = [entry(f"peer{n}", f"10.64.0.{n}", f"fd64::{n}") for n in range(1, MANY)]
+            agent.write_peers([entry("node1", *listed), NODE2, *many])
+            agent.wait_for_peers("node2", *(f"peer{n}" for n in range(1, MANY)))
+            scrape = agent.wait_for_replies(5)
+            assert len(scrape.matching("monlat_probes_sent_total")) == 2 * MANY
+            assert held_by(agent.process.pid) == {name: {0} for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+            assert not scrape.has("monlat_held_capability")
+            assert " WARNING " not in agent.log()

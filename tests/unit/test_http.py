@@ -221,6 +221,14 @@ def test_connection_that_closes_after_a_large_answer_is_no_error(
     [
         (b"GET http://node1:10045/accept?a HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
         (b"GET http://node1 HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
+        (b"GET HTTPS://node1/none HTTP/1.1\r\nHost: a\r\n\r\n", b"404"),
+        (b"GET http://node1?a=/none HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),  # the path is empty
+        (b"GET http:///accept HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),  # RFC 9110, section 4.2.1: no host
+        (b"GET ftp://node1/ HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+        (b"GET accept HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
+        (b"CONNECT node1:443 HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),  # RFC 9112, section 3.2: no Host
         (b"GET /" + b"x" * 7995 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"404"),
         (b"GET /" + b"x" * 8000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"414"),
@@ -230,7 +238,10 @@ def test_connection_that_closes_after_a_large_answer_is_no_error(
     ],
 )
 def test_request_head_is_checked(cleanup: ExitStack, server: MetricsServer, head: bytes, status: bytes) -> None:
-    """Absolute-form targets are served; too long a target is 414, too long headers are 431, no Host is 400."""
+    """Absolute-form targets are served; too long a target is 414, too long headers are 431, no Host is 400.
+
+    A target of a form that its method does not have is 400 (RFC 9112, section 3.2).
+    """
     client = connect(cleanup, server, head)
     assert client.recv(65536).split()[1] == status
 

@@ -60,3 +60,27 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* "true" where the agents speak HTTPS, else empty. */ -}}
+{{- define "monlat.hasTls" -}}
+{{- if and .Values.webConfig.enabled .Values.webConfig.tls.enabled }}true{{ end -}}
+{{- end }}
+
+{{- define "monlat.webEnv" -}}
+- {name: MONLAT_WEB_CONFIG, value: /etc/monlat/web/web-config.yml}
+{{- if .Values.webConfig.tls.enabled }}
+- {name: MONLAT_URL, value: "https://localhost:10045"}
+- {name: MONLAT_CA, value: /etc/monlat/web/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "monlat.annotations" -}}
+{{- if and .Values.scrapeAnnotations (not .Values.podMonitor.enabled) }}
+prometheus.io/scrape: "true"
+prometheus.io/port: "10045"
+prometheus.io/path: /metrics
+{{- end }}
+{{- if include "monlat.hasTls" . }}
+prometheus.io/scheme: https
+{{- end }}
+{{- end }}

@@ -34,8 +34,18 @@ class SocketSource:
     name = "socket"
     sessions = None  # a socket sees the requests of peers too late to time them
 
-    def __init__(self, size: TableSize, clock: WallClock | None = None, sending: Sending = AS_USUAL) -> None:
-        """Open the sockets in this thread's network namespace. Raises SourceError."""
+    def __init__(
+        self,
+        size: TableSize,
+        clock: WallClock | None = None,
+        *,
+        sending: Sending = AS_USUAL,
+        when_opened: Callable[[], object] = do_nothing,
+    ) -> None:
+        """Open the sockets in this thread's network namespace. Raises SourceError.
+
+        `when_opened` is called when all are open, and before the thread starts that reads from them.
+        """
         self._since_read = 0
         self.identifier = new_identifier()
         self._receiver = Receiver(size, clock)
@@ -62,14 +72,19 @@ class SocketSource:
                 "no receive stamp of the kernel was seen on the loopback interface (is lo down?); "
                 "the first replies may have no stamps"
             )
-        self._receiver.start()
+        try:
+            when_opened()
+            self._receiver.start()
+        except BaseException:
+            self.close()
+            raise
 
     def _open_ipv6(self) -> None:
         try:
             self._open(Family.IPV6)
         except PermissionError:
             raise
-        except OSError as error:  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
+        except OSError as error:  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
             _LOG.debug("no IPv6 socket: %s", error)
 
     def _open(self, family: Family) -> None:

@@ -38,7 +38,7 @@ class TracepointSource:
         self._loaded: Loaded | None = None
         try:
             opened = [self._sockets.get(Family.IPV4), self._sockets.get(Family.IPV4, answering=False)]
-            with suppress(OSError):  # no IPv6 in this kernel; `sender` raises it again if IPv6 is needed
+            with suppress(OSError):  # no IPv6 in this kernel; `send` raises it again if IPv6 is needed
                 opened += [self._sockets.get(Family.IPV6), self._sockets.get(Family.IPV6, answering=False)]
             _lift_locked_memory_limit()
             self._loaded = load(size)
