@@ -171,7 +171,7 @@ class Taken:
         self.loop.run_until_complete(self.acceptor.stop())
         for transport in self.transports:
             transport.abort()
-        self.pass_turns(3)
+        self.pass_turns(1)  # as MetricsServer gives them
 
 
 class Noting(asyncio.Protocol):
