@@ -10,11 +10,18 @@ POLL_SECONDS = 0.005
 
 
 def wait_until(
-    condition: Callable[[], object], failure: str = "it did not happen", *, seconds: float = DEADLINE_SECONDS
+    condition: Callable[[], object],
+    failure: str = "it did not happen",
+    *,
+    seconds: float = DEADLINE_SECONDS,
+    pause: float = POLL_SECONDS,
 ) -> None:
-    """Return as soon as `condition` holds. Raises TimeoutError with `failure` after `seconds`."""
+    """Return as soon as `condition` holds. Raises TimeoutError with `failure` after `seconds`.
+
+    It is asked every `pause` seconds.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{failure} within {seconds:g} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)

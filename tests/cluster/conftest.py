@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shutil import which
-from sys import executable
 
 import pytest
 
 from tests.cluster.image import Image, build
 from tests.cluster.rendering import Helm, Kustomize
-
-
-def tool(name: str) -> str:
-    """Return the path of a program that `scripts/setup --dev` puts beside Python, or else of one on PATH."""
-    found = which(name, path=str(Path(executable).parent)) or which(name)
-    assert found is not None, f"no {name}: run scripts/setup --dev"
-    return found
+from tests.programs import tool
 
 
 @pytest.fixture(scope="session")
