@@ -27,7 +27,8 @@ class Publisher:
     """Publishes the peers in its own thread: the first list at once, later ones `debounce_seconds` after a change.
 
     `current_peers` returns the peers as they are now. A list equal to the last one is not published again. If
-    `current_peers` raises, the last list stays; `count_error` is called each time, and the log has it once.
+    `current_peers` or `publish` raises, the last list stays, and both are tried again after `retry_seconds` or at the
+    next change; `count_error` is called each time, and the log has it once.
     """
 
     def __init__(
@@ -44,7 +45,6 @@ class Publisher:
         self._debounce_seconds = debounce_seconds
         self._count_error = count_error
         self._retry_seconds = retry_seconds
-        self._is_failing = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monlat-publisher", daemon=True)
@@ -66,6 +66,7 @@ class Publisher:
     def _run(self) -> None:
         last: Sequence[Peer] | None = None
         valid_seconds: float | None = None
+        is_failing = False
         while True:
             self._changed.wait(valid_seconds)
             if last is not None:
@@ -74,25 +75,15 @@ class Publisher:
             self._changed.clear()
             if self._stopping.is_set():
                 return
-            current = self._current()
-            valid_seconds = current.valid_seconds if current else self._retry_seconds
-            if current is None or current.peers == last:
-                continue
-            last = current.peers
             try:
-                self._publish(last)
-            except Exception:  # noqa: BLE001  # an error of the receiver must not end discovery
-                _LOG.exception("the list of %d peers was not accepted; retrying at the next change", len(last))
-
-    def _current(self) -> Current | None:
-        """Return the peers, None if a defect prevents it."""
-        try:
-            current = self._current_peers()
-        except Exception:  # noqa: BLE001  # without this thread, the agent would keep an old list and not say so
-            self._count_error()
-            if not self._is_failing:
-                _LOG.exception("the list of peers cannot be made; keeping the last one, and trying again")
-            self._is_failing = True
-            return None
-        self._is_failing = False
-        return current
+                current = self._current_peers()
+                if current.peers != last:
+                    self._publish(current.peers)
+            except Exception:  # noqa: BLE001  # without this thread, the agent would keep an old list and not say so
+                self._count_error()
+                if not is_failing:
+                    _LOG.exception("the list of peers cannot be made or used; keeping the last one, and trying again")
+                is_failing, valid_seconds = True, self._retry_seconds
+            else:
+                is_failing, valid_seconds = False, current.valid_seconds
+                last = current.peers

@@ -24,8 +24,13 @@ class Published:
         self.current: Callable[[], Current] = lambda: Current((A,))
         self.lists: queue.Queue[Sequence[Peer]] = queue.Queue()
         self.errors = 0
+        self.accept: Callable[[Sequence[Peer]], None] = self.lists.put
         self.publisher = Publisher(
-            lambda: self.current(), self.lists.put, 0.01, count_error=self._count, retry_seconds=retry_seconds
+            lambda: self.current(),
+            lambda peers: self.accept(peers),
+            0.01,
+            count_error=self._count,
+            retry_seconds=retry_seconds,
         )
         self.publisher.start()
 
@@ -68,7 +73,7 @@ def test_defect_keeps_the_thread_and_the_last_list(published: Published, caplog:
     published.publisher.changed()
     assert published.next() == (B,)
     (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
-    assert record.getMessage() == "the list of peers cannot be made; keeping the last one, and trying again"
+    assert record.getMessage() == "the list of peers cannot be made or used; keeping the last one, and trying again"
     assert record.exc_info
 
 
@@ -95,3 +100,20 @@ def test_defect_is_retried_without_a_change() -> None:
         assert running.next() == (B,)
     finally:
         running.publisher.stop()
+
+
+def test_list_that_was_not_accepted_is_published_again() -> None:
+    """A defect of the receiver is counted, and the same list is offered again without a change."""
+    running = Published(retry_seconds=0.01)
+    try:
+        running.accept = refuse
+        running.publisher.changed()
+        wait_until(lambda: running.errors >= 3)
+        running.accept = running.lists.put
+        assert running.next() == (A,)
+    finally:
+        running.publisher.stop()
+
+
+def refuse(peers: Sequence[Peer]) -> None:
+    raise ValueError(f"a defect of who receives {len(peers)} peers")
