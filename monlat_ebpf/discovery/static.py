@@ -28,11 +28,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Reason(StrEnum):
-    """Why the peers file could not be used: it is unreadable, its content is wrong, or monlat has a defect."""
+    """Why the peers file could not be used: it is unreadable, or its content is wrong."""
 
     READ = "read"
     PARSE = "parse"
-    INTERNAL = "internal"
 
 
 class StaticDiscovery:
@@ -62,11 +61,7 @@ class StaticDiscovery:
         self._read_error = ""
         self._list = PeerList(())
         self._follower = Follower(
-            lambda: poll(file),
-            self._reload,
-            failed=self._report_defect,
-            name=self._title.replace(" ", "-"),
-            poll_seconds=poll_seconds,
+            lambda: poll(file), self._reload, name=self._title.replace(" ", "-"), poll_seconds=poll_seconds
         )
 
     @property
@@ -106,14 +101,14 @@ class StaticDiscovery:
             _LOG.info("%s can be read again", self._file)
             self._read_error = ""
         if content != self._content:
-            self._reparse(content)
             self._content = content
+            self._reparse()
         self._metrics.up.set(not self._content_error)
         return state
 
-    def _reparse(self, content: bytes) -> None:
+    def _reparse(self) -> None:
         try:
-            listed = self._parse(content)
+            listed = self._parse(self._content)
         except ConfigError as error:
             self._content_error = str(error)
             self._metrics.count_error(Reason.PARSE)
@@ -134,12 +129,8 @@ class StaticDiscovery:
         for warning in listed.warnings:
             if warning not in self._list.warnings:
                 _LOG.warning("%s", warning)
-        before, self._list = self._list, listed  # who takes the peers asks for the own zone of this list
-        try:
-            self._publish(listed.peers)
-        except BaseException:
-            self._list = before
-            raise
+        self._list = listed
+        self._publish(listed.peers)
         self._metrics.up.set(1)
         self._metrics.last_change.set_to_current_time()
         if listed.peers:
@@ -154,10 +145,6 @@ class StaticDiscovery:
             f"{self._title} {self._file} cannot be read: {error.strerror or error}; "
             "check that it exists and that monlat may read it"
         )
-
-    def _report_defect(self) -> None:
-        self._metrics.up.set(0)
-        self._metrics.count_error(Reason.INTERNAL)
 
     def _report_unreadable(self, error: str) -> None:
         self._metrics.up.set(0)

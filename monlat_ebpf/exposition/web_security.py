@@ -35,9 +35,7 @@ class WebSecurity:
         self._read: dict[Path, FileState] = {file: ""}  # the files that were read, and in which state
         self._security = Security()
         self._error = ""
-        self._follower = Follower(
-            self._poll, self._reload, failed=lambda: report(False), name="web-config", poll_seconds=poll_seconds
-        )
+        self._follower = Follower(self._poll, self._reload, name="web-config", poll_seconds=poll_seconds)
 
     def current(self) -> Security:
         """Return what holds for a connection or request that begins now."""

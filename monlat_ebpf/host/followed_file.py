@@ -6,7 +6,6 @@ atomic rename, the swapped symlinks of a Kubernetes ConfigMap or Secret, and cha
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -14,8 +13,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-
-_LOG = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.5
 
@@ -61,8 +58,7 @@ class Follower:
     """A thread that calls `reload` when what `poll` returns has changed, and Debounce says so.
 
     `poll` returns the present state, any value. `reload` gets it, and returns the state in which it has read; None if
-    it could not read, so that it is called again. So it is after a defect in it, when it raises: `failed` is called
-    each time, and the log has it once.
+    it could not read, so that it is called again.
     """
 
     def __init__(
@@ -70,14 +66,11 @@ class Follower:
         poll: Callable[[], object],
         reload: Callable[[object], object | None],
         *,
-        failed: Callable[[], object],
         name: str,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._poll = poll
         self._reload = reload
-        self._failed = failed
-        self._is_failing = False
         self._poll_seconds = poll_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
@@ -97,23 +90,11 @@ class Follower:
         while not self._stopping.wait(self._poll_seconds):
             seen = self._poll()
             if self._debounce.is_due(seen, time.monotonic()):
-                state = self._try_reload(seen)
+                state = self._reload(seen)
                 if state is None:
                     self._debounce.read_failed()
                 else:
                     self._debounce.was_read(state)
-
-    def _try_reload(self, seen: object) -> object | None:
-        try:
-            state = self._reload(seen)
-        except Exception:  # noqa: BLE001  # without this thread, old content would stay and nobody would say so
-            self._failed()
-            if not self._is_failing:
-                _LOG.exception("%s: what changed cannot be used; keeping the last, and trying again", self._thread.name)
-            self._is_failing = True
-            return None
-        self._is_failing = False
-        return state
 
 
 def read(file: Path, largest: int) -> tuple[FileState, bytes]:

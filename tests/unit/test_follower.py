@@ -21,9 +21,7 @@ class Followed:
         self.can_read = True
         self.reloads: queue.Queue[object] = queue.Queue()
         self.polls = 0
-        self.error: Exception | None = None
-        self.failures = 0
-        self.follower = Follower(self._poll, self._reload, failed=self._fail, name="test", poll_seconds=0.01)
+        self.follower = Follower(self._poll, self._reload, name="test", poll_seconds=0.01)
 
     def _poll(self) -> object:
         self.polls += 1
@@ -32,12 +30,7 @@ class Followed:
     def _reload(self, seen: object) -> object | None:
         readable = self.can_read
         self.reloads.put(seen)
-        if self.error:
-            raise self.error
         return seen if readable else None
-
-    def _fail(self) -> None:
-        self.failures += 1
 
     def next(self) -> object:
         return self.reloads.get(timeout=PATIENCE)
@@ -71,20 +64,6 @@ def test_state_that_could_not_be_read_is_read_again(followed: Followed) -> None:
     followed.state = 2
     while followed.next() != 2:
         pass
-
-
-def test_defect_is_counted_and_ends_nothing(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged once, although it is tried again; the next state is read as before."""
-    followed.error = KeyError("a defect")
-    followed.state = 1
-    wait_until(lambda: followed.failures >= 3)
-    followed.error = None
-    followed.state = 2
-    while followed.next() != 2:
-        pass
-    (record,) = caplog.records
-    assert record.getMessage() == "test: what changed cannot be used; keeping the last, and trying again"
-    assert record.exc_info
 
 
 def test_stop_before_start_does_nothing() -> None:

@@ -34,15 +34,12 @@ class Followed:
     def __init__(self, file: Path, kind: PeerKind = PeerKind.NODE, registry: CollectorRegistry | None = None) -> None:
         self.file, self.registry = file, registry or CollectorRegistry()
         self.published: queue.Queue[tuple[Peer, ...]] = queue.Queue()
-        self.error: Exception | None = None  # of who takes the list
         self.discovery = StaticDiscovery(
             file, node_name="node1", registry=self.registry, kind=kind, poll_seconds=POLL_SECONDS
         )
 
     def start(self) -> tuple[Peer, ...]:
         def publish(peers: Sequence[Peer]) -> None:
-            if self.error:
-                raise self.error
             self.published.put(tuple(peers))
 
         self.discovery.start(publish)
@@ -242,17 +239,6 @@ def test_vanished_file_keeps_the_last_good_list(followed: Followed, caplog: pyte
         f"peers file {followed.file} cannot be read: No such file or directory; "
         "check that it exists and that monlat may read it; keeping the last good list (peers: 1)"
     ]
-
-
-def test_list_that_was_not_accepted_is_offered_again(followed: Followed) -> None:
-    """A defect is counted and shown, and not mistaken for a list that did not change."""
-    followed.error = KeyError("a defect")
-    replace(followed.file, NODE1 + NODE3)
-    wait_until(lambda: (followed.value("monlat_discovery_errors_total", reason="internal") or 0) >= 3)
-    assert followed.value("monlat_discovery_up") == 0
-    followed.error = None
-    assert followed.next() == (PEER3,)
-    wait_until(lambda: followed.value("monlat_discovery_up") == 1)
 
 
 def test_change_of_a_comment_is_not_published(followed: Followed) -> None:
