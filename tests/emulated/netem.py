@@ -30,6 +30,8 @@ MEDIAN_ERROR_LIMIT_NS = 3 * MILLISECOND
 """Beyond the lateness of timers: an emulated processor is thirty times slower than a real one."""
 DELAYS_MS = (0, 1, 10)
 FAR_END_MS = 100
+NO_DWELL = 16
+"""Requests without a dwell: those before the first feedback, and the last eight, whose replies may still wait."""
 OVERTAKEN_MS = 2000
 """Longer than any pause of an emulated machine, so that nothing else makes an RTT as long."""
 
@@ -194,7 +196,7 @@ def test_queue_of_the_peer_is_dwell(measured: Measured) -> None:
         assert near.network_rtt is not None
         assert far.dwell is not None
         assert near.network_rtt.count > PROBES // 2
-        assert far.dwell.count >= PROBES
+        assert far.dwell.count >= PROBES - NO_DWELL
         network = quantile(near.network_rtt, 0.5)
         assert network is not None
         note(f"peer's queue of {FAR_END_MS} ms: network RTT {network * 1e6:.0f} us")
