@@ -32,9 +32,11 @@ def node() -> Iterator[Namespace]:
                         ends.add_address("eth0", f"{PEER}/64")
                     ends.set_up("eth0")
                 links.set_up(name)
-            for name in (ANSWERING, SILENT, EMPTY):
+            for name, far in ((ANSWERING, one), (SILENT, two), (EMPTY, three)):
                 links.add_address(name, "fe80::1/64")
                 links.wait_until_usable(name)
+                with Links(far) as ends:
+                    ends.wait_until_usable("eth0")
         yield near
 
 

@@ -137,6 +137,7 @@ def test_drop_on_sending(bed: tuple[Pair, TracepointSource], row: Row, family: F
         prober.run()
     finally:
         run(row.end)
-        with Links(here.namespace) as links:
-            links.wait_until_usable(here.device, (here.ipv4, here.ipv6))
+        for end in (here, there):
+            with Links(end.namespace) as links:
+                links.wait_until_usable(end.device, (end.ipv4, end.ipv6))
     assert ended == [row.over_ipv4 if family is Family.IPV4 else row.over_ipv6] * PROBES
