@@ -224,7 +224,6 @@ class KubernetesDiscovery:
         if self._stopping.is_set():
             return
         self._metrics.up.set(0)
-        self._metrics.count_error(error.reason)
         delay = self._backoff.next_delay(error.reason, self._agents, error.retry_after)
         if error.relist:
             self._version = None
@@ -233,12 +232,13 @@ class KubernetesDiscovery:
             logging.WARNING,
             f"{self._api.host}: {error}. Keeping the last known peers; trying again in {delay:.1f} s",
         )
+        self._metrics.count_error(error.reason)
         self._stopping.wait(delay)
 
     def _report_malformed(self, errors: Sequence[Malformed]) -> None:
         for error in errors:
-            self._metrics.count_error(Reason.MALFORMED)
             self._log_once(Reason.MALFORMED, logging.WARNING, f"skipped an unreadable entry: {error}")
+            self._metrics.count_error(Reason.MALFORMED)
 
     def _log_once(self, key: str, level: int, text: str) -> None:
         """Log `text`, at most once per `key` since the last healthy watch."""

@@ -80,9 +80,9 @@ class Publisher:
                 if current.peers != last:
                     self._publish(current.peers)
             except Exception:  # noqa: BLE001  # without this thread, the agent would keep an old list and not say so
-                self._count_error()
                 if not is_failing:
                     _LOG.exception("the list of peers cannot be made or used; keeping the last one, and trying again")
+                self._count_error()
                 is_failing, valid_seconds = True, self._retry_seconds
             else:
                 is_failing, valid_seconds = False, current.valid_seconds

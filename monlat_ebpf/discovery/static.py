@@ -111,15 +111,15 @@ class StaticDiscovery:
             listed = self._parse(self._content)
         except ConfigError as error:
             self._content_error = str(error)
-            self._metrics.count_error(Reason.PARSE)
             _LOG.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
+            self._metrics.count_error(Reason.PARSE)
             return
         self._content_error = ""
-        self._metrics.reloads.inc()
         if listed == self._list:
             _LOG.info("%s changed, but not its peers", self._file)
         else:
             self._use(listed)
+        self._metrics.reloads.inc()
 
     def _parse(self, content: bytes) -> PeerList:
         listed = parse(decode(content, self._file), file=str(self._file), node_name=self._node_name)
@@ -150,8 +150,8 @@ class StaticDiscovery:
         self._metrics.up.set(0)
         if error != self._read_error:
             self._read_error = error
-            self._metrics.count_error(Reason.READ)
             _LOG.error("%s; keeping the last good list (peers: %d)", error, len(self._list.peers))
+            self._metrics.count_error(Reason.READ)
 
 
 def decode(content: bytes, file: Path) -> str:

