@@ -54,6 +54,7 @@ class Agents:
 
     api: Api
     namespace: str = NAMESPACE
+    scheme: str = "http"
 
     def pods(self) -> list[Object]:
         return self.api.items(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector={SELECTOR}")
@@ -80,7 +81,8 @@ class Agents:
 
     def page(self, node: str, path: str) -> str:
         """Return a page of the agent on a node, through the API server. Raises OSError or KeyError."""
-        return self.api.text(f"/api/v1/namespaces/{self.namespace}/pods/{self.name_on(node)}:{PORT}/proxy{path}")
+        pod = f"{self.scheme}:{self.name_on(node)}:{PORT}"
+        return self.api.text(f"/api/v1/namespaces/{self.namespace}/pods/{pod}/proxy{path}")
 
     def metrics(self, node: str) -> str:
         return self.page(node, "/metrics")

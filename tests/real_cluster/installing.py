@@ -27,20 +27,24 @@ class Installer:
         self._repository, _, self._tag = image.rpartition(":")
         self._folder = folder
 
-    def kustomization(self, path: str) -> str:
-        """Make a kustomization of a folder of the manifests with this image, and return its folder."""
+    def kustomization(self, path: str, components: Sequence[str] = ()) -> str:
+        """Make a kustomization of a folder of the manifests with this image and components, and return its folder."""
         content = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [relpath((MANIFESTS / path).resolve(), self._folder.resolve())],
+            "resources": [self._relative(path)],
+            "components": [self._relative(f"components/{name}") for name in components],
             "images": [{"name": "monlat", "newName": self._repository, "newTag": self._tag}],
         }
         (self._folder / "kustomization.yaml").write_text(json.dumps(content))  # JSON is YAML
         return str(self._folder)
 
-    def apply(self, path: str = "base", namespace: str = NAMESPACE) -> Agents:
+    def _relative(self, path: str) -> str:
+        return relpath((MANIFESTS / path).resolve(), self._folder.resolve())
+
+    def apply(self, path: str = "base", namespace: str = NAMESPACE, components: Sequence[str] = ()) -> Agents:
         """Apply a folder of the manifests, and wait for its agents."""
-        self.api.run("apply", "--kustomize", self.kustomization(path))
+        self.api.run("apply", "--kustomize", self.kustomization(path, components))
         agents = Agents(self.api, namespace)
         wait_for_agents(agents)
         return agents

@@ -1,0 +1,143 @@
+"""The components that no overlay has: they combine with each other and with the base."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testkit.certificates import make_ca, make_certificate
+from tests.manifest_files import COMPONENTS, MANIFESTS, OVERLAYS, Object
+from tests.real_cluster.agents import NAMESPACE, Agents, wait
+from tests.real_cluster.api import Api
+from tests.real_cluster.installing import Installer
+
+pytestmark = pytest.mark.timeout(240)
+
+COMBINED = ("web-config", "openshift", "nodes-1000")
+CAP_SYS_RESOURCE = 24  # linux/capability.h
+CONSTRAINTS = "system:openshift:scc:privileged"
+TLS = """
+tls_server_config:
+  cert_file: tls.crt
+  key_file: tls.key
+"""
+
+
+def test_every_component_has_its_test() -> None:
+    """A new component needs an overlay or a test here. nodes-5000 differs from nodes-1000 by its numbers alone."""
+    of_overlays = {*OVERLAYS, "pod-monitor"}  # prometheus-operator has it
+    assert of_overlays | {*COMBINED, "locked-memory", "nodes-5000"} == set(COMPONENTS)
+
+
+@pytest.fixture
+def web_config(empty: Installer, tmp_path: Path) -> None:
+    """The two Secrets of docs/web-config.md, in the namespace of the agents."""
+    certificate = make_certificate(tmp_path, make_ca(tmp_path), "tls", "DNS:monlat-agents,DNS:localhost")
+    (tmp_path / "web-config.yml").write_text(TLS)
+    files = {
+        "monlat-web-config": {"web-config.yml": tmp_path / "web-config.yml"},
+        "monlat-tls": {
+            "tls.crt": certificate,
+            "tls.key": certificate.with_suffix(".key"),
+            "ca.crt": tmp_path / "ca.pem",
+        },
+    }
+    empty.api.run("apply", "--filename", str(MANIFESTS / "base/namespace.yaml"))
+    for secret, contents in files.items():
+        from_files = [f"--from-file={key}={file}" for key, file in contents.items()]
+        empty.api.run("create", "secret", "generic", secret, "--namespace", NAMESPACE, *from_files)
+
+
+@pytest.fixture
+def constraints(api: Api) -> Iterator[None]:
+    """What OpenShift has and this cluster lacks: the right to use the constraints `privileged`, as a ClusterRole."""
+    rule: Object = {
+        "apiGroups": ["security.openshift.io"],
+        "resources": ["securitycontextconstraints"],
+        "resourceNames": ["privileged"],
+        "verbs": ["use"],
+    }
+    role: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": CONSTRAINTS},
+        "rules": [rule],
+    }
+    made = not api.exists(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{CONSTRAINTS}")
+    if made:
+        api.apply([role])
+    yield
+    if made:
+        api.run("delete", "clusterrole", CONSTRAINTS)
+
+
+def may_use_constraints(api: Api, namespace: str) -> bool:
+    """Ask the authorizer. `kubectl auth can-i` takes no resource that the cluster lacks."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{NAMESPACE}:monlat-agent",
+            "resourceAttributes": {
+                "group": "security.openshift.io",
+                "resource": "securitycontextconstraints",
+                "name": "privileged",
+                "verb": "use",
+                "namespace": namespace,
+            },
+        },
+    }
+    answer = api.run("create", "--filename", "-", "--output", "json", stdin=json.dumps(review))
+    return bool(json.loads(answer)["status"]["allowed"])
+
+
+def measured(agents: Agents, nodes: list[str]) -> None:
+    pairs = agents.wait_complete(nodes)
+    assert {pair["source"] for pair in pairs.values()} == {"tracepoint"}
+
+
+def test_tls_openshift_and_size_combine(
+    empty: Installer, web_config: None, constraints: None, nodes: list[str]
+) -> None:
+    """The kubelet's probes and the command in the pod use HTTPS; the account may use OpenShift's constraints."""
+    agents = Agents(empty.apply(components=COMBINED).api, scheme="https")
+    measured(agents, nodes)
+    done = agents.execute(nodes[0], "monlat", "peers")
+    assert done.returncode == 0, done.stderr
+    assert nodes[1] in done.stdout
+    with pytest.raises(OSError, match="400"):
+        Agents(agents.api).metrics(nodes[0])
+    assert may_use_constraints(agents.api, NAMESPACE)
+    assert not may_use_constraints(agents.api, "default")
+    spec = agents.by_node()[nodes[0]]["spec"]
+    assert spec["securityContext"]["seLinuxOptions"] == {"type": "spc_t"}
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "340m", "memory": "96Mi"}
+
+
+def can_nodes_give_sys_resource() -> bool:
+    """Return False only for nodes on this machine, if it lacks the capability itself, as some sandboxes do."""
+    status = Path("/proc/self/status").read_text()
+    bounding = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
+    return "MONLAT_CLUSTER" not in os.environ or bool(bounding >> CAP_SYS_RESOURCE & 1)
+
+
+def test_locked_memory(empty: Installer, nodes: list[str]) -> None:
+    """The agents start as root with CAP_SYS_RESOURCE, and go on as a root without any capability.
+
+    On a machine that lacks the capability, the runtime gets as far as giving it.
+    """
+    if not can_nodes_give_sys_resource():
+        empty.api.run("apply", "--kustomize", empty.kustomization("base", ["locked-memory"]))
+        events = ("get", "events", "--namespace", NAMESPACE)
+        wait(lambda: "can't apply capabilities: operation not permitted" in empty.api.run(*events), "no other answer")
+        return
+    agents = empty.apply(components=["locked-memory"])
+    measured(agents, nodes)
+    done = agents.execute(nodes[0], "python3", "-c", "print(open('/proc/1/status').read())")
+    status = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    assert status["Uid"].split() == ["0"] * 4
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
