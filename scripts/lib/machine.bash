@@ -3,7 +3,7 @@
 
 # A machine runs a Debian of this machine's release from a read-only disk, with the locked Python packages. The initial
 # RAM disk holds the checkout. No file system is shared: over 9p, tests take ten times as long.
-guest_packages=(iproute2 iputils-ping libbpf1 linux-libc-dev python3-bpfcc util-linux)
+guest_packages=(iproute2 iputils-ping libbpf1 linux-libc-dev mount python3-bpfcc util-linux)
 # Locked Python packages that the disk leaves out: they are large, and no test in a machine uses them.
 left_out=(__pycache__ '*.pth' monlat_ebpf '*mypyc*' 'mypy*' 'ruff*' 'kubernetes*' 'pip*' 'setuptools*' pkg_resources
 	_distutils_hack 'aiohttp*' 'pydantic*' 'kmock*' 'grimp*' 'import*linter*' 'hatchling*' 'tomlkit*' 'trove_classifiers*')
