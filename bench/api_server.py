@@ -78,15 +78,15 @@ class ApiServer:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
         return answer.data
 
-    def requests(self, verb: str) -> float:
-        """Return how many requests of a verb for the slices of one namespace this API server has answered."""
+    def lists(self) -> float:
+        """Return how often this API server has listed the slices of one namespace."""
         return sum(
             sample.value
             for family in text_string_to_metric_families(self.ask("GET", "/metrics").decode())
             for sample in family.samples
             if sample.name == "apiserver_request_total"
             and sample.labels["resource"] == "endpointslices"
-            and sample.labels["verb"] == verb
+            and sample.labels["verb"] == "LIST"
             and sample.labels["scope"] != "cluster"
         )
 
