@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMESPACE = "monlat"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 STEP_SECONDS = 0.5
+"""Between two steps of a pod, so that the controller writes each into the slices; a real one takes seconds."""
 
 
 class ApiServer:

@@ -98,7 +98,8 @@ class Row:
         if self.results[expected] < len(self.outcomes) - self._unseen(Result.LOST_HOST):
             yield f"results: {_text(self.results)}, expected {expected.value}"
         stamp = "stack" if self.version in self.path.by_stack else "driver"
-        if self.stamps[stamp] < self.results[Result.REPLY] - self._unseen("stack"):
+        allowed = self._unseen("stack") if stamp == "driver" else 0
+        if self.stamps[stamp] < self.results[Result.REPLY] - allowed:
             yield f"stamps: {dict(self.stamps)}, expected {stamp}"
         if expected is Result.REPLY and bool(self.rtts_ns) is (self.version in self.path.without_rtt):
             yield f"{len(self.rtts_ns)} replies with an RTT"
