@@ -9,11 +9,12 @@ from monlat_ebpf.abi import layout
 from monlat_ebpf.model import Family
 
 ECHO_REQUEST: Final = {Family.IPV4: 8, Family.IPV6: 128}
-_HEADER: Final = struct.Struct("!BBHHH")
-_UP_TO_NONCE: Final = layout.PAYLOAD.part("magic", "nonce")
-_STREAM: Final = layout.PAYLOAD.part("stream")
+_IPV4, _IPV6 = ECHO_REQUEST[Family.IPV4], ECHO_REQUEST[Family.IPV6]  # a look-up by an enum's member is slow
+_HEADER_BYTES: Final = 8
+_MESSAGE: Final = struct.Struct(f"<BBHHH{layout.PAYLOAD.part('magic', 'nonce').format[1:]}{layout.FEEDBACK.size}sQ")
+"""An ICMP header and a payload, little-endian: the 16-bit words of the header, big-endian on the wire, are swapped."""
+
 _U32: Final = 2**32 - 1
-_WORDS: Final = struct.Struct(f"!{(_HEADER.size + layout.PAYLOAD.size) // 2}H")
 
 
 class Feedback(NamedTuple):
@@ -32,9 +33,7 @@ NO_FEEDBACK: Final = Feedback()
 
 def payload(slot: int, sequence: int, nonce: int, feedback: Feedback = NO_FEEDBACK) -> bytes:
     """Return the payload of a probe. It carries the lowest 32 bits of `sequence`."""
-    magic, version = layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION
-    start = _UP_TO_NONCE.pack(magic, version, feedback.known, 0, slot, sequence & _U32, nonce)
-    return start + feedback.report + _STREAM.pack(feedback.stream)
+    return echo_request(Family.IPV6, 0, slot, sequence, nonce, feedback)[_HEADER_BYTES:]
 
 
 def echo_request(
@@ -45,19 +44,38 @@ def echo_request(
     The kernel fills in the checksum of ICMPv6, because that covers addresses which only the kernel knows (RFC 3542,
     section 3.1).
     """
-    kind = ECHO_REQUEST[family]
-    body = payload(slot, sequence, nonce, feedback)
-    message = _HEADER.pack(kind, 0, 0, identifier, sequence & 0xFFFF) + body
+    message = _MESSAGE.pack(
+        _IPV4 if family is Family.IPV4 else _IPV6,
+        0,
+        0,
+        _swapped(identifier),
+        _swapped(sequence),
+        layout.PAYLOAD_MAGIC,
+        layout.PAYLOAD_VERSION,
+        feedback.known,
+        0,
+        slot,
+        sequence & _U32,
+        nonce,
+        feedback.report,
+        feedback.stream,
+    )
     if family is Family.IPV6:
         return message
-    return _HEADER.pack(kind, 0, checksum(message), identifier, sequence & 0xFFFF) + body
+    return b"%b%b%b" % (message[:2], checksum(message).to_bytes(2, "big"), message[4:])
 
 
 def checksum(message: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of an echo request of our length."""
-    total: int = sum(_WORDS.unpack(message))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    """Return the Internet checksum (RFC 1071) of a message with an even length.
+
+    A sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1.
+    """
+    return -int.from_bytes(message, "big") % 0xFFFF
+
+
+def _swapped(number: int) -> int:
+    """Return the lowest 16 bits of `number` with their two bytes swapped."""
+    return (number & 0xFF) << 8 | number >> 8 & 0xFF
 
 
 _ERROR_NAMES: Final = {

@@ -6,6 +6,7 @@ thread of this process fills. Times are CLOCK_MONOTONIC in nanoseconds; 0 means 
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +22,13 @@ Memories = Mapping[str, Memory]
 
 _NONCE: Final = layout.PROBE.part("nonce")
 _TIMES: Final = layout.PROBE.part("sent", "deadline")
-_AFTER_NONCE: Final = layout.PROBE.part("sent", "stamps")
-_NOT_COMPLETED: Final = (0,) * layout.PROBE.part("transmitted", "stamps").values
+_ARMED: Final = layout.PROBE.part("nonce", "address")
+_ARM: Final = struct.Struct(f"{_ARMED.format}{layout.PROBE.size - layout.PROBE.offset('transmitted')}x")
+"""The first members, and zeros for all others."""
+
 _UP_TO_RECEIVED: Final = layout.PROBE.part("nonce", "received")
 _COMPLETION: Final = layout.PROBE.part("transmitted", "stamped_by")
+_NONCE_AND_TIMES: Final = layout.PROBE.part("nonce", "deadline")
 _OWN_STAMP: Final = layout.PROBE.nested("stamps", layout.STAMPS).part("own")
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
@@ -69,6 +73,16 @@ class Completion(NamedTuple):
     stamped_by: int = 0
 
 
+class Reply(NamedTuple):
+    """The stamps of a probe that was answered; fields as in Completion."""
+
+    transmitted_ns: int
+    received_ns: int
+    device: int
+    reply_device: int
+    stamped_by: int
+
+
 class Stamps(NamedTuple):
     """A probe's nonce, t0, t1 and t4."""
 
@@ -104,21 +118,22 @@ class ProbeTable:
         The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
         one half of each.
         """
-        _NONCE.write(self._probes, slot, 0)
-        _AFTER_NONCE.write(self._probes, slot, sent_ns, deadline_ns, address, *_NOT_COMPLETED)
+        offset = slot * layout.PROBE.size
+        _ARM.pack_into(self._probes, offset, 0, sent_ns, deadline_ns, address)
         _NONCE.write(self._probes, slot, nonce)
 
     def probe(self, slot: int) -> Record:
         """Return the probe in `slot`, which must exist, as a `struct probe`. The source may write it meanwhile."""
         return layout.PROBE.read(self._probes, slot)
 
-    def start(self, slot: int, timeout_ns: int) -> None:
-        """Take t0 of the armed probe in `slot`, immediately before it is sent; its deadline is `timeout_ns` later.
+    def start(self, slot: int, timeout_ns: int) -> int:
+        """Take t0 of the armed probe in `slot`, immediately before it is sent, and return it.
 
-        A source reads these times only when a reply has come.
+        Its deadline is `timeout_ns` later. A source reads these times only when a reply has come.
         """
         sent_ns = time.monotonic_ns()
         _TIMES.write(self._probes, slot, sent_ns, sent_ns + timeout_ns)
+        return sent_ns
 
     def times(self, slot: int) -> tuple[int, int]:
         """Return t0 and the deadline of the probe in `slot`."""
@@ -135,6 +150,29 @@ class ProbeTable:
         while completion != again:
             completion, again = again, self._completion(slot)
         return again
+
+    def reply(self, slot: int, sent_ns: int, deadline_ns: int) -> Reply | None:
+        """Return the stamps of the probe in `slot` if it left after `sent_ns` and was answered by `deadline_ns`.
+
+        None says only that `completion` must tell. This is the short way for what almost every probe is.
+        """
+        values = _COMPLETION.values_at(self._probes, slot)
+        transmitted, received, device, error_type, _, _, _, reply_device, stamped_by = values
+        if error_type or not sent_ns <= transmitted < received <= deadline_ns:
+            return None
+        if _COMPLETION.values_at(self._probes, slot) != values:  # as in `completion`
+            return None
+        return Reply(transmitted, received, device, reply_device, stamped_by)
+
+    def sent_ns(self, slot: int) -> int:
+        """Return t0 of the probe in `slot`."""
+        sent: int = _NONCE_AND_TIMES.values_at(self._probes, slot)[1]
+        return sent
+
+    def nonce(self, slot: int) -> int:
+        """Return the nonce of the probe in `slot`, 0 if it is empty."""
+        nonce: int = _NONCE_AND_TIMES.values_at(self._probes, slot)[0]
+        return nonce
 
     def _completion(self, slot: int) -> Completion:
         probe = _COMPLETION.read(self._probes, slot)

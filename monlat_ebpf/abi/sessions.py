@@ -19,6 +19,8 @@ from monlat_ebpf.model import Histogram
 _NETWORK_RTT: Final = layout.SESSION.nested("network_rtt", layout.HISTOGRAM)
 _DWELL: Final = layout.SESSION.nested("dwell", layout.HISTOGRAM)
 _SERVED: Final = layout.SESSION.part("first", "candidate")
+_STREAM_VALUES: Final = layout.STREAM.values
+_NONCE: Final = list(layout.STREAM.members).index("nonce")
 _REPORT: Final = layout.SESSION.part("report_received", "report")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
@@ -62,6 +64,8 @@ def around(before: int, back: int) -> tuple[int, int]:
 
     The `before` given is the newest's: bit i says whether the request i + 1 sequences before it was received.
     """
+    if back == 0:
+        return before & _U16, 0
     received = before << 1 | 1  # bit i: the request i sequences before the newest
     after = sum((received >> (back - 1 - bit) & 1) << bit for bit in range(back))
     return before >> back & _U16, after
@@ -124,17 +128,19 @@ class Sessions:
         The streams of the peer that sent a request after `alive_since_ns` take turns. If none did, all streams and the
         newest request that belongs to none take turns: the peer's agent may have been started again.
         """
-        served = _SERVED.read(self._sessions, target)
-        streams = [stream for stream in (served.first, served.second) if stream.nonce]
-        alive = [stream for stream in streams if stream.received >= alive_since_ns]
-        turns = alive or streams + [None] * (served.candidate != 0)
-        if not turns:
+        served = _SERVED.values_at(self._sessions, target)
+        first, second, candidate = served[:_STREAM_VALUES], served[_STREAM_VALUES:-1], served[-1]
+        if not (first[_NONCE] or second[_NONCE] or candidate):
             return NO_FEEDBACK
+        streams = [layout.STREAM.make(each) for each in (first, second) if each[_NONCE]]
+        alive = [stream for stream in streams if stream.received >= alive_since_ns]
+        turns = alive or streams + [None] * (candidate != 0)
         chosen = turns[turn % len(turns)]
         if chosen is None:
-            return Feedback(layout.FEEDBACK.pack(served.candidate, 0, 0, 0, 0))
-        feedback = self._feedback_on(target, chosen, wall_offset_ns, is_second=chosen is served.second)
-        if _SERVED.read(self._sessions, target) != served:
+            return Feedback(layout.FEEDBACK.pack(candidate, 0, 0, 0, 0))
+        is_second = chosen is streams[-1] and second[_NONCE] != 0
+        feedback = self._feedback_on(target, chosen, wall_offset_ns, is_second=is_second)
+        if _SERVED.values_at(self._sessions, target) != served:
             return NO_FEEDBACK  # a newer request came just now; the next feedback reports it
         return feedback
 
@@ -159,9 +165,10 @@ class Sessions:
         report = layout.FEEDBACK.pack(nonce, received_at, dwell, *around(stream.before, back))
         return Feedback(report, min(stream.known - back, _BITS))
 
-    def peer_report(self, target: int) -> PeerReport | None:
-        """Return the last report of the peer on a probe of ours, None if there is none."""
-        return self.peer_report_of(target, _REPORTED.read(self._sessions, target).reported_nonce)
+    def reported_nonce(self, target: int) -> int:
+        """Return the nonce of the last probe of ours whose dwell the peer reported, 0 if there is none."""
+        nonce: int = _REPORTED.values_at(self._sessions, target)[0]
+        return nonce
 
     def peer_report_of(self, target: int, nonce: int) -> PeerReport | None:
         """Return the peer's report on the probe with that nonce, None if there is none."""

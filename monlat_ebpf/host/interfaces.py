@@ -7,6 +7,9 @@ from ipaddress import IPv4Address
 
 from monlat_ebpf.model import Address
 
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""As Python's sockets take an IPv4 or IPv6 address: host and port; for IPv6 flow label and interface as well."""
+
 
 def device_name(index: int) -> str:
     """Return the name of an interface of this namespace, "" when no interface has that index (any more)."""
@@ -28,7 +31,7 @@ def interface_of(address: Address) -> int:
     return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
 
 
-def socket_address(address: Address, port: int = 0) -> tuple[str, int] | tuple[str, int, int, int]:
+def socket_address(address: Address, port: int = 0) -> SocketAddress:
     """Return `address` as a socket takes it: the interface is a number of its own. Raises OSError as interface_of."""
     if interface := interface_of(address):
         return str(address).partition("%")[0], port, 0, interface

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import Feedback
-from monlat_ebpf.abi.probes import ProbeTable, Stamps
+from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import ReceptionReport, Sessions
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Result
+from monlat_ebpf.probing.nonces import new_stream
 from monlat_ebpf.probing.one_way import Exchange, OneWay
 from monlat_ebpf.sources import Source
-
-_POSITION_BITS: Final = (layout.PROBES_PER_TARGET - 1).bit_length()
-_NONCE_BITS: Final = 64
 
 MARGIN_NS: Final = 200_000_000
 """Covers the peer's scheduling and queueing delay between building a report and sending it.
@@ -37,47 +34,14 @@ _ALIVE_PROBES: Final = 4
 """A stream of the peer is silent if it sent nothing since our probe that many before."""
 
 
-def new_nonce(sequence: int) -> int:
-    """Return a random nonce, never 0, whose lowest bits are those of `sequence`: the probe's position."""
-    position = sequence % layout.PROBES_PER_TARGET
-    return secrets.randbelow((1 << _NONCE_BITS - _POSITION_BITS) - 1) + 1 << _POSITION_BITS | position
-
-
-def new_stream() -> int:
-    """Return a random id, never 0, for the requests to one target."""
-    return secrets.randbelow((1 << _NONCE_BITS) - 1) + 1
-
-
 @dataclass(slots=True)
 class TargetHistory:
-    """The last probes of one target by nonce, and the last exchanges that its peer reported."""
+    """The last exchanges with one target that its peer reported."""
 
     stream: int = field(default_factory=new_stream)
-    sequences: dict[int, int] = field(default_factory=dict)  # by nonce, of the last probe of each position
     one_way: OneWay = field(default_factory=OneWay)
     last_reported: int = 0  # nonce
     last_named: tuple[int, int] = (0, 0)  # nonce and sequence of the probe that the last report named
-
-    @property
-    def is_reported_lately(self) -> bool:
-        """Whether the peer's last report is about one of the last PROBES_PER_TARGET probes."""
-        return self.last_reported in self.sequences
-
-    def add(self, nonce: int, sequence: int) -> None:
-        """Enter a probe that is about to be sent."""
-        position = nonce % layout.PROBES_PER_TARGET
-        for old in [old for old in self.sequences if old % layout.PROBES_PER_TARGET == position]:
-            del self.sequences[old]
-        self.sequences[nonce] = sequence
-
-    def sequence_of(self, nonce: int) -> int | None:
-        """Return the sequence of a probe that the peer named, None if it is not known any more.
-
-        While no probe reaches the peer, it goes on naming the same one, however many were sent since.
-        """
-        if nonce in self.sequences:
-            self.last_named = (nonce, self.sequences[nonce])
-        return self.last_named[1] if self.last_named[0] == nonce else None
 
 
 def where_lost(sequence: int, deadline_ns: int, report: ReceptionReport, named: int) -> Result | None:
@@ -123,45 +87,69 @@ class FeedbackChannel:
         """How far the wall clock is ahead of CLOCK_MONOTONIC."""
         return self._clock.offset_ns
 
-    def next_feedback(self, target: int, history: TargetHistory) -> Feedback:
-        """Return the feedback for the next request to `target`."""
+    def poll_clock(self) -> None:
+        """Follow the wall clock; call this before feedback is sent or read."""
         before = self._clock.offset_ns
         self._clock.poll()
         if self._clock.offset_ns != before:
             self.sessions.set_wall_offset(self._clock.offset_ns)
-        nonces, alive_since_ns = list(history.sequences), 0
-        if len(nonces) >= _ALIVE_PROBES:
-            alive_since_ns = self._stamps(target, nonces[-_ALIVE_PROBES]).sent_ns
-        turn = history.sequences[nonces[-1]] if nonces else 0
-        feedback = self.sessions.feedback(target, self._clock.offset_ns, alive_since_ns, turn)
-        return feedback._replace(stream=history.stream)
 
-    def _stamps(self, target: int, nonce: int) -> Stamps:
-        return self._table.stamps(target * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET)
+    def next_feedback(self, target: int, history: TargetHistory, sequence: int) -> Feedback:
+        """Return the feedback for the next request to `target`, which has that sequence."""
+        alive_since_ns = 0
+        if sequence >= _ALIVE_PROBES:
+            alive_since_ns = self._table.sent_ns(_slot(target, sequence - _ALIVE_PROBES))
+        feedback = self.sessions.feedback(target, self._clock.offset_ns, alive_since_ns, sequence)
+        return Feedback(feedback.report, feedback.known, history.stream)
 
     def read_report(self, target: int, history: TargetHistory) -> None:
         """Enter the peer's last report into `history`; call this before a position of the target is used again."""
-        report = self.sessions.peer_report(target)
-        if report is None or report.nonce == history.last_reported:
+        nonce = self.sessions.reported_nonce(target)
+        if nonce == history.last_reported:
             return
-        history.last_reported = report.nonce
-        stamps = self._stamps(target, report.nonce)
-        if stamps.nonce != report.nonce:
+        report = self.sessions.peer_report_of(target, nonce)
+        if report is None:
+            return
+        history.last_reported = nonce
+        stamps = self._table.stamps(_slot(target, nonce))
+        if stamps.nonce != nonce:
             return
         offset = self._clock.offset_ns
+        received = report.peer_received_ns
         history.one_way.add(
-            Exchange(
-                stamps.transmitted_ns + offset,
-                report.peer_received_ns,
-                report.peer_received_ns + report.dwell_ns,
-                stamps.received_ns + offset,
-            )
+            Exchange(stamps.transmitted_ns + offset, received, received + report.dwell_ns, stamps.received_ns + offset)
         )
 
-    def where_lost(self, target: int, history: TargetHistory, sequence: int, deadline_ns: int) -> Result | None:
-        """Return where a probe of `target` was lost on the network, None if the peer's next report may tell."""
+    def is_reported_lately(self, target: int, history: TargetHistory) -> bool:
+        """Return whether the peer's last report is about one of the last PROBES_PER_TARGET probes."""
+        return history.last_reported != 0 and self._is_in_table(target, history.last_reported)
+
+    def where_lost(
+        self, target: int, history: TargetHistory, sequence: int, deadline_ns: int, newest: int
+    ) -> Result | None:
+        """Return where a probe of `target` was lost on the network, None if the peer's next report may tell.
+
+        `newest` is the sequence of the last probe that was sent to `target`.
+        """
         report = self.sessions.reception_report(target)
-        named = history.sequence_of(report.nonce) if report else None
+        named = self._sequence_of(target, history, report.nonce, newest) if report else None
         if report is None or named is None:
             return Result.LOST_NETWORK
         return where_lost(sequence, deadline_ns, report, named)
+
+    def _sequence_of(self, target: int, history: TargetHistory, nonce: int, newest: int) -> int | None:
+        """Return the sequence of a probe that the peer named, None if it is not known any more.
+
+        While no probe reaches the peer, it goes on naming the same one, however many were sent since.
+        """
+        if self._is_in_table(target, nonce):
+            history.last_named = (nonce, newest - (newest - nonce) % layout.PROBES_PER_TARGET)
+        return history.last_named[1] if history.last_named[0] == nonce else None
+
+    def _is_in_table(self, target: int, nonce: int) -> bool:
+        return self._table.nonce(_slot(target, nonce)) == nonce
+
+
+def _slot(target: int, nonce_or_sequence: int) -> int:
+    """Return the slot of a probe; the lowest bits of its nonce are those of its sequence."""
+    return target * layout.PROBES_PER_TARGET + nonce_or_sequence % layout.PROBES_PER_TARGET

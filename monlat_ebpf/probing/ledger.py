@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import error_name
@@ -30,10 +29,11 @@ _HOST_UNREACHABLE: Final = {Family.IPV4: (3, 1), Family.IPV6: (1, 3)}
 """Type and code of the ICMP error that the kernel sends to itself when nobody has that address."""
 
 _RESULTS: Final = tuple(Result)
+_INDEX: Final = {result: index for index, result in enumerate(_RESULTS)}
+_REPLY: Final = _INDEX[Result.REPLY]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a probe ended. Times in nanoseconds; each is None where it is not known.
 
     `error` names the ICMP error, the errno or the other cause that ended it, as `monlat_probe_errors_total` does; ""
@@ -50,8 +50,7 @@ class Outcome:
     stamped_by: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(NamedTuple):
     """A probe without a result yet."""
 
     sequence: int
@@ -90,7 +89,6 @@ def outcome_of(probe: InFlight, completion: Completion, family: Family, *, expir
     return Outcome(probe.sequence, result, None, send_delay, completion.device)
 
 
-@dataclass(slots=True)
 class Ledger:
     """Counts of one target, and its probes in flight.
 
@@ -98,18 +96,33 @@ class Ledger:
     have ended before the next one takes it.
     """
 
-    positions: int = layout.PROBES_PER_TARGET
-    sent: int = 0
-    results: dict[Result, int] = field(default_factory=lambda: dict.fromkeys(Result, 0))
-    last_rtt_ns: int | None = None
-    min_rtt_ns: int | None = None
-    max_rtt_ns: int | None = None
-    _open: dict[int, InFlight] = field(default_factory=dict)  # by sequence, oldest first
-    _ended: bytearray = field(init=False)  # index into _RESULTS, by position
-    _newest_ended: int = -1
+    __slots__ = (
+        "_counts",
+        "_ended",
+        "_newest_ended",
+        "_open",
+        "last_rtt_ns",
+        "max_rtt_ns",
+        "min_rtt_ns",
+        "positions",
+        "sent",
+    )
 
-    def __post_init__(self) -> None:
-        self._ended = bytearray(self.positions)
+    def __init__(self, positions: int = layout.PROBES_PER_TARGET) -> None:
+        self.positions: Final = positions
+        self.sent = 0
+        self.last_rtt_ns: int | None = None
+        self.min_rtt_ns: int | None = None
+        self.max_rtt_ns: int | None = None
+        self._open: dict[int, InFlight] = {}  # by sequence, oldest first
+        self._counts = [0] * len(_RESULTS)
+        self._ended = bytearray(positions)  # index into _RESULTS, by position
+        self._newest_ended = -1
+
+    @property
+    def results(self) -> Mapping[Result, int]:
+        """How many probes ended with each result."""
+        return dict(zip(_RESULTS, self._counts, strict=True))
 
     @property
     def in_flight(self) -> int:
@@ -161,19 +174,32 @@ class Ledger:
             self._newest_ended = sequence
             self.last_rtt_ns = None
 
+    def add_reply(self, sequence: int, rtt_ns: int) -> None:
+        """Give the probe of that sequence the result REPLY. Raises KeyError if it is not in flight."""
+        del self._open[sequence]
+        self._counts[_REPLY] += 1
+        self._ended[sequence % self.positions] = _REPLY
+        if sequence > self._newest_ended:
+            self._newest_ended = sequence
+            self.last_rtt_ns = rtt_ns
+        if self.min_rtt_ns is None or rtt_ns < self.min_rtt_ns:
+            self.min_rtt_ns = rtt_ns
+        if self.max_rtt_ns is None or rtt_ns > self.max_rtt_ns:
+            self.max_rtt_ns = rtt_ns
+
     def resolve(self, outcome: Outcome) -> None:
         """Give the probe of that sequence its result. Raises KeyError if it is not in flight."""
-        del self._open[outcome.sequence]
-        self.results[outcome.result] += 1
-        self._ended[outcome.sequence % self.positions] = _RESULTS.index(outcome.result)
         if outcome.rtt_ns is not None:
-            rtt = outcome.rtt_ns
-            self.min_rtt_ns = rtt if self.min_rtt_ns is None else min(self.min_rtt_ns, rtt)
-            self.max_rtt_ns = rtt if self.max_rtt_ns is None else max(self.max_rtt_ns, rtt)
+            self.add_reply(outcome.sequence, outcome.rtt_ns)
+            return
+        del self._open[outcome.sequence]
+        index = _INDEX[outcome.result]
+        self._counts[index] += 1
+        self._ended[outcome.sequence % self.positions] = index
         if outcome.sequence > self._newest_ended:
             self._newest_ended = outcome.sequence
-            if outcome.rtt_ns is not None or outcome.result is not Result.REPLY:  # else nothing new is known
-                self.last_rtt_ns = outcome.rtt_ns
+            if index != _REPLY:  # a reply without an RTT says nothing new
+                self.last_rtt_ns = None
 
 
 class Totals:
@@ -193,9 +219,14 @@ class Totals:
 
     def add(self, outcome: Outcome) -> None:
         """Count a probe that ended."""
-        self.reply_stamps.add(outcome.reply_device, outcome.stamped_by)
         if outcome.error:
             self.errors[outcome.error] += 1
+        if outcome.stamped_by:
+            self.reply_stamps.add(outcome.reply_device, outcome.stamped_by)
         if outcome.send_delay_ns is not None:
-            self._send_delays[bucket_of(outcome.send_delay_ns)] += 1
-            self._send_delay_sum_ns += outcome.send_delay_ns
+            self.add_send_delay(outcome.send_delay_ns)
+
+    def add_send_delay(self, send_delay_ns: int) -> None:
+        """Count the send delay of a probe."""
+        self._send_delays[bucket_of(send_delay_ns)] += 1
+        self._send_delay_sum_ns += send_delay_ns

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
 from typing import Final
 
 from monlat_ebpf.host.next_hops import NextHops, NextHopState
@@ -40,9 +39,9 @@ def explain_loss(
         if state is NextHopState.UNRESOLVED or (target.was_unresolved and state in _NO_ENTRY):
             target.unresolved_ns = time.monotonic_ns()
         elif state is NextHopState.NO_ROOM:
-            return replace(outcome, error=TABLE_FULL[target.key.family])
+            return outcome._replace(error=TABLE_FULL[target.key.family])
     if probe.sent_ns <= target.unresolved_ns:
-        return replace(outcome, result=Result.UNREACHABLE, error=NO_NEIGHBOUR)
+        return outcome._replace(result=Result.UNREACHABLE, error=NO_NEIGHBOUR)
     return outcome
 
 

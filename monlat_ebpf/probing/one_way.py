@@ -16,9 +16,8 @@ a minute for each part in a million.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from array import array
+from typing import Final, NamedTuple
 
 from monlat_ebpf.model import ClockOffset, Queueing
 
@@ -29,8 +28,7 @@ DRIFT: Final = 100e-6
 """Seconds a second by which two free-running clocks may drift apart. RFC 5905 takes 15e-6 for a disciplined clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """The four instants in nanoseconds, each by the wall clock of the node that took it."""
 
     t1: int
@@ -48,47 +46,52 @@ class Exchange:
         """The peer's clock minus ours."""
         return ((self.t2 - self.t1) + (self.t3 - self.t4)) / 2
 
-    def error_at(self, t4: int) -> float:
-        """Return by how much `offset` may be wrong at a time of our clock."""
-        return self.network_rtt / 2 + DRIFT * abs(t4 - self.t4)
-
 
 class OneWay:
     """The last exchanges with one peer."""
 
+    __slots__ = ("_base", "_bounds", "_forward", "_return", "last")
+
     def __init__(self) -> None:
-        self._window: deque[Exchange] = deque(maxlen=WINDOW)
+        self.last: Exchange | None = None  # the newest one
+        self._clear(0)
+
+    def _clear(self, base: int) -> None:
+        self._base = base  # t4 of the oldest exchange since, to keep the floats below small and so exact
+        self._forward = array("q")  # t2 - t1 of each exchange of the window
+        self._return = array("q")  # t4 - t3
+        self._bounds = array("d")  # its error at time `_base`, if drift is counted back from its t4
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange. If drift cannot explain its offset, a clock was stepped: the older exchanges are dropped."""
-        if self._window and self._is_step(exchange):
-            self._window.clear()
-        self._window.append(exchange)
-
-    @property
-    def last(self) -> Exchange | None:
-        """The newest exchange, None before there was one."""
-        return self._window[-1] if self._window else None
+        if self.last is None or self._is_step(exchange, self.last):
+            self._clear(exchange.t4)
+        elif len(self._bounds) == WINDOW:
+            del self._forward[0], self._return[0], self._bounds[0]
+        t1, t2, t3, t4 = self.last = exchange
+        self._forward.append(t2 - t1)
+        self._return.append(t4 - t3)
+        self._bounds.append(exchange.network_rtt / 2 - DRIFT * (t4 - self._base))
 
     def clock_offset(self) -> ClockOffset | None:
-        """Return the offset by the exchange that bounds it best as of the newest, None before there was one."""
-        if not self._window:
+        """Return the offset by the exchange that bounds it best as of the newest, None before there was one.
+
+        The errors of all exchanges grow at the same rate, so the one with the least error keeps the least.
+        """
+        if self.last is None:
             return None
-        now = self._window[-1].t4
-        best = min(self._window, key=lambda exchange: exchange.error_at(now))
-        return ClockOffset(best.offset, best.error_at(now))
+        least = min(self._bounds)
+        best = self._bounds.index(least)
+        error_ns = least + DRIFT * (self.last.t4 - self._base)
+        return ClockOffset((self._forward[best] - self._return[best]) / 2, error_ns)
 
     def queueing(self) -> Queueing | None:
         """Return how much longer than at best each direction of the last exchange took, None before there was one."""
-        if not self._window:
+        if self.last is None:
             return None
-        last = self._window[-1]
-        return Queueing(
-            (last.t2 - last.t1) - min(each.t2 - each.t1 for each in self._window),
-            (last.t4 - last.t3) - min(each.t4 - each.t3 for each in self._window),
-        )
+        return Queueing(self._forward[-1] - min(self._forward), self._return[-1] - min(self._return))
 
-    def _is_step(self, exchange: Exchange) -> bool:
-        last = self._window[-1]
+    @staticmethod
+    def _is_step(exchange: Exchange, last: Exchange) -> bool:
         allowed = (exchange.network_rtt + last.network_rtt) / 2 + DRIFT * abs(exchange.t1 - last.t1)
         return abs(exchange.offset - last.offset) > allowed

@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import Source
 
 _LOG = logging.getLogger(__name__)
-
-_PERIOD_NS: Final = NANOSECONDS_PER_SECOND
 
 
 class OwnSources:
@@ -25,15 +21,12 @@ class OwnSources:
     def __init__(self, source: Source) -> None:
         self.unlisted: Counter[Family] = Counter()
         self._source = source
-        self._next_ns = 0
         self._listed: tuple[Address, ...] = ()
         self._used: frozenset[Family] = frozenset(Family)
+        self._are_all_used = True
 
-    def use(self, listed: Sequence[Address], now_ns: int) -> None:
-        """Send from the addresses `listed`, as far as they are this host's. Do nothing within a second of the last."""
-        if now_ns < self._next_ns:
-            return
-        self._next_ns = now_ns + _PERIOD_NS
+    def use(self, listed: Sequence[Address]) -> None:
+        """Send from the addresses `listed`, as far as they are this host's. Call it about once a second."""
         used = self._source.use_sources(listed) if listed or self._listed else frozenset(Family)
         for address in listed:
             family = Family.of(address)
@@ -45,8 +38,9 @@ class OwnSources:
                     address,
                 )
         self._listed, self._used = tuple(listed), used if listed else frozenset(Family)
+        self._are_all_used = len(self._used) == len(Family)
 
     def count(self, family: Family) -> None:
         """Count a probe that was sent."""
-        if family not in self._used:
+        if not self._are_all_used and family not in self._used:
             self.unlisted[family] += 1

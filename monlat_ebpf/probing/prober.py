@@ -6,33 +6,38 @@ peers and read the counts at any time; reading resolves the probes whose answer 
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from itertools import islice
 from random import Random
 from typing import Final
 
-from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.host.wake_event import WakeEvent
-from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe, Result
+from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe
 from monlat_ebpf.probing.error_log import ErrorLog
-from monlat_ebpf.probing.feedback import HOLD_INTERVALS, FeedbackChannel, new_nonce
-from monlat_ebpf.probing.ledger import NO_NEIGHBOUR, RESOLVE_DELAY_NS, InFlight, Outcome, Totals, outcome_of
-from monlat_ebpf.probing.next_hop import SILENCE_NS, explain_loss
+from monlat_ebpf.probing.feedback import FeedbackChannel
+from monlat_ebpf.probing.ledger import Outcome
 from monlat_ebpf.probing.own_sources import OwnSources
+from monlat_ebpf.probing.resolver import OnOutcome, Resolver
 from monlat_ebpf.probing.schedule import JITTER, Schedule
+from monlat_ebpf.probing.sender import Sender
 from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
 from monlat_ebpf.sources import Source
-from monlat_ebpf.sources.raw_sockets import NextHopUnresolved, SendBufferFull
 
-IDLE_TURN_SECONDS: Final = 5.0
+IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
+
+TICKS: Final = 100
+"""In an interval: a turn of the loop costs as much as two probes, so what is due in one tick is sent in one turn."""
+
+LONGEST_TICK_NS: Final = 10_000_000
+
+MOST_AT_ONCE: Final = 64
+"""Probes that are sent before others may have the lock: about a millisecond."""
 
 
 class Prober:
@@ -51,7 +56,7 @@ class Prober:
         feedback: FeedbackChannel | None = None,
         own_addresses: Callable[[], Sequence[Address]] = tuple,
         on_lag: Callable[[float], None] = lambda _seconds: None,
-        on_outcome: Callable[[Target, Outcome], None] = lambda _target, _outcome: None,
+        on_outcome: OnOutcome | None = None,
     ) -> None:
         """Send at most `count` probes to each target; None for no end.
 
@@ -59,30 +64,41 @@ class Prober:
         the first one is sent at once and the pace is even. `positions` is how many of a target's last probes have
         a slot. More than PROBES_PER_TARGET is for a single target, which then uses the slots of all.
         `own_addresses` returns the addresses by which the peers know this node: probes leave from these.
-        `on_lag` gets how many seconds late each probe was sent; `on_outcome` gets each probe's outcome. Both are
-        called under the lock, so they must be quick.
+        `on_lag` gets how many seconds late each probe was sent; `on_outcome` gets each probe's outcome, which then is
+        resolved at its deadline at the latest, or before when it is asked for. Both are called under the lock, so they
+        must be quick.
         """
         self._source = source
         self._node = node
-        self._interval_ns = int(interval_seconds * NANOSECONDS_PER_SECOND)
-        self._timeout_ns = int(timeout_seconds * NANOSECONDS_PER_SECOND)
         self._count = count
         self._feedback = feedback
         self._own_addresses = own_addresses
-        self._on_lag = on_lag
         self._on_outcome = on_outcome
-        self.identifier = source.identifier
         self.last_turn_ns = time.monotonic_ns()
         self._lock = threading.Lock()
         self._wake = WakeEvent()
         self._stopping = False
+        self._next_second_ns = 0
         self._targets = Targets(source, feedback, max_peers, positions)
-        self._schedule: Schedule[Target] = Schedule(self._interval_ns, Random(), JITTER if node else 0.0)
-        self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
-        self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
-        self._totals = Totals()
+        interval_ns = int(interval_seconds * NANOSECONDS_PER_SECOND)
+        tick_ns = max(min(interval_ns // TICKS, LONGEST_TICK_NS), 1) if node else 1
+        self._schedule: Schedule[Target] = Schedule(interval_ns, Random(), JITTER if node else 0.0, tick_ns)
         self._error_log = ErrorLog()
         self._own_sources = OwnSources(source)
+        self._resolver = Resolver(
+            source, feedback, interval_ns, self._error_log, on_outcome if count is None else self._end_of_one
+        )
+        self._totals = self._resolver.totals
+        self._sender = Sender(
+            source,
+            feedback,
+            self._resolver,
+            self._own_sources,
+            self._error_log,
+            int(timeout_seconds * NANOSECONDS_PER_SECOND),
+            on_lag,
+        )
+        self.identifier = source.identifier
 
     # from any thread
 
@@ -137,7 +153,7 @@ class Prober:
         with self._lock:
             targets = self._targets.of_peer(peer)
             for target in targets:
-                self._resolve_answered(target)
+                self._resolver.resolve_answered(target)
             return {each.key.family: recent_probes(each, self._source.table, self._feedback) for each in targets}
 
     def pairs(self) -> Iterator[PairSnapshot]:
@@ -149,7 +165,7 @@ class Prober:
             with self._lock:
                 if target.is_removed:
                     continue
-                self._resolve_answered(target)
+                self._resolver.resolve_answered(target)
                 snapshot = pair_snapshot(target, self._source.table, self._feedback)
             yield snapshot
 
@@ -158,7 +174,7 @@ class Prober:
         with self._lock:
             probe = target.ledger.open_probe(sequence)
             if probe is not None and not target.is_removed:
-                self._resolve(target, probe, expired=False)
+                self._resolver.resolve(target, probe, expired=False)
 
     # in the thread that sends
 
@@ -167,115 +183,38 @@ class Prober:
         while not self._stopping:
             now = self.last_turn_ns = time.monotonic_ns()
             with self._lock:
-                self._own_sources.use(self._own_addresses(), now)
-                self._resolve_expired(now)
-                due = list(self._schedule.due(now))
-            for target, due_ns, skipped in due:
-                with self._lock:
-                    if target.ledger.sent != self._count and not target.is_removed and not self._stopping:
-                        self._totals.skipped += skipped
-                        self._send(target, due_ns)
+                self._begin_turn(now)
+                self._send_due(now)
             self._error_log.write(time.monotonic_ns())
             with self._lock:
                 if self._targets.have_ended(self._count):
                     return
-                queues = (self._to_resolve, self._held)
-                moments = [self._schedule.next_due_ns(), *(queue[0][0] for queue in queues if queue)]
-            wait_ns = min((moment - time.monotonic_ns() for moment in moments if moment), default=None)
-            self._wake.wait(IDLE_TURN_SECONDS if wait_ns is None else max(wait_ns, 0) / NANOSECONDS_PER_SECOND)
-            self._wake.clear()
+                moments = [moment for moment in (self._resolver.next_ns(), self._schedule.next_due_ns()) if moment]
+            wait_ns = min(moments, default=now + IDLE_TURN_NS) - time.monotonic_ns()
+            if self._wake.wait(max(wait_ns, 0) / NANOSECONDS_PER_SECOND):
+                self._wake.clear()
 
-    def _send(self, target: Target, due_ns: int) -> None:
-        ledger, table = target.ledger, self._source.table
-        overdue = ledger.overdue
-        if overdue is not None:
-            expired = time.monotonic_ns() >= overdue.deadline_ns + RESOLVE_DELAY_NS
-            self._resolve(target, overdue, expired=expired)
-            if ledger.overdue is not None:  # its reply may still come: this process was late, or the time-out is long
-                self._totals.skipped += 1
-                return
-        nonce = new_nonce(ledger.sent)
-        feedback = echo.NO_FEEDBACK
+    def _begin_turn(self, now_ns: int) -> None:
+        if now_ns >= self._next_second_ns:
+            self._next_second_ns = now_ns + NANOSECONDS_PER_SECOND
+            self._own_sources.use(self._own_addresses())
+            self._totals.reply_stamps.update()
         if self._feedback is not None:
-            self._feedback.read_report(target.index, target.history)
-            feedback = self._feedback.next_feedback(target.index, target.history)
-            target.history.add(nonce, ledger.sent)
-        slot = target.slot(ledger.sent)
-        request = echo.echo_request(target.key.family, self.identifier, slot, ledger.sent, nonce, feedback)
-        answering = self._is_answering(target)
-        start = partial(table.start, slot, self._timeout_ns)
-        now = time.monotonic_ns()
-        table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + self._timeout_ns, address=target.mapped)
-        failure: OSError | None = None
-        try:
-            self._source.send(request, target.address, start, answering=answering)
-        except OSError as error:
-            failure = error
-        probe = ledger.open(*table.times(slot))
-        self._on_lag(max(probe.sent_ns - due_ns, 0) / NANOSECONDS_PER_SECOND)
-        if failure is None:
-            self._own_sources.count(target.key.family)
-            self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
-            return
-        if isinstance(failure, NextHopUnresolved) or (isinstance(failure, SendBufferFull) and target.was_unresolved):
-            target.unresolved_ns = probe.sent_ns
-            self._end(target, Outcome(probe.sequence, Result.UNREACHABLE, error=NO_NEIGHBOUR))
-            return
-        name = errno.errorcode.get(failure.errno or 0, f"errno_{failure.errno or 0}")
-        self._error_log.add(target, name, failure.strerror or str(failure))
-        self._end(target, Outcome(probe.sequence, Result.SEND_ERROR, error=name))
+            self._feedback.poll_clock()
+        self._resolver.resolve_expired(now_ns)
 
-    def _is_answering(self, target: Target) -> bool:
-        """Return whether the last ended probe was answered, and none has waited for a reply for SILENCE_NS."""
-        now = time.monotonic_ns()
-        while (oldest := target.ledger.oldest_open) is not None and now - oldest.sent_ns > SILENCE_NS:
-            self._resolve(target, oldest, expired=False)
-            if target.ledger.oldest_open is oldest:
-                return False
-        return target.ledger.newest_result is Result.REPLY
+    def _send_due(self, now_ns: int) -> None:
+        """Send to the first MOST_AT_ONCE targets that are due. The others follow when the lock was free."""
+        rehearse = True
+        for target, due_ns, skipped in islice(self._schedule.due(now_ns), MOST_AT_ONCE):
+            if target.ledger.sent == self._count or self._stopping:
+                continue
+            self._totals.skipped += skipped
+            self._sender.send(target, due_ns, rehearse=rehearse)
+            rehearse = False
 
-    def _resolve_expired(self, now_ns: int) -> None:
-        for queue in (self._to_resolve, self._held):
-            while queue and queue[0][0] <= now_ns:
-                _, target, sequence = queue.popleft()
-                probe = target.ledger.open_probe(sequence)
-                if probe is not None and not target.is_removed:
-                    self._resolve(target, probe, expired=True)
-
-    def _resolve_answered(self, target: Target) -> None:
-        for probe in target.ledger.open_probes():
-            self._resolve(target, probe, expired=False)
-
-    def _resolve(self, target: Target, probe: InFlight, *, expired: bool) -> None:
-        completion = self._source.table.completion(target.slot(probe.sequence))
-        outcome = outcome_of(probe, completion, target.key.family, expired=expired)
-        if outcome is None:
-            return
-        if outcome.result is Result.LOST_NETWORK and self._feedback is not None:
-            where = self._feedback.where_lost(target.index, target.history, probe.sequence, probe.deadline_ns)
-            if where is None and self._hold(target, probe):
-                return
-            outcome = replace(outcome, result=where or Result.LOST_NETWORK)
-        if outcome.result is Result.LOST_HOST and not outcome.error:
-            outcome = explain_loss(target, probe, outcome, self._source.next_hop_state)
-            if outcome.result is Result.LOST_HOST and outcome.error:
-                self._error_log.add(target, outcome.error, "")
-        target.transmitted_ns = max(target.transmitted_ns, completion.transmitted_ns)
-        self._end(target, outcome)
-
-    def _hold(self, target: Target, probe: InFlight) -> bool:
-        """Leave a lost probe in flight until the peer's report tells where; return False if it has waited enough."""
-        now = time.monotonic_ns()
-        if now >= probe.deadline_ns + HOLD_INTERVALS * self._interval_ns or target.ledger.overdue is probe:
-            return False
-        target.ledger.expire(probe.sequence)
-        self._held.append((now + self._interval_ns // 2, target, probe.sequence))
-        return True
-
-    def _end(self, target: Target, outcome: Outcome) -> None:
-        target.ledger.resolve(outcome)
-        target.device = outcome.device or target.device
-        self._totals.add(outcome)
-        self._on_outcome(target, outcome)
-        if self._count is not None and not target.ledger.in_flight:
+    def _end_of_one(self, target: Target, outcome: Outcome) -> None:
+        if self._on_outcome is not None:
+            self._on_outcome(target, outcome)
+        if not target.ledger.in_flight:
             self._wake.set()  # `run` may have to return, and another thread may have resolved this one

@@ -13,6 +13,7 @@ from monlat_ebpf.host.interfaces import device_name
 _LOG = logging.getLogger(__name__)
 
 STAMPED_BY: Final = {layout.CONSTANTS["STAMPED_BY_DRIVER"]: "driver", layout.CONSTANTS["STAMPED_BY_STACK"]: "stack"}
+_STAMP_BITS: Final = max(STAMPED_BY).bit_length()
 ENOUGH_REPLIES: Final = 20
 """Before so many replies of a device, a few packets without a driver's stamp are no rule."""
 
@@ -22,19 +23,28 @@ class ReplyStamps:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._new: Counter[int] = Counter()  # by device's index and stamp; not in _counts yet
         self._warned: set[str] = set()
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Return the number of replies by name of the device and "driver" or "stack"."""
+        self.update()
         return dict(self._counts)
 
     def add(self, device_index: int, stamped_by: int) -> None:
-        """Count a reply; one of a source that does not say who stamped it is not counted."""
-        by = STAMPED_BY.get(stamped_by)
-        if by is None:
-            return
-        device = device_name(device_index)
-        self._counts[device, by] += 1
+        """Count a reply."""
+        self._new[device_index << _STAMP_BITS | stamped_by] += 1
+
+    def update(self) -> None:
+        """Find the names of the devices of the last replies. Call it about once a second: a device may get another."""
+        for key, replies in self._new.items():
+            if by := STAMPED_BY.get(key & (1 << _STAMP_BITS) - 1):  # else the source does not say who stamped it
+                device = device_name(key >> _STAMP_BITS)
+                self._counts[device, by] += replies
+                self._warn(device)
+        self._new.clear()
+
+    def _warn(self, device: str) -> None:
         driver, stack = self._counts[device, "driver"], self._counts[device, "stack"]
         if driver + stack >= ENOUGH_REPLIES and stack > driver and device not in self._warned:
             self._warned.add(device)

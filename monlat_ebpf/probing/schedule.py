@@ -1,8 +1,13 @@
-"""When each target is next due: each has a grid of times that never drifts, and jitter around it. Pure."""
+"""When each target is next due: each has a grid of times that never drifts, and jitter around it. Pure.
+
+Times are counted in ticks: what is due within one tick comes together, at the tick's beginning. So a thread that sends
+to thousands of targets wakes up once a tick, and not once a target.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
 from random import Random
 from typing import Final, Generic, TypeVar
@@ -20,18 +25,18 @@ class Schedule(Generic[Item]):
     """Items that are due once in each interval. All times are nanoseconds of one clock.
 
     After its first time, the n-th time of an item is its first grid point plus n intervals, plus jitter that the
-    next time does not inherit. Grid points that passed without a call of `due` are skipped and counted: no burst
-    catches up.
+    next time does not inherit, rounded down to a tick. Grid points that passed without a call of `due` are skipped and
+    counted: no burst catches up.
     """
 
-    def __init__(self, interval_ns: int, random: Random, jitter: float = JITTER) -> None:
+    def __init__(self, interval_ns: int, random: Random, jitter: float = JITTER, tick_ns: int = 1) -> None:
         self._interval_ns = interval_ns
         self._jitter_ns = int(jitter * interval_ns)
-        self._random = random
-        self._heap: list[tuple[int, int, int, Item]] = []  # due, tie-breaker, grid point, item
-        self._removed: set[int] = set()
-        self._tickets: dict[Item, int] = {}  # of its entry in the heap
-        self._next_ticket = 0
+        self._random = random.random
+        self._tick_ns = tick_ns
+        self._ticks: list[int] = []  # a heap of the keys of _due
+        self._due: dict[int, deque[tuple[int, Item]]] = {}  # by tick: grid point and item
+        self._tick_of: dict[Item, int] = {}
 
     def add(self, item: Item, now_ns: int, phase: float) -> None:
         """Make `item` due early in the coming interval, then at `phase` (0 to 1) of each that follows."""
@@ -40,32 +45,33 @@ class Schedule(Generic[Item]):
 
     def remove(self, item: Item) -> None:
         """Stop `item` from being due."""
-        self._removed.add(self._tickets.pop(item))
+        entries = self._due[self._tick_of.pop(item)]
+        entries.remove(next(entry for entry in entries if entry[1] == item))
 
     def next_due_ns(self) -> int | None:
         """Return when the next item is due; None when there is none."""
-        self._drop_removed()
-        return self._heap[0][0] if self._heap else None
+        while self._ticks and not self._due[self._ticks[0]]:
+            del self._due[heapq.heappop(self._ticks)]
+        return self._ticks[0] * self._tick_ns if self._ticks else None
 
     def due(self, now_ns: int) -> Iterator[tuple[Item, int, int]]:
         """Yield each item that is due, when it was, and how many grid points it skips; schedule its next time."""
-        while True:
-            self._drop_removed()
-            if not self._heap or self._heap[0][0] > now_ns:
-                return
-            due_ns, _, grid_ns, item = heapq.heappop(self._heap)
-            # to the first point whose time, jitter included, is still to come
-            skipped = max((now_ns + self._jitter_ns - grid_ns) // self._interval_ns, 0)
-            grid_ns += (skipped + 1) * self._interval_ns
-            self._push(item, grid_ns + self._random.randint(-self._jitter_ns, self._jitter_ns), grid_ns)
-            yield item, due_ns, skipped
+        interval_ns, jitter_ns = self._interval_ns, self._jitter_ns
+        while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
+            entries = self._due[self._ticks[0]]
+            while entries:
+                grid_ns, item = entries.popleft()
+                # to the first point whose time, jitter included, is still to come
+                skipped = max((now_ns + jitter_ns - grid_ns) // interval_ns, 0)
+                grid_ns += (skipped + 1) * interval_ns
+                self._push(item, grid_ns + int((2 * self._random() - 1) * jitter_ns), grid_ns)
+                yield item, due_ns, skipped
 
     def _push(self, item: Item, due_ns: int, grid_ns: int) -> None:
-        self._next_ticket += 1
-        self._tickets[item] = self._next_ticket
-        heapq.heappush(self._heap, (due_ns, self._next_ticket, grid_ns, item))
-
-    def _drop_removed(self) -> None:
-        while self._heap and self._heap[0][1] in self._removed:
-            self._removed.discard(self._heap[0][1])
-            heapq.heappop(self._heap)
+        tick = due_ns // self._tick_ns
+        self._tick_of[item] = tick
+        entries = self._due.get(tick)
+        if entries is None:
+            entries = self._due[tick] = deque()
+            heapq.heappush(self._ticks, tick)
+        entries.append((grid_ns, item))

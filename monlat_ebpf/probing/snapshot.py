@@ -39,7 +39,8 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         feedback.read_report(target.index, target.history)
         network_rtt = feedback.sessions.network_rtt(target.index)
         dwell = feedback.sessions.dwell(target.index)
-    one_way = target.history.one_way if target.history.is_reported_lately else _NO_EXCHANGES
+    is_reported_lately = feedback is not None and feedback.is_reported_lately(target.index, target.history)
+    one_way = target.history.one_way if is_reported_lately else _NO_EXCHANGES
     last = one_way.last
     return PairSnapshot(
         to=target.key.peer,

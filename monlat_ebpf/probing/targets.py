@@ -15,7 +15,7 @@ from monlat_ebpf.model import Address, Family, Peer, PeerKind
 from monlat_ebpf.probing.feedback import FeedbackChannel, TargetHistory
 from monlat_ebpf.probing.index_pool import IndexPool
 from monlat_ebpf.probing.ledger import Ledger
-from monlat_ebpf.sources import Source
+from monlat_ebpf.sources import Destination, Source
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Target:
     key: TargetKey
     index: int
     wanted: Wanted
+    to: Destination
     mapped: bytes
     ledger: Ledger
     history: TargetHistory = field(default_factory=TargetHistory)
@@ -144,7 +145,9 @@ class Targets:
             self._update_peer_index()  # before others get their indexes: the kernel program writes where the index says
         for key, wanted in change.kept.items():
             target = self._targets[key]
-            target.wanted, target.mapped = wanted, mapped(wanted.address)
+            if target.address != wanted.address:
+                target.to, target.mapped = Destination(wanted.address), mapped(wanted.address)
+            target.wanted = wanted
         added = [self._add(key, wanted) for key, wanted in change.added.items()]
         self._update_peer_index()
         if change.left_out and change.left_out != self._left_out:
@@ -161,7 +164,9 @@ class Targets:
         index = self._free.take(time.monotonic_ns())
         self._source.reserve(index + 1)
         self._clear(index)
-        target = self._targets[key] = Target(key, index, wanted, mapped(wanted.address), Ledger(self._positions))
+        ledger = Ledger(self._positions)
+        target = Target(key, index, wanted, Destination(wanted.address), mapped(wanted.address), ledger)
+        self._targets[key] = target
         return target
 
     def _remove(self, key: TargetKey) -> Target:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
+from monlat_ebpf.host.interfaces import SocketAddress, socket_address
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
 
@@ -40,8 +41,29 @@ class SourceChoice(StrEnum):
     SOCKET = "socket"
 
 
-def do_nothing() -> None:
+def do_nothing() -> int:
     """Be the `start` of a packet whose time of sending does not matter."""
+    return 0
+
+
+class Destination:
+    """Where packets go: an address, and how a socket takes it."""
+
+    __slots__ = ("_socket_address", "address", "family")
+
+    def __init__(self, address: Address) -> None:
+        self.address: Final = address
+        self.family: Final = Family.of(address)
+        self._socket_address = None if getattr(address, "scope_id", None) else socket_address(address)
+
+    @property
+    def socket_address(self) -> SocketAddress:
+        """Return the address for `sendto`.
+
+        That of a link-local address has the index of an interface, which may go and come back with another one.
+        Raises OSError if there is no such interface now.
+        """
+        return self._socket_address or socket_address(self.address)
 
 
 class Source(Protocol):
@@ -60,14 +82,21 @@ class Source(Protocol):
         """Make the memory of the targets below `targets` usable; that of others must not be touched."""
 
     def send(
-        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-    ) -> None:
-        """Send `packet`, an ICMP message without IP header, to `address` and never wait.
+        self,
+        packet: bytes,
+        to: Destination,
+        start: Callable[[], int] = do_nothing,
+        *,
+        answering: bool = True,
+        rehearse: bool = True,
+    ) -> int:
+        """Send `packet`, an ICMP message without IP header, and never wait. Return what `start` returned last.
 
         `start` is called immediately before the system call, and may be called before that as well. `answering` says
-        that the last probe to that address was answered: others use a socket of their own. Raises OSError as the
-        system call does: NextHopUnresolved if the buffer is full of packets that wait, and nobody has this next hop's
-        address; SendBufferFull if it is full otherwise.
+        that the last probe to that address was answered: others use a socket of their own. `rehearse` says that no
+        packet was sent just before, so that the caches have to be filled first. Raises OSError as the system call
+        does: NextHopUnresolved if the buffer is full of packets that wait, and nobody has this next hop's address;
+        SendBufferFull if it is full otherwise.
         """
 
     def next_hop_state(self, address: Address) -> NextHopState:

@@ -14,6 +14,7 @@ from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.probes import Stamps, TableSize, mapped
 from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.model import Family
+from monlat_ebpf.sources import Destination
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.namespace import Namespace
 from testkit import packets
@@ -79,7 +80,7 @@ class Bed:
         slot = TARGET * layout.PROBES_PER_TARGET + nonce % layout.PROBES_PER_TARGET
         self.source.table.arm(slot, nonce=nonce, sent_ns=now, deadline_ns=now + timeout_ns, address=mapped(address))
         with self.namespace.entered():
-            self.source.send(echo.echo_request(Family.of(address), 7, slot, 5, nonce), address)
+            self.source.send(echo.echo_request(Family.of(address), 7, slot, 5, nonce), Destination(address))
 
     def answer(self, *, nonce: int = PROBE_NONCE) -> None:
         """Let the peer answer it."""

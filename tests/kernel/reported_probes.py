@@ -24,7 +24,7 @@ def reported_probes(source: Source, targets: int) -> Iterator[ReportedProbe]:
     sessions, table = source.sessions, source.table
     assert sessions is not None
     for target in range(targets):
-        report = sessions.peer_report(target)
+        report = sessions.peer_report_of(target, sessions.reported_nonce(target))
         if report is not None:
             stamps = table.stamps(target * layout.PROBES_PER_TARGET + report.nonce % layout.PROBES_PER_TARGET)
             assert stamps.nonce == report.nonce

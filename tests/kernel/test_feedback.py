@@ -47,7 +47,7 @@ def test_feedback_makes_one_sample_of_the_network_rtt(bench: Bed) -> None:
     wall = bench.wall_ns()
     bench.ask(0xA0, 0, feedback(PROBE_NONCE, wall, DWELL_NS))
     assert bench.sessions.network_rtt(TARGET) == of_samples([bench.rtt_ns - DWELL_NS])
-    report = bench.sessions.peer_report(TARGET)
+    report = bench.sessions.peer_report_of(TARGET, bench.sessions.reported_nonce(TARGET))
     assert report is not None
     assert (report.nonce, report.peer_received_ns, report.dwell_ns) == (PROBE_NONCE, wall, DWELL_NS)
     assert bench.rejected() == {}
@@ -82,7 +82,7 @@ def test_forged_feedback_changes_no_histogram(bench: Bed) -> None:
     assert bench.network_rtts() == [0, 0, 0]
     assert bench.dwells() == [0, 0, 0]
     assert [bench.source.table.histogram(target) for target in range(3)] == before
-    assert bench.sessions.peer_report(TARGET) is None
+    assert bench.sessions.peer_report_of(TARGET, bench.sessions.reported_nonce(TARGET)) is None
 
 
 def test_feedback_of_a_clock_far_behind_is_rejected(bench: Bed) -> None:

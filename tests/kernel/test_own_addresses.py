@@ -13,7 +13,7 @@ import pytest
 from monlat_ebpf.abi import echo
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import Source
+from monlat_ebpf.sources import Destination, Source
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from monlat_ebpf.testbed.network import DEVICE
@@ -33,7 +33,7 @@ def addresses_seen(source: Source, listener: socket.socket, peer: Address) -> se
         now = time.monotonic_ns()
         source.table.arm(number, nonce=number + 1, sent_ns=now, deadline_ns=now + 1, address=bytes(16))
         request = echo.echo_request(Family.of(peer), source.identifier, number, number, number + 1, echo.NO_FEEDBACK)
-        source.send(request, peer, answering=number % 2 == 0)
+        source.send(request, Destination(peer), answering=number % 2 == 0)
         packet, sender = b"", ("",)
         while not packet.endswith(request[8:]):
             packet, sender = listener.recvfrom(2048)

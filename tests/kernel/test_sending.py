@@ -14,6 +14,7 @@ from monlat_ebpf.abi import echo
 from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.model import Address, Family, Peer
 from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.sources import Destination
 from monlat_ebpf.sources.raw_sockets import RawSockets, receive_nothing
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.testbed.namespace import Namespace
@@ -37,19 +38,20 @@ def test_probe_is_one_packet_which_leaves_after_start(wire: tuple[Namespace, Raw
     payload = echo.payload(0, 5, 11)
     left: list[int] = []
 
-    def count() -> None:
+    def count() -> int:
         left.append(sum(packet.endswith(payload) for packet in arrived(device)))
+        return 0
 
     with namespace.entered():
         sockets = RawSockets(receive_nothing)
-        sockets.send(echo.echo_request(family, 7, 0, 5, 11), PEERS[family], count)
+        sockets.send(echo.echo_request(family, 7, 0, 5, 11), Destination(PEERS[family]), count)
     sockets.close()
     count()
     assert left == [0, 0, 1]
 
 
 def test_only_a_store_lies_between_t0_and_the_system_call(wire: tuple[Namespace, RawDevice]) -> None:
-    """13 probes of each family, and a rehearsal of each: of the functions in C, the last three are these."""
+    """13 probes of each family, and a rehearsal before each two: of the functions in C, the last three are these."""
     namespace, _ = wire
     called: list[str] = []
 
@@ -70,5 +72,5 @@ def test_only_a_store_lies_between_t0_and_the_system_call(wire: tuple[Namespace,
     finally:
         source.close()
     sent = [at for at, name in enumerate(called) if name == "sendto"]
-    assert len(sent) == 2 * 2 * 13
+    assert len(sent) == (2 + 1) * 13
     assert {tuple(called[at - 2 : at]) for at in sent} == {("monotonic_ns", "pack_into")}

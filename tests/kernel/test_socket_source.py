@@ -14,7 +14,7 @@ from monlat_ebpf.abi import echo
 from monlat_ebpf.abi.probes import Completion, TableSize, mapped
 from monlat_ebpf.host.wall_clock import Reading, WallClock, read_clocks
 from monlat_ebpf.model import Address, Family, Peer, Result
-from monlat_ebpf.sources import Source
+from monlat_ebpf.sources import Destination, Source
 from monlat_ebpf.sources.raw_sockets import cookie
 from monlat_ebpf.sources.socket.source import SocketSource
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
@@ -50,7 +50,7 @@ def probe(
     slot, nonce, sent = number % 16, number + 1, time.monotonic_ns()
     for each in (source, *also):
         each.table.arm(slot, nonce=nonce, sent_ns=sent, deadline_ns=sent + timeout, address=mapped(address))
-    source.send(echo.echo_request(Family.of(address), 7, slot, number, nonce), address)
+    source.send(echo.echo_request(Family.of(address), 7, slot, number, nonce), Destination(address))
     deadline = time.monotonic() + REPLY_SECONDS
     while not all(each.table.completion(slot).received_ns for each in (source, *also)):
         assert time.monotonic() < deadline, f"no reply to probe {number}: {source.table.completion(slot)}"
@@ -188,7 +188,7 @@ def test_reply_in_fragments_is_one_reply() -> None:
                 source.table.arm(
                     slot, nonce=number + 1, sent_ns=sent, deadline_ns=sent + 5 * SECOND, address=mapped(peer)
                 )
-                source.send(echo.echo_request(Family.IPV4, 7, slot, number, number + 1), peer)
+                source.send(echo.echo_request(Family.IPV4, 7, slot, number, number + 1), Destination(peer))
                 whole = packets.echo_reply(str(peer), "10.99.0.1", 7, number, echo.payload(slot, number, number + 1))
                 first = packets.ipv4(whole[12:16], whole[16:20], whole[20:52], fragment=packets.MORE_FRAGMENTS)
                 second = packets.ipv4(whole[12:16], whole[16:20], whole[52:], fragment=32 // 8)

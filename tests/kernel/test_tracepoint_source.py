@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from monlat_ebpf.abi.echo import echo_request
 from monlat_ebpf.abi.probes import TableSize, mapped
 from monlat_ebpf.model import Family
+from monlat_ebpf.sources import Destination
 from monlat_ebpf.sources.tracepoint.source import TracepointSource
 from testkit.pair import Pair
 from testkit.waiting import wait_until
@@ -35,7 +36,7 @@ def test_packets_of_another_namespace_are_not_stamped() -> None:
                     source.table.arm(
                         slot, nonce=slot + 1, sent_ns=now, deadline_ns=now + 8 * SECOND, address=mapped(peer)
                     )
-                ours.send(echo_request(Family.IPV4, 7, slot, slot, slot + 1), peer)
+                ours.send(echo_request(Family.IPV4, 7, slot, slot, slot + 1), Destination(peer))
             wait_until(lambda: ours.table.histogram(0).count >= 13)
             for slot in range(13):
                 stamped, blank = ours.table.completion(slot), theirs.table.completion(slot)

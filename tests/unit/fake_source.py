@@ -11,7 +11,7 @@ from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources import Destination, do_nothing
 
 PROBE_BYTES = 96
 TARGET_BYTES = 1520
@@ -55,9 +55,16 @@ class FakeSource:
         self.reserved = targets
 
     def send(
-        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-    ) -> None:
-        start()
+        self,
+        packet: bytes,
+        to: Destination,
+        start: Callable[[], int] = do_nothing,
+        *,
+        answering: bool = True,
+        rehearse: bool = True,
+    ) -> int:
+        sent = start()
+        address = to.address
         (identifier,) = struct.unpack_from("!H", packet, 4)
         slot, sequence, nonce = struct.unpack_from("<IIQ", packet, 16)
         armed_nonce, sent_ns, deadline_ns, armed_address = struct.unpack_from(
@@ -71,6 +78,7 @@ class FakeSource:
         probe = Sent(address, slot, sequence, nonce, sent_ns, deadline_ns, identifier)
         self.sent.append(probe)
         self.behaviour(probe)
+        return sent
 
     def next_hop_state(self, address: Address) -> NextHopState:
         return NextHopState.USABLE

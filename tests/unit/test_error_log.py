@@ -11,11 +11,14 @@ from monlat_ebpf.model import Family
 from monlat_ebpf.probing.error_log import PERIOD_NS, ErrorLog
 from monlat_ebpf.probing.ledger import Ledger
 from monlat_ebpf.probing.targets import Target, TargetKey, Wanted
+from monlat_ebpf.sources import Destination
 
 
 def target(number: int) -> Target:
     wanted = Wanted(ip_address(0x0A000000 + number), "", 0)
-    return Target(TargetKey(f"peer{number}", Family.IPV4), number, wanted, bytes(16), Ledger())
+    return Target(
+        TargetKey(f"peer{number}", Family.IPV4), number, wanted, Destination(wanted.address), bytes(16), Ledger()
+    )
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from monlat_ebpf.abi.sessions import ReceptionReport
+from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.probes import Memories, ProbeTable, TableSize
+from monlat_ebpf.abi.sessions import ReceptionReport, Sessions
+from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Result
-from monlat_ebpf.probing.feedback import TargetHistory, new_nonce, where_lost
+from monlat_ebpf.probing.feedback import FeedbackChannel, TargetHistory, where_lost
+from monlat_ebpf.probing.nonces import Nonces
 
 UNKNOWN, FORWARD, RETURN = Result.LOST_NETWORK, Result.LOST_FORWARD, Result.LOST_RETURN
 DEADLINE = 10_000_000_000
@@ -48,13 +52,27 @@ def test_where_probe_100_was_lost(
 
 
 def test_probe_that_the_peer_goes_on_naming_is_known_after_its_slot() -> None:
-    """Of 40 probes the peer named the third; it keeps its sequence. Another old one has none."""
-    history = TargetHistory()
-    nonces = [new_nonce(sequence) for sequence in range(40)]
-    for sequence, nonce in enumerate(nonces):
-        history.add(nonce, sequence)
-        assert history.sequence_of(nonces[2]) == (2 if sequence >= 2 else None)
-    assert history.sequence_of(nonces[3]) is None
+    """Of 40 probes the peer named the third, and goes on: it received none after it. Another old one is not known."""
+    size = TableSize(1)
+    memories = {name: bytearray(length) for name, length in size.map_bytes().items()}
+    table = ProbeTable(size, memories)
+    channel = FeedbackChannel(Sessions(size, memories), table, WallClock())
+    history, nonces = TargetHistory(), Nonces()
+    sent = [nonces.next(sequence) for sequence in range(40)]
+    for sequence, nonce in enumerate(sent):
+        table.arm(sequence % 16, nonce=nonce, sent_ns=1, deadline_ns=DEADLINE, address=bytes(16))
+        if sequence >= 2:
+            report_on(memories, sent[2])
+            assert channel.where_lost(0, history, 2, DEADLINE, sequence) is RETURN
+            assert sequence == 2 or channel.where_lost(0, history, sequence, DEADLINE, sequence) is FORWARD
+    report_on(memories, sent[3])
+    assert channel.where_lost(0, history, 39, DEADLINE, 39) is UNKNOWN
+
+
+def report_on(memories: Memories, nonce: int) -> None:
+    """Let the peer have reported, long after the deadline, that the probe with that nonce was the last it received."""
+    report = layout.SESSION.part("report_received", "report")
+    report.write(memories["sessions"], 0, LATE, 16, nonce, 0, 0, 0, 0)
 
 
 def test_every_target_has_a_stream_of_its_own() -> None:
@@ -66,16 +84,8 @@ def test_every_target_has_a_stream_of_its_own() -> None:
 
 def test_nonces_name_their_position_and_are_never_zero() -> None:
     """1,009 of each of 37 sequences: 64 bits, all different; the lowest four are the sequence modulo 16."""
+    source = Nonces()
     for sequence in range(37):
-        nonces = [new_nonce(sequence) for _ in range(1_009)]
+        nonces = [source.next(sequence) for _ in range(1_009)]
         assert all(0 < nonce < 2**64 and nonce % 16 == sequence % 16 for nonce in nonces)
         assert len(set(nonces)) == 1_009
-
-
-def test_history_keeps_the_last_probe_of_each_position() -> None:
-    """Of 40 probes the last 16, by their nonces."""
-    history = TargetHistory()
-    nonces = [new_nonce(sequence) for sequence in range(40)]
-    for sequence, nonce in enumerate(nonces):
-        history.add(nonce, sequence)
-    assert history.sequences == dict(zip(nonces[24:], range(24, 40), strict=True))

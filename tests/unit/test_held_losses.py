@@ -25,7 +25,9 @@ class Channel(FeedbackChannel):
         super().__init__(Sessions(source.table.size, memories), source.table, WallClock())
         self.where: Result | None = None
 
-    def where_lost(self, target: int, history: TargetHistory, sequence: int, deadline_ns: int) -> Result | None:
+    def where_lost(
+        self, target: int, history: TargetHistory, sequence: int, deadline_ns: int, newest: int
+    ) -> Result | None:
         return self.where
 
 

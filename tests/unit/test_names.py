@@ -80,7 +80,6 @@ LEGITIMATE = [
     Use("monlat_ebpf/sources/socket/table.py", "Memory", "the buffer type of tables"),
     Use("tests/unit/test_[ps]*s.py", "Memory", "the buffer type of tables"),
     Use("tests/cluster/containers.py", "Memory", "the medium of an emptyDir in Kubernetes"),
-    Use("monlat_ebpf/abi/echo.py", "words", "16-bit words of the checksum"),
     Use("monlat_ebpf/cli/doctor_text.py", "words", "textwrap's break_long_words"),
     Use("monlat_ebpf/sources/socket/filters.py", "word", "the BPF instruction that loads a word"),
     Use("tests/kernel/refusing_bpf.py", "word", "the BPF instruction that loads a word"),

@@ -11,6 +11,7 @@ from monlat_ebpf.model import Address, Family, Result
 from monlat_ebpf.probing.ledger import InFlight, Ledger, Outcome
 from monlat_ebpf.probing.next_hop import explain_loss
 from monlat_ebpf.probing.targets import Target, TargetKey, Wanted
+from monlat_ebpf.sources import Destination
 
 LOST = Outcome(7, Result.LOST_HOST)
 NO_LINK_ADDRESS = Outcome(7, Result.UNREACHABLE, error="no_neighbour")
@@ -20,7 +21,7 @@ UNRESOLVED, USABLE = NextHopState.UNRESOLVED, NextHopState.USABLE
 
 def target(address: str = "10.0.0.1") -> Target:
     parsed = ip_address(address)
-    return Target(TargetKey("a", Family.of(parsed)), 0, Wanted(parsed, "", 0), bytes(16), Ledger())
+    return Target(TargetKey("a", Family.of(parsed)), 0, Wanted(parsed, "", 0), Destination(parsed), bytes(16), Ledger())
 
 
 def never_asked(address: Address) -> NextHopState:

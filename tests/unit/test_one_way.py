@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monlat_ebpf.model import ClockOffset, Queueing
+from monlat_ebpf.model import Queueing
 from monlat_ebpf.probing.one_way import DRIFT, WINDOW, Exchange, OneWay
 
 SECOND = 1_000_000_000
@@ -26,6 +26,13 @@ def filled(*exchanges: Exchange) -> OneWay:
     return one_way
 
 
+def assert_offset(one_way: OneWay, offset_ns: float, error_ns: float) -> None:
+    known = one_way.clock_offset()
+    assert known is not None
+    assert known.offset_ns == offset_ns
+    assert known.error_ns == pytest.approx(error_ns)
+
+
 def test_an_exchange_by_hand() -> None:
     """t1 100, t2 1150, t3 1180, t4 170: the network took 40, and the peer is 1030 ahead."""
     one = Exchange(100, 1150, 1180, 170)
@@ -39,7 +46,7 @@ def test_the_offset_is_wrong_by_half_the_asymmetry(forward: int, backward: int, 
     one = exchange(5, forward, backward, offset=offset, dwell=dwell)
     assert one.network_rtt == forward + backward
     assert one.offset - offset == (forward - backward) / 2
-    assert abs(one.offset - offset) <= one.error_at(one.t4)
+    assert abs(one.offset - offset) <= one.network_rtt / 2
 
 
 def test_nothing_is_known_before_the_first_exchange() -> None:
@@ -57,13 +64,13 @@ def test_the_least_delayed_exchange_speaks() -> None:
         exchange(2_000_000, 9_000, 90_000, offset=500),
     )
     age = (2_000_000 + 129_000) - (1_000_000 + 50_000)  # from its t4 to the newest t4
-    assert one_way.clock_offset() == ClockOffset(500 + 2_000, 10_000 + age * DRIFT)
+    assert_offset(one_way, 500 + 2_000, 10_000 + age * DRIFT)
 
 
 def test_an_old_exchange_yields_to_a_fresh_one_that_bounds_better() -> None:
     """10 us of network half a minute ago bound the offset of clocks that drift by 3 ms; 50 us now, by 25 us."""
     one_way = filled(exchange(0, 5_000, 5_000), exchange(30 * SECOND, 40_000, 10_000))
-    assert one_way.clock_offset() == ClockOffset(15_000, 25_000)
+    assert_offset(one_way, 15_000, 25_000)
 
 
 @given(
@@ -82,7 +89,7 @@ def test_the_error_holds_for_clocks_that_drift(drift: int, delays: list[tuple[in
         known = one_way.clock_offset()
         assert known is not None
         assert abs(known.offset_ns - offset) <= known.error_ns + abs(drift) * 1e-6 * 300_000_000
-    assert len(one_way._window) == min(len(delays), WINDOW)
+    assert len(one_way._forward) == min(len(delays), WINDOW)
 
 
 @pytest.mark.parametrize("step", [-2 * SECOND, 37_000_000, 150_000])
@@ -90,7 +97,7 @@ def test_a_step_starts_the_window_anew(step: int) -> None:
     """By more than the delays (20 us) and the drift of a second (100 us) explain: the older exchanges are dropped."""
     one_way = filled(*(exchange(number * SECOND, 10_000, 10_000) for number in range(10)))
     one_way.add(exchange(10 * SECOND, 12_000, 8_000, offset=step))
-    assert one_way.clock_offset() == ClockOffset(step + 2_000, 10_000)
+    assert_offset(one_way, step + 2_000, 10_000)
     assert one_way.queueing() == Queueing(0, 0)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from monlat_ebpf.model import Address, Family, Result
+from monlat_ebpf.model import Family, Result
 from monlat_ebpf.probing.prober import Prober
-from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources import Destination, do_nothing
 from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import only, peer, running
@@ -128,10 +128,16 @@ def test_targets_that_answer_have_a_socket_of_their_own() -> None:
 
     class Choosing(FakeSource):
         def send(
-            self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-        ) -> None:
+            self,
+            packet: bytes,
+            to: Destination,
+            start: Callable[[], int] = do_nothing,
+            *,
+            answering: bool = True,
+            rehearse: bool = True,
+        ) -> int:
             chosen.append(answering)
-            super().send(packet, address, start)
+            return super().send(packet, to, start)
 
     source = Choosing(1)
     lost = {5, 6}

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from monlat_ebpf.model import Address, Result
+from monlat_ebpf.model import Result
 from monlat_ebpf.probing.prober import Prober
-from monlat_ebpf.sources import do_nothing
+from monlat_ebpf.sources import Destination, do_nothing
 from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource
 from tests.unit.running_prober import Bench, only, peer, running
@@ -44,10 +44,16 @@ class SlowSource(FakeSource):
         self.began_ns: list[int] = []
 
     def send(
-        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-    ) -> None:
+        self,
+        packet: bytes,
+        to: Destination,
+        start: Callable[[], int] = do_nothing,
+        *,
+        answering: bool = True,
+        rehearse: bool = True,
+    ) -> int:
         self.began_ns.append(time.monotonic_ns())
-        super().send(packet, address, start, answering=answering)
+        return super().send(packet, to, start, answering=answering)
 
 
 def test_t0_and_deadline_are_of_the_instant_before_the_system_call() -> None:

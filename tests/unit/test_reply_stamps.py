@@ -27,4 +27,5 @@ def test_device_without_driver_stamps_is_warned_of_once(
     stamps = ReplyStamps()
     for stamped_by in (DRIVER,) * driver + (STACK,) * stack:
         stamps.add(LO, stamped_by)
+        stamps.update()
     assert caplog.text.count("lo: ") == warnings

@@ -215,13 +215,15 @@ def test_reports_of_the_peer_are_read(bench: Bench) -> None:
     report = struct.pack("<QQQQIHHQ", 5_000, 9, 0x77, 0, 0, 0b11, 0b1, 0x93)
     bench.sums[SESSION + CANDIDATE_AT + 8 : 2 * SESSION] = report
     bench.peer_report(1, 0x93, WALL, 250)
-    assert bench.sessions.peer_report(1) == PeerReport(0x93, WALL, 250)
+    assert bench.sessions.reported_nonce(1) == 0x93
+    assert bench.sessions.peer_report_of(1, 0x93) == PeerReport(0x93, WALL, 250)
     assert bench.sessions.reception_report(1) == ReceptionReport(5_000, 0x77, 0b11, 0b1, 9)
     for other in (0, 2):
-        assert bench.sessions.peer_report(other) is None
+        assert bench.sessions.reported_nonce(other) == 0
+        assert bench.sessions.peer_report_of(other, 0) is None
         assert bench.sessions.reception_report(other) is None
     bench.peer_report(1, 0xA3, WALL, 300)  # the slot is reused
-    assert bench.sessions.peer_report(1) is None
+    assert bench.sessions.peer_report_of(1, 0x93) is None
 
 
 def test_histograms_are_read_by_target(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import AS_USUAL, Sending, do_nothing
+from monlat_ebpf.sources import AS_USUAL, Destination, Sending, do_nothing
 from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
@@ -102,14 +102,20 @@ class SocketSource:
         """Do nothing: the whole table is usable, and the kernel allocates its memory at first use."""
 
     def send(
-        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-    ) -> None:
-        """Send `packet` to `address`, and call `start` immediately before."""
+        self,
+        packet: bytes,
+        to: Destination,
+        start: Callable[[], int] = do_nothing,
+        *,
+        answering: bool = True,
+        rehearse: bool = True,
+    ) -> int:
+        """Send `packet`, and call `start` immediately before; return what it returned."""
         self._since_read += 1
         if self._since_read >= _SENT_BETWEEN_READS:
             self._since_read = 0
             self._receiver.catch_up()
-        self._sockets.send(packet, address, start, answering=answering)
+        return self._sockets.send(packet, to, start, answering=answering, rehearse=rehearse)
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""

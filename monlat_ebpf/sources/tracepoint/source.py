@@ -15,7 +15,7 @@ from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import AS_USUAL, Sending, do_nothing
+from monlat_ebpf.sources import AS_USUAL, Destination, Sending, do_nothing
 from monlat_ebpf.sources.held_identifier import HeldIdentifier
 from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, open_raw, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
@@ -75,10 +75,16 @@ class TracepointSource:
         return {name: mmap.mmap(loaded.maps[name], _whole_pages(length)) for name, length in lengths.items()}
 
     def send(
-        self, packet: bytes, address: Address, start: Callable[[], object] = do_nothing, *, answering: bool = True
-    ) -> None:
-        """Send `packet` to `address`, and call `start` immediately before."""
-        self._sockets.send(packet, address, start, answering=answering)
+        self,
+        packet: bytes,
+        to: Destination,
+        start: Callable[[], int] = do_nothing,
+        *,
+        answering: bool = True,
+        rehearse: bool = True,
+    ) -> int:
+        """Send `packet`, and call `start` immediately before; return what it returned."""
+        return self._sockets.send(packet, to, start, answering=answering, rehearse=rehearse)
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""
