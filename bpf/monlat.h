@@ -24,8 +24,8 @@
 
 struct histogram {
 	u64 count;
-	u64 sum; /* ns */
-	u64 buckets[BUCKETS];
+	u64 sum;              /* ns */
+	u32 buckets[BUCKETS]; /* 2^32 samples take 136 years at one a second, 13 years at ten */
 };
 
 /* What the sender's kernel saw of a request of the receiver; all zeros: nothing yet. */

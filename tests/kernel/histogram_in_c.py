@@ -1,6 +1,7 @@
 """Runs bpf/histogram.h in the kernel. It is a process of its own, to keep LLVM out of the process of pytest.
 
-Standard input: times as 64-bit little-endian numbers. Standard output: the bucket of each, one byte.
+Standard input: times as 64-bit little-endian numbers. Standard output: the bucket of each, one byte; then the
+struct histogram that has all of them as samples.
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ import sys
 from monlat_ebpf.abi.layout import program_directory
 
 PROGRAM = """
+BPF_ARRAY(sums, struct histogram, 1);
+
 int bucket_of_argument(struct bpf_raw_tracepoint_args *ctx)
 {
+	u32 key = 0;
+	struct histogram *sum = sums.lookup(&key);
+
+	if (sum)
+		add_sample(sum, ctx->args[0]);
 	return bucket_of(ctx->args[0]);
 }
 """
@@ -56,7 +64,7 @@ def main() -> None:
         if status:
             sys.exit(f"the kernel cannot run the function: {os.strerror(-status)}")
         buckets.append(options.retval)
-    sys.stdout.buffer.write(buckets)
+    sys.stdout.buffer.write(buckets + bytes(module["sums"][0]))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,20 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+from collections import Counter
 from random import Random
 
 from monlat_ebpf.abi.histogram import EDGES_NS, bucket_of
 
 
-def buckets_in_c(values: list[int]) -> list[int]:
-    """Return the buckets that bpf/histogram.h gives for `values`, run by the kernel as the JIT compiles it."""
+def run_in_c(values: list[int]) -> tuple[list[int], bytes]:
+    """Run bpf/histogram.h on `values` in the kernel; return the bucket of each, and the struct histogram of all."""
     command = [sys.executable, "-m", "tests.kernel.histogram_in_c"]
     ran = subprocess.run(
         command, input=struct.pack(f"<{len(values)}Q", *values), capture_output=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr.decode(errors="replace")
-    return list(ran.stdout)
+    return list(ran.stdout[: len(values)]), ran.stdout[len(values) :]
 
 
 def test_c_and_python_agree() -> None:
@@ -28,7 +29,17 @@ def test_c_and_python_agree() -> None:
     values += [int(2 ** random.uniform(0, 40)) for _ in range(100_003)]
     values += [random.randrange(8_000_000_001) for _ in range(50_000)]
     values += [random.randrange(2**40) for _ in range(50_000)]
-    in_c = buckets_in_c(values)
+    in_c, _ = run_in_c(values)
     assert len(in_c) == len(values) == 185 * 3 + 9 + 200_003
     assert [(value, c) for value, c in zip(values, in_c, strict=True) if c != bucket_of(value)] == []
     assert set(in_c) == set(range(186))
+
+
+def test_samples_add_up() -> None:
+    """10,007 samples in all 186 buckets: the counts of 32 bits stand side by side behind number and sum of 64 bits."""
+    random = Random(20261130)
+    values = [*EDGES_NS, 9_000_000_000, *(int(2 ** random.uniform(0, 34)) for _ in range(10_007 - 186))]
+    buckets, memory = run_in_c(values)
+    each = Counter(buckets)
+    assert set(each) == set(range(186))
+    assert struct.unpack("<QQ186I", memory) == (10_007, sum(values), *(each[bucket] for bucket in range(186)))

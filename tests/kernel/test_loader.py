@@ -71,9 +71,9 @@ def test_maps_and_hooks_are_loaded() -> None:
         maps = {name: details(descriptor) for name, descriptor in loaded.maps.items()}
         assert {name: (each["value_size"], each["max_entries"]) for name, each in maps.items()} == {
             "probes": ("96", "32"),
-            "targets": ("1520", "2"),
+            "targets": ("776", "2"),
             "exchanges": ("56", "64"),
-            "sessions": ("3144", "2"),
+            "sessions": ("1656", "2"),
             "peer_index": ("24", "8"),
             "settings": ("48", "1"),
             "counts": ("104", "1"),

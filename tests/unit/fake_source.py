@@ -14,7 +14,7 @@ from monlat_ebpf.model import Address, Family
 from monlat_ebpf.sources import Destination, do_nothing
 
 PROBE_BYTES = 96
-TARGET_BYTES = 1520
+TARGET_BYTES = 776
 PROBES_PER_TARGET = 16
 DEVICE = 1  # the loopback device in every namespace
 
@@ -132,20 +132,20 @@ class FakeSource:
         at = probe.slot // PROBES_PER_TARGET * TARGET_BYTES
         transmitted_ns, received_ns = struct.unpack_from("<QQ", self._probes, probe.slot * PROBE_BYTES + 40)
         if received_ns:
-            self._add(at + 16 + 8 * 186 + 8, 1)  # duplicates
+            self._add(at + 16 + 4 * 186 + 8, 1)  # duplicates
             return
         if at_ns > probe.deadline_ns:
-            self._add(at + 16 + 8 * 186, 1)  # late
+            self._add(at + 16 + 4 * 186, 1)  # late
         else:
             self._add(at, 1)
             self._add(at + 8, at_ns - transmitted_ns)
-            self._add(at + 16 + 8 * bucket_of(at_ns - transmitted_ns), 1)
+            self._add(at + 16 + 4 * bucket_of(at_ns - transmitted_ns), 1, "<I")
         struct.pack_into("<Q", self._probes, probe.slot * PROBE_BYTES + 48, at_ns)
 
     def _is_there(self, probe: Sent) -> bool:
         (nonce,) = struct.unpack_from("<Q", self._probes, probe.slot * PROBE_BYTES)
         return bool(nonce == probe.nonce)
 
-    def _add(self, offset: int, amount: int) -> None:
-        (value,) = struct.unpack_from("<Q", self._targets, offset)
-        struct.pack_into("<Q", self._targets, offset, value + amount)
+    def _add(self, offset: int, amount: int, kind: str = "<Q") -> None:
+        (value,) = struct.unpack_from(kind, self._targets, offset)
+        struct.pack_into(kind, self._targets, offset, value + amount)

@@ -40,9 +40,9 @@ def test_probe_and_target_are_laid_out_as_c_does() -> None:
     assert {name: member.offset for name, member in layout.STAMPS.members.items()} == {
         "own": 0, "other": 8, "other_device": 16, "checksum_owed": 20, "forwarded": 22,
     }  # fmt: skip
-    assert layout.TARGET.size == 4 * 8 + 186 * 8
+    assert layout.TARGET.size == 4 * 8 + 186 * 4
     assert layout.HISTOGRAM.offset("buckets") == 16
-    assert layout.TARGET.offset("late") == 16 + 186 * 8
+    assert layout.TARGET.offset("late") == 16 + 186 * 4
     assert layout.COUNTS.size == (9 + 4) * 8
 
 

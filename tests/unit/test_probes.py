@@ -15,8 +15,8 @@ from monlat_ebpf.abi.layout import Memory
 from monlat_ebpf.abi.probes import Completion, ProbeTable, TableSize, mapped
 
 TARGETS = 3
-PROBE, TARGET = 96, 1520
-BUCKETS, LATE = 16, 16 + 8 * 186
+PROBE, TARGET = 96, 776
+BUCKETS, LATE = 16, 16 + 4 * 186
 Parts = tuple[Memory, Memory, Memory]
 
 
@@ -40,12 +40,12 @@ def test_sizes() -> None:
     """7 targets of 16 slots: the bytes of each map by hand; of the first two targets alone the peer index is whole."""
     size = TableSize(7)
     whole = {
-        "probes": 112 * 96, "targets": 7 * 1520, "exchanges": 224 * 56, "sessions": 7 * 3144,
+        "probes": 112 * 96, "targets": 7 * 776, "exchanges": 224 * 56, "sessions": 7 * 1656,
         "peer_index": 32 * 24, "settings": 48, "counts": 104,
     }  # fmt: skip
     assert size.slots == 112
     assert size.map_bytes() == whole
-    of_two = {"probes": 32 * 96, "targets": 2 * 1520, "exchanges": 64 * 56, "sessions": 2 * 3144}
+    of_two = {"probes": 32 * 96, "targets": 2 * 776, "exchanges": 64 * 56, "sessions": 2 * 1656}
     assert size.map_bytes(used_targets=2) == whole | of_two
 
 
@@ -126,8 +126,8 @@ def test_reply_that_is_written_meanwhile_is_read_whole() -> None:
 def test_counts_are_read_by_target(table: ProbeTable, parts: Parts) -> None:
     """Each target's own histogram, sum, late and duplicate replies."""
     struct.pack_into("<QQ", parts[1], 1 * TARGET, 9, 1000)
-    struct.pack_into("<Q", parts[1], 1 * TARGET + BUCKETS + 8 * 185, 5)
-    struct.pack_into("<Q", parts[1], 1 * TARGET + BUCKETS, 4)
+    struct.pack_into("<I", parts[1], 1 * TARGET + BUCKETS + 4 * 185, 5)
+    struct.pack_into("<I", parts[1], 1 * TARGET + BUCKETS, 4)
     struct.pack_into("<QQ", parts[1], 1 * TARGET + LATE, 3, 4)
     histogram = table.histogram(1)
     assert histogram.buckets == (4, *[0] * 184, 5)

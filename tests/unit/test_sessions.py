@@ -11,7 +11,7 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.abi.sessions import PeerReport, ReceptionReport, Sessions, around
 
 TARGETS = 3
-EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 8 * 186) + 2 * 40 + 56, 16 + 8 * 186, 24
+EXCHANGE, SESSION, HISTOGRAM, PEER_ENTRY = 56, 2 * (16 + 4 * 186) + 2 * 40 + 56, 16 + 4 * 186, 24
 DWELL_AT, STREAMS_AT, CANDIDATE_AT = HISTOGRAM, 2 * HISTOGRAM, 2 * HISTOGRAM + 80
 STREAM = 0xA1B2C3D4E5F60718
 WALL = 1_700_000_000_000_000_000
@@ -228,9 +228,9 @@ def test_reports_of_the_peer_are_read(bench: Bench) -> None:
 
 def test_histograms_are_read_by_target(bench: Bench) -> None:
     """The network RTT comes first, then the dwell."""
-    struct.pack_into("<QQQ", bench.sums, 2 * SESSION, 7, 700, 7)
+    struct.pack_into("<QQI", bench.sums, 2 * SESSION, 7, 700, 7)
     struct.pack_into("<QQ", bench.sums, 2 * SESSION + DWELL_AT, 3, 300)
-    struct.pack_into("<Q", bench.sums, 2 * SESSION + DWELL_AT + 16 + 8 * 185, 3)
+    struct.pack_into("<I", bench.sums, 2 * SESSION + DWELL_AT + 16 + 4 * 185, 3)
     network, dwell = bench.sessions.network_rtt(2), bench.sessions.dwell(2)
     assert (network.count, network.sum_ns, network.buckets[0]) == (7, 700, 7)
     assert (dwell.count, dwell.sum_ns, dwell.buckets[185]) == (3, 300, 3)

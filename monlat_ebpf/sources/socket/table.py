@@ -23,6 +23,7 @@ _REPLIES: Final = layout.PROBE.part("replies")
 _ERRORS: Final = layout.PROBE.part("errors")
 _RTT_AT: Final = layout.TARGET.offset("rtt")
 _COUNTER: Final = struct.Struct("<Q")
+_BUCKET: Final = struct.Struct("<I")
 _LARGEST_BYTE: Final = 255
 
 
@@ -84,7 +85,7 @@ class SocketTable(ProbeTable):
     def add_rtt(self, slot: int, rtt_ns: int) -> None:
         """Add a sample to the histogram of the target that `slot` belongs to."""
         buckets = _RTT_AT + layout.HISTOGRAM.offset("buckets")
-        self._add_to_target(slot, buckets + bucket_of(rtt_ns) * _COUNTER.size, 1)
+        self._add_to_target(slot, buckets + bucket_of(rtt_ns) * _BUCKET.size, 1, _BUCKET)
         self._add_to_target(slot, _RTT_AT + layout.HISTOGRAM.offset("sum"), rtt_ns)
         self._add_to_target(slot, _RTT_AT + layout.HISTOGRAM.offset("count"), 1)
 
@@ -100,10 +101,10 @@ class SocketTable(ProbeTable):
         """Count a packet that belongs to no probe, by one of the UNMATCHED_ reasons."""
         _add(self._counts, reason * _COUNTER.size, 1)
 
-    def _add_to_target(self, slot: int, offset: int, amount: int) -> None:
-        _add(self._targets, slot // layout.PROBES_PER_TARGET * layout.TARGET.size + offset, amount)
+    def _add_to_target(self, slot: int, offset: int, amount: int, counter: struct.Struct = _COUNTER) -> None:
+        _add(self._targets, slot // layout.PROBES_PER_TARGET * layout.TARGET.size + offset, amount, counter)
 
 
-def _add(memory: Memory, at: int, amount: int) -> None:
-    (before,) = _COUNTER.unpack_from(memory, at)
-    _COUNTER.pack_into(memory, at, before + amount)
+def _add(memory: Memory, at: int, amount: int, counter: struct.Struct = _COUNTER) -> None:
+    (before,) = counter.unpack_from(memory, at)
+    counter.pack_into(memory, at, before + amount)
