@@ -23,10 +23,10 @@ from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
-from monlat_ebpf.host.addresses import is_local
+from monlat_ebpf.host.addresses import LocalAddresses
 from monlat_ebpf.model import AgentSnapshot, Family, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
-from monlat_ebpf.probing.next_hop import warn_of_small_tables
+from monlat_ebpf.probing.next_hop import TableWatch
 from monlat_ebpf.probing.prober import Prober
 from monlat_ebpf.sources import Sending
 from monlat_ebpf.sources.choice import open_source
@@ -92,6 +92,8 @@ class Agent:
         )
         self._web_security = _web_security(config, self._self_metrics)
         self._skipped: frozenset[str] = frozenset()
+        self._local_addresses = LocalAddresses()
+        self._link_tables = TableWatch()
         self._server = MetricsServer(
             config.listen,
             agent_routes(self.snapshot, self._healthy, self._ready, self._self_metrics, self._recent),
@@ -185,12 +187,13 @@ class Agent:
     def _set_peers(self, peers: Sequence[Peer]) -> None:
         """Probe the peers that discovery found, but not this node: that would measure the loopback device."""
         others = [peer for peer in peers if peer.name != self._config.node_name]
-        skipped = frozenset(peer.name for peer in others if any(map(is_local, peer.addresses)))
+        local = self._local_addresses.among(address for peer in others for address in peer.addresses)
+        skipped = frozenset(peer.name for peer in others if not local.isdisjoint(peer.addresses))
         for name in sorted(skipped - self._skipped):
             _LOG.warning("peer %s has an address of this node (%s): not probed", name, self._config.node_name)
         self._skipped = skipped
         probed = [peer for peer in others if peer.name not in skipped]
-        warn_of_small_tables(address for peer in probed for address in peer.addresses)
+        self._link_tables.watch(address for peer in probed for address in peer.addresses)
         self._prober.set_peers(probed)
 
     def _healthy(self) -> str | None:

@@ -1,7 +1,6 @@
 """The hash table by which the kernel program finds the target of an address; `bpf/responder.h` searches it.
 
-Open addressing with a bounded search and no tombstones: whenever the set of peers changes, the whole table is built
-again.
+Open addressing with a bounded search and no tombstones: where an entry goes, those behind it move up.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.abi.layout import Memory, Record
 
 _U64: Final = 2**64 - 1
 _ADDRESS: Final = struct.Struct("<QQ")
@@ -32,21 +32,63 @@ def address_hash(address: bytes) -> int:
     return mixed >> 32
 
 
-def build(targets: Mapping[bytes, int], entries: int) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the table that maps each mapped address to its target, and the unplaced addresses.
+class PeerIndex:
+    """The table in memory that the kernel program reads at the same time.
 
-    An address is unplaced if its search meets no free entry. The kernel program does not serve its requests.
+    An entry is moved by writing it to its new position first, so each search finds it all the time.
     """
-    table = bytearray(entries * layout.PEER_ENTRY.size)
-    taken: set[int] = set()
-    unplaced = []
-    for address, target in targets.items():
+
+    def __init__(self, memory: Memory, entries: int) -> None:
+        """Fill the empty table of so many `entries`, a power of two, at the start of `memory`."""
+        self._memory = memory
+        self._mask = entries - 1
+        self._positions: dict[bytes, tuple[int, int]] = {}  # by address: entry and target
+
+    def use(self, memory: Memory) -> None:
+        """Go on with another view of the same memory."""
+        self._memory = memory
+
+    def set(self, targets: Mapping[bytes, int]) -> int:
+        """Let the table map these mapped addresses to their targets, and no others; return how many have no room.
+
+        An address has no room if its search meets no free entry. The kernel program does not serve its requests.
+        Only entries that change are written.
+        """
+        for address in [address for address, (_, target) in self._positions.items() if targets.get(address) != target]:
+            self._remove(address)
+        for address, target in targets.items():
+            if address not in self._positions:
+                self._insert(address, target)
+        return len(targets) - len(self._positions)
+
+    def _insert(self, address: bytes, target: int) -> None:
         start = address_hash(address)
-        steps = ((start + step) & (entries - 1) for step in range(layout.PEER_INDEX_STEPS))
-        index = next((index for index in steps if index not in taken), None)
-        if index is None:
-            unplaced.append(address)
-            continue
-        taken.add(index)
-        layout.PEER_ENTRY.write(table, index, address, target, 1)
-    return bytes(table), tuple(unplaced)
+        for step in range(layout.PEER_INDEX_STEPS):
+            index = start + step & self._mask
+            if not self._entry(index).used:
+                self._write(index, layout.PEER_ENTRY.pack(address, target, 1))
+                self._positions[address] = index, target
+                return
+
+    def _remove(self, address: bytes) -> None:
+        """Empty an entry. An entry behind it that a search would no longer reach moves into the hole before."""
+        hole, _ = self._positions.pop(address)
+        index = hole
+        for _ in range(self._mask):
+            index = index + 1 & self._mask
+            entry = self._entry(index)
+            if not entry.used:
+                break
+            # how far the entry is from its first position, against how far it is from the hole
+            if (index - address_hash(entry.address) & self._mask) >= (index - hole & self._mask):
+                self._write(hole, layout.PEER_ENTRY.pack(*entry))
+                self._positions[entry.address] = hole, entry.target
+                hole = index
+        self._write(hole, bytes(layout.PEER_ENTRY.size))
+
+    def _entry(self, index: int) -> Record:
+        return layout.PEER_ENTRY.read(self._memory, index)
+
+    def _write(self, index: int, entry: bytes) -> None:
+        """Write an entry at once: a search in the kernel may see one half of it, but no half of a number."""
+        self._memory[index * layout.PEER_ENTRY.size : (index + 1) * layout.PEER_ENTRY.size] = entry

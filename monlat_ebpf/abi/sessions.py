@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monlat_ebpf.abi import histogram, layout, peer_index
+from monlat_ebpf.abi import histogram, layout
 from monlat_ebpf.abi.echo import NO_FEEDBACK, Feedback
 from monlat_ebpf.abi.layout import Record
+from monlat_ebpf.abi.peer_index import PeerIndex, entries_for
 from monlat_ebpf.abi.probes import Memories, TableSize
 from monlat_ebpf.model import Histogram
 
@@ -90,23 +91,20 @@ class Sessions:
     """Reads and writes the memory; holds no other state."""
 
     def __init__(self, size: TableSize, memories: Memories) -> None:
-        self._peer_index_entries = peer_index.entries_for(size.targets)
+        self._peer_index = PeerIndex(memories["peer_index"], entries_for(size.targets))
         self.use(memories)
 
     def use(self, memories: Memories) -> None:
         """Go on with other views of the same memory."""
         self._exchanges = memories["exchanges"]
         self._sessions = memories["sessions"]
-        self._peer_index = memories["peer_index"]
+        self._peer_index.use(memories["peer_index"])
         self._settings = memories["settings"]
         self._counts = memories["counts"]
 
     def set_peer_index(self, targets: Mapping[bytes, int]) -> int:
         """Serve the requests of these mapped addresses and of no others; return how many the index has no room for."""
-        table, unplaced = peer_index.build(targets, self._peer_index_entries)
-        if self._peer_index[: len(table)] != table:  # while an entry is written, the program may see half of it
-            self._peer_index[: len(table)] = table
-        return len(unplaced)
+        return self._peer_index.set(targets)
 
     def set_wall_offset(self, offset_ns: int) -> None:
         """Tell the kernel program how far the wall clock is ahead of CLOCK_MONOTONIC."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -16,6 +18,7 @@ from monlat_ebpf.host.interfaces import device_name, interface_of, socket_addres
 from monlat_ebpf.model import Address
 
 _ANY_PORT = 9  # discard; nothing is sent
+_REMEMBERED_SECONDS = 60.0
 
 
 def is_local(address: Address) -> bool:
@@ -34,6 +37,24 @@ def is_local(address: Address) -> bool:
             return ip_address(sock.getsockname()[0]).packed == address.packed
     except OSError:
         return False  # cannot be bound, or no route: a local address always has one
+
+
+class LocalAddresses:
+    """Remembers for a minute which addresses belong to this host: thousands are asked about with each list of peers."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[Address, bool] = {}
+        self._until = 0.0
+
+    def among(self, addresses: Iterable[Address]) -> frozenset[Address]:
+        """Return those of `addresses` that belong to this host; forget all others that were asked about before."""
+        now = self._clock()
+        if now >= self._until:
+            self._known, self._until = {}, now + _REMEMBERED_SECONDS
+        known = self._known
+        self._known = {address: known[address] if address in known else is_local(address) for address in addresses}
+        return frozenset(address for address, local in self._known.items() if local)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,22 +45,33 @@ def explain_loss(
     return outcome
 
 
-def warn_of_small_tables(addresses: Iterable[Address]) -> None:
-    """Log which of the kernel's tables of link addresses have too little room for the next hops to `addresses`."""
-    needed: dict[Family, set[tuple[int, bytes]]] = {family: set() for family in Family}
-    with closing(NextHops()) as hops:
-        for address in addresses:
-            if hop := hops.next_hop(address):
-                needed[Family.IPV4 if len(hop[1]) == 4 else Family.IPV6].add(hop)
-        tables = hops.tables()
-    for family, table in tables.items():
-        if 5 * len(needed[family]) >= 4 * table.largest:
-            _LOG.warning(
-                "%d next hops of peers need entries in the kernel's %s table, which holds %d for all namespaces of the "
-                "host, and has %d now; raise net.%s.neigh.default.gc_thresh3 and gc_thresh2",
-                len(needed[family]),
-                "ARP" if family is Family.IPV4 else "NDP",
-                table.largest,
-                table.entries,
-                family,
-            )
+class TableWatch:
+    """Logs which of the kernel's tables of link addresses have too little room for the next hops to the peers."""
+
+    def __init__(self) -> None:
+        self._hops: dict[Address, tuple[int, bytes] | None] = {}  # as NextHops.next_hop gives them
+        self._warned: set[Family] = set()
+
+    def watch(self, addresses: Iterable[Address]) -> None:
+        """Ask the kernel for the next hops to those of `addresses` that are new, and log a table that is too small."""
+        known = self._hops
+        with closing(NextHops()) as hops:
+            self._hops = {each: known[each] if each in known else hops.next_hop(each) for each in addresses}
+            tables = hops.tables()
+        needed = set(filter(None, self._hops.values()))
+        for family, table in tables.items():
+            length = 4 if family is Family.IPV4 else 16
+            count = sum(len(packed) == length for _, packed in needed)
+            if 5 * count < 4 * table.largest:
+                self._warned.discard(family)
+            elif family not in self._warned:
+                self._warned.add(family)
+                _LOG.warning(
+                    "%d next hops of peers need entries in the kernel's %s table, which holds %d for all namespaces of "
+                    "the host, and has %d now; raise net.%s.neigh.default.gc_thresh3 and gc_thresh2",
+                    count,
+                    "ARP" if family is Family.IPV4 else "NDP",
+                    table.largest,
+                    table.entries,
+                    family,
+                )

@@ -76,6 +76,7 @@ class Prober:
         self._on_outcome = on_outcome
         self.last_turn_ns = time.monotonic_ns()
         self._lock = threading.Lock()
+        self._peers_lock = threading.Lock()  # taken first, by those who change the peers
         self._wake = WakeEvent()
         self._stopping = False
         self._next_second_ns = 0
@@ -104,13 +105,16 @@ class Prober:
 
     def set_peers(self, peers: Sequence[Peer]) -> None:
         """Probe these peers from now on; those that stay keep their counts."""
-        with self._lock:
-            removed, added = self._targets.set_peers(peers)
-            for target in removed:
-                self._schedule.remove(target)
-            now = time.monotonic_ns()
-            for target in added:
-                self._schedule.add(target, now, phase(self._node, target.key) if self._node else 0.0)
+        with self._peers_lock:
+            change = self._targets.changes(peers)  # takes long for thousands, and sending goes on meanwhile
+            phases = {key: phase(self._node, key) if self._node else 0.0 for key in change.added}
+            with self._lock:
+                removed, added = self._targets.apply(change)
+                for target in removed:
+                    self._schedule.remove(target)
+                now = time.monotonic_ns()
+                for target in added:
+                    self._schedule.add(target, now, phases[target.key])
         self._wake.set()
 
     def stop(self) -> None:

@@ -137,9 +137,12 @@ class Targets:
         """Return the targets of `peer`."""
         return [target for target in self._targets.values() if target.key.peer == peer]
 
-    def set_peers(self, peers: Sequence[Peer]) -> tuple[list[Target], list[Target]]:
-        """Make the targets those of `peers`; return the removed and the added ones. The others keep their counts."""
-        change = changes(self._targets, peers, self._max_peers)
+    def changes(self, peers: Sequence[Peer]) -> Changes:
+        """Return what makes the targets those of `peers`. Only `apply` may change them until then."""
+        return changes(self._targets, peers, self._max_peers)
+
+    def apply(self, change: Changes) -> tuple[list[Target], list[Target]]:
+        """Change the targets; return the removed and the added ones. The others keep their counts."""
         removed = [self._remove(key) for key in change.removed]
         if removed:
             self._update_peer_index()  # before others get their indexes: the kernel program writes where the index says

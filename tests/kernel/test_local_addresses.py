@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from monlat_ebpf.errors import RouteError
-from monlat_ebpf.host.addresses import Route, default_routes, is_local, route_to
+from monlat_ebpf.host.addresses import LocalAddresses, Route, default_routes, is_local, route_to
 from testkit.links import Links
 from testkit.pair import Pair
 
@@ -53,6 +53,21 @@ def test_address_is_local_only_in_its_own_namespace(pair: Pair) -> None:
     with pair["node2"].namespace.entered():
         assert is_local(ip_address("10.77.0.2"))
         assert not is_local(ip_address("10.77.0.1"))
+
+
+def test_local_addresses_are_remembered_for_a_minute() -> None:
+    """An address that comes is seen 60 s after the first question; a new address is always asked about."""
+    now = [1_000.0]
+    first, second, third = (ip_address(f"10.77.0.{number}") for number in (1, 31, 32))
+    with Pair() as pair, Links(pair["node1"].namespace) as links, pair["node1"].namespace.entered():
+        known = LocalAddresses(lambda: now[0])
+        assert known.among((first, second)) == {first}
+        links.add_address("eth0", "10.77.0.31/24")
+        links.add_address("eth0", "10.77.0.32/24")
+        now[0] = 1_059.9
+        assert known.among((first, second, third)) == {first, third}
+        now[0] = 1_060.0
+        assert known.among((second, third)) == {second, third}
 
 
 def test_ipv4_mapped_address_is_recognised(pair: Pair) -> None:

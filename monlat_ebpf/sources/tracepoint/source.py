@@ -21,7 +21,7 @@ from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, 
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
 
 _FIRST_TARGETS: Final = 64
-"""Targets whose memory is mapped from the start; doubled whenever that is not enough."""
+"""Targets whose memory is mapped from the start; an eighth more whenever that is not enough."""
 
 
 class TracepointSource:
@@ -61,7 +61,7 @@ class TracepointSource:
     def reserve(self, targets: int) -> None:
         """Map the memory of the targets below `targets`."""
         if targets > self._mapped and self._loaded is not None:
-            memories = self._map(self._loaded, max(targets, 2 * self._mapped))
+            memories = self._map(self._loaded, max(targets, self._mapped * 9 // 8))
             self.table.use(memories)
             self.sessions.use(memories)
 
