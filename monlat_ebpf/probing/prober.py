@@ -31,13 +31,21 @@ from monlat_ebpf.sources import Source
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
 
-TICKS: Final = 100
-"""In an interval: a turn of the loop costs as much as two probes, so what is due in one tick is sent in one turn."""
+PROBES_A_TURN: Final = 8
+"""A turn of the loop costs as much as several probes do, so about so many are sent in one, or more."""
 
-LONGEST_TICK_NS: Final = 10_000_000
+FEWEST_TICKS, MOST_TICKS = 16, 128  # in an interval
 
 MOST_AT_ONCE: Final = 64
 """Probes that are sent before others may have the lock: about a millisecond."""
+
+
+def tick_ns(interval_ns: int, targets: int) -> int:
+    """Return the tick of the schedule in nanoseconds. Pure."""
+    ticks = FEWEST_TICKS
+    while ticks < MOST_TICKS and ticks * PROBES_A_TURN < targets:
+        ticks *= 2
+    return max(interval_ns // ticks, 1)
 
 
 class Prober:
@@ -82,8 +90,8 @@ class Prober:
         self._next_second_ns = 0
         self._targets = Targets(source, feedback, max_peers, positions)
         interval_ns = int(interval_seconds * NANOSECONDS_PER_SECOND)
-        tick_ns = max(min(interval_ns // TICKS, LONGEST_TICK_NS), 1) if node else 1
-        self._schedule: Schedule[Target] = Schedule(interval_ns, Random(), JITTER if node else 0.0, tick_ns)
+        self._interval_ns = interval_ns
+        self._schedule: Schedule[Target] = Schedule(interval_ns, Random(), JITTER if node else 0.0)
         self._error_log = ErrorLog()
         self._own_sources = OwnSources(source)
         self._resolver = Resolver(
@@ -112,6 +120,8 @@ class Prober:
                 removed, added = self._targets.apply(change)
                 for target in removed:
                     self._schedule.remove(target)
+                if self._node:
+                    self._schedule.set_tick(tick_ns(self._interval_ns, len(self._targets)))
                 now = time.monotonic_ns()
                 for target in added:
                     self._schedule.add(target, now, phases[target.key])

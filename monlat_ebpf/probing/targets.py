@@ -124,6 +124,10 @@ class Targets:
         self._free = IndexPool(source.table.size.targets)
         self._left_out: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        """Return the number of targets."""
+        return len(self._targets)
+
     def sorted(self) -> list[Target]:
         """Return all targets, sorted by peer and preference."""
         return sorted(self._targets.values(), key=lambda target: (target.key.peer, target.wanted.order))

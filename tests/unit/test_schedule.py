@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from monlat_ebpf.probing.schedule import JITTER, Schedule
@@ -130,3 +131,39 @@ def test_nothing_is_due_in_an_empty_schedule() -> None:
     schedule.add("a", 0, 0.0)
     schedule.remove("a")
     assert schedule.next_due_ns() is None
+
+
+def test_items_of_one_tick_come_together() -> None:
+    """1,000 items in ticks of 10 ms: each comes once a second, up to a tick early or a jitter late, in 100 turns."""
+    schedule: Schedule[str] = Schedule(SECOND, Random(10), tick_ns=SECOND // 100)
+    for number in range(1_000):
+        schedule.add(f"item{number}", 0, number / 1_000)
+    list(schedule.due(SECOND // 2))  # the first round
+    turns = 0
+    seen: dict[str, list[int]] = {}
+    while (next_due := schedule.next_due_ns()) is not None and next_due < 11 * SECOND:
+        turns += 1
+        for item, due_ns, skipped in schedule.due(next_due):
+            assert (due_ns, skipped) == (next_due, 0)
+            seen.setdefault(item, []).append(due_ns)
+    assert 950 <= turns <= 1_110
+    for number in range(1_000):
+        offsets = [due - number * SECOND // 1_000 for due in seen[f"item{number}"]]
+        grid = [round(offset / SECOND) * SECOND for offset in offsets]
+        assert all(b - a == SECOND for a, b in pairwise(grid))
+        assert all(
+            -SPREAD - SECOND // 100 <= offset - point <= SPREAD + SECOND // 100
+            for offset, point in zip(offsets, grid, strict=True)
+        )
+
+
+def test_another_tick_keeps_the_grid() -> None:
+    """Of 100 items, with ticks of 1, 10 and 60 ms in turn: each comes once in each second."""
+    schedule: Schedule[str] = Schedule(SECOND, Random(11))
+    for number in range(100):
+        schedule.add(f"item{number}", 0, number / 200 + 0.25)
+    list(schedule.due(SECOND // 5))
+    for second in range(1, 31):
+        schedule.set_tick((1, 10, 60)[second % 3] * SECOND // 1_000)
+        came = [item for item, _, _ in schedule.due(second * SECOND + SECOND * 7 // 8)]
+        assert sorted(came) == sorted(f"item{number}" for number in range(100))
