@@ -165,7 +165,7 @@ class AgentConfig:
     max_peers: int = 1000
     """Most peers that are probed. Of a longer list, a part is probed that is the same in both directions
     (`monlat_ebpf.discovery.ring`). 1000 by default: a wrong list must not flood a network. The kernel's tables are
-    allocated for this number at the start, 5 KiB for a peer with two addresses."""
+    allocated for this number at the start, 12 KiB for a peer with two addresses."""
 
     dscp: int = 0
     """Differentiated services code point of the probes, 0 to 63 (`--dscp`): the class that their switches and queues
