@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import monlat_ebpf.agent
 import monlat_ebpf.cli.main  # as a running agent has it loaded  # noqa: F401
-from monlat_ebpf.exposition.text import TextExposition
 from tests.unit import snapshots
 
 PEERS = 1_000
@@ -36,14 +35,14 @@ class Rendering:
     def __init__(self) -> None:
         pairs = [replace(snapshots.ANSWERING, to=f"node{number}") for number in range(PEERS)]
         self._snapshot = replace(snapshots.SMALL_CLUSTER, pairs=pairs)
-        self._exposition = TextExposition()
+        self._exposition = snapshots.exposition()
         self.chunks = 0
 
     def __call__(self) -> Iterator[bytes]:
-        for chunk in self._exposition.render(self._snapshot):
+        for piece in self._exposition.render(self._snapshot, map(snapshots.reading, self._snapshot.pairs)):
             self.chunks += 1
-            if chunk:
-                yield chunk
+            if piece.data:
+                yield piece.data
 
 
 async def chunks_of(render: Callable[[], Iterator[bytes]]) -> AsyncIterator[bytes]:

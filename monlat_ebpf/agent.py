@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import LocalAddresses
-from monlat_ebpf.model import AgentSnapshot, Family, Peer, PeerKind, RecentProbe
+from monlat_ebpf.model import AgentSnapshot, Family, PairReading, PairSnapshot, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import TableWatch
 from monlat_ebpf.probing.prober import Prober
@@ -81,6 +81,7 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         """Open the source and the port. Raises ConfigError or SourceError."""
         self._config = config
+        self._created_unix_ns = time.time_ns()
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
         self._targets = _targets(config, self._self_metrics)
@@ -96,7 +97,7 @@ class Agent:
         self._link_tables = TableWatch()
         self._server = MetricsServer(
             config.listen,
-            agent_routes(self.snapshot, self._healthy, self._ready, self._self_metrics, self._recent),
+            agent_routes(self.snapshot, self._readings, self._healthy, self._ready, self._self_metrics, self._recent),
             count_error=self._self_metrics.count_http_error,
             security=self._web_security.current if self._web_security else lambda: OPEN,
         )
@@ -163,6 +164,12 @@ class Agent:
 
     def snapshot(self) -> AgentSnapshot:
         """Return what is known now, with every reply so far."""
+        return self._state(list(self._prober.pairs()))
+
+    def _readings(self) -> tuple[AgentSnapshot, Iterable[PairReading]]:
+        return self._state(()), self._prober.readings()
+
+    def _state(self, pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
         sessions = self._source.sessions
         return AgentSnapshot(
             node=self._config.node_name,
@@ -171,7 +178,8 @@ class Agent:
             source_reason=self._source_reason,
             interval_seconds=self._config.interval_seconds,
             timeout_seconds=self._config.timeout_seconds,
-            pairs=list(self._prober.pairs()),
+            pairs=pairs,
+            created_unix_ns=self._created_unix_ns,
             probe_errors=self._prober.errors(),
             skipped_probes=self._prober.skipped(),
             unmatched_packets=self._source.table.unmatched_packets(),

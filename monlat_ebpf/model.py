@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, NamedTuple
 
 Address = IPv4Address | IPv6Address
 
@@ -173,16 +173,46 @@ class PairSnapshot:
     kind: PeerKind = PeerKind.NODE
 
 
+class PairReading(NamedTuple):
+    """What a scrape shows of one address family of one peer: the counts of one instant, the histograms still as bytes.
+
+    A named tuple, because a scrape makes thousands of them: it is made three times as fast as a frozen dataclass.
+    `sent == sum(results) + in_flight` always holds; `results` is in the order of Result. `counts` is the pair's
+    `struct target`, `session` the two histograms of its `struct session` (`bpf/monlat.h`), None if the source cannot
+    see the peer's requests. `created_unix_ns` says since when the pair is measured, by the wall clock. `device` is the
+    index of the interface of the last probe, 0 before the first one. The other fields are those of PairSnapshot.
+    """
+
+    to: str
+    family: Family
+    address: Address
+    to_zone: str
+    kind: PeerKind
+    created_unix_ns: int
+    device: int
+    sent: int
+    results: tuple[int, ...]
+    in_flight: int
+    last_rtt_ns: int | None
+    min_rtt_ns: int | None
+    counts: bytes
+    session: bytes | None = None
+    clock_offset: ClockOffset | None = None
+    queueing: Queueing | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSnapshot:
-    """All measurements of this agent at one instant. Every output is made from it.
+    """All measurements of this agent at one instant. JSON is made from it.
 
-    `pairs` is sorted by peer, and within a peer by its preference of families. `probe_errors` counts by ICMP error,
-    errno name or other cause. `reply_stamps` counts by device and by whose stamp it was, "driver" or "stack".
-    `unlisted_sources` counts probes that left from an address by which the peers do not know this node.
-    `unmatched_packets` and `rejected_feedback` count by reason; `rejected_feedback` is None if the source receives no
-    feedback. `skipped_probes` were due while the agent did not run. `source_reason` says why the source is not the
-    first choice, "" when it is. `send_delay` is of all probes to all peers.
+    `/metrics` is made from one without pairs, and from the PairReading of each pair, which are read one by one.
+    `created_unix_ns` says since when the agent counts, by the wall clock. `pairs` is sorted by peer, and within a peer
+    by its preference of families. `probe_errors` counts by ICMP error, errno name or other cause. `reply_stamps` counts
+    by device and by whose stamp it was, "driver" or "stack". `unlisted_sources` counts probes that left from an address
+    by which the peers do not know this node. `unmatched_packets` and `rejected_feedback` count by reason;
+    `rejected_feedback` is None if the source receives no feedback. `skipped_probes` were due while the agent did not
+    run. `source_reason` says why the source is not the first choice, "" when it is. `send_delay` is of all probes to
+    all peers.
     """
 
     node: str
@@ -191,7 +221,8 @@ class AgentSnapshot:
     source_reason: str
     interval_seconds: float
     timeout_seconds: float
-    pairs: Sequence[PairSnapshot]
+    pairs: Sequence[PairSnapshot] = ()
+    created_unix_ns: int = 0
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     unmatched_packets: Mapping[str, int] = field(default_factory=dict)
     rejected_feedback: Mapping[str, int] | None = None

@@ -9,10 +9,11 @@ the edge of bucket b - 1, up to and including its own edge 2^(-20 + b/8) s. The 
 from __future__ import annotations
 
 import math
+import struct
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.layout import Record
@@ -64,10 +65,58 @@ def bucket_of(nanoseconds: int) -> int:
     return bisect_left(EDGES_NS, nanoseconds)
 
 
-def classic_buckets(histogram: Histogram) -> list[int]:
+class Filled(NamedTuple):
+    """The part of a histogram that has samples: bucket `first` and those after it, up to the last that is not 0.
+
+    `counts` is empty if there is no sample. `sum_ns` is the sum of the samples in nanoseconds.
+    """
+
+    first: int
+    counts: tuple[int, ...]
+    sum_ns: int
+
+
+NOTHING: Final = Filled(0, (), 0)
+SIZE: Final = layout.HISTOGRAM.size
+"""Bytes of a `struct histogram`."""
+
+_SUM_AT: Final = layout.HISTOGRAM.offset("sum")
+_BUCKETS_AT: Final = layout.HISTOGRAM.offset("buckets")
+_BUCKET_BYTES: Final = 4
+_SUM: Final = struct.Struct("<Q")
+_NO_COUNTS: Final = bytes(SIZE - _BUCKETS_AT)
+_COUNTS: Final = tuple(struct.Struct(f"<{count}I") for count in range(layout.BUCKETS + 1))
+
+
+def filled(memory: bytes, at: int = 0) -> Filled:
+    """Return what the `struct histogram` at byte `at` of `memory` holds.
+
+    Most of the 186 buckets are 0, so the zeros at both ends are stripped as bytes. The lowest byte of a number comes
+    first: one that is stripped at the left may belong to the first bucket, hence the division; likewise at the right.
+    """
+    buckets = memory[at + _BUCKETS_AT : at + SIZE]
+    if buckets == _NO_COUNTS:
+        return NOTHING
+    first = (len(buckets) - len(buckets.lstrip(b"\0"))) // _BUCKET_BYTES
+    end = -(-len(buckets.rstrip(b"\0")) // _BUCKET_BYTES)
+    counts = _COUNTS[end - first].unpack_from(buckets, first * _BUCKET_BYTES)
+    return Filled(first, counts, _SUM.unpack_from(memory, at + _SUM_AT)[0])
+
+
+def filled_of(histogram: Histogram) -> Filled:
+    """Return the same of a Histogram."""
+    numbers = [bucket for bucket, count in enumerate(histogram.buckets) if count]
+    if not numbers:
+        return NOTHING
+    return Filled(numbers[0], histogram.buckets[numbers[0] : numbers[-1] + 1], histogram.sum_ns)
+
+
+def classic_buckets(histogram: Filled) -> list[int]:
     """Return the cumulative counts at OCTAVE_EDGES and at +Inf: exact sums of the buckets."""
-    cumulative = list(accumulate(histogram.buckets))
-    return [*cumulative[:: layout.BUCKETS_PER_OCTAVE][: len(OCTAVE_EDGES)], cumulative[-1]]
+    cumulative = list(accumulate(histogram.counts)) or [0]
+    below = -(-histogram.first // layout.BUCKETS_PER_OCTAVE)  # edges without a sample up to them
+    inside = cumulative[below * layout.BUCKETS_PER_OCTAVE - histogram.first :: layout.BUCKETS_PER_OCTAVE]
+    return [0] * below + inside + cumulative[-1:] * (len(OCTAVE_EDGES) + 1 - below - len(inside))
 
 
 def quantile(histogram: Histogram, q: float) -> float | None:

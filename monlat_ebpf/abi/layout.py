@@ -98,6 +98,11 @@ class Layout:
             values, again = again, self._unpack_from(memory, offset)
         return self.make(again)
 
+    def raw(self, memory: Memory, index: int = 0) -> bytes:
+        """Return a copy of the members of the struct at `index` of an array, as they are in memory."""
+        start = index * self.size + self._start
+        return bytes(memory[start : start + self._struct.size])
+
     def write(self, memory: Memory, index: int, *values: int | bytes) -> None:
         """Write the members of the struct at `index` of an array."""
         self._struct.pack_into(memory, index * self.size + self._start, *values)

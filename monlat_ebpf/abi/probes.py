@@ -207,6 +207,10 @@ class ProbeTable:
         counts = _LATE_AND_DUPLICATES.read(self._targets, target)
         return counts.late, counts.duplicates
 
+    def raw_counts(self, target: int) -> bytes:
+        """Return the `struct target` of the target as it is in memory: `abi.histogram` reads it."""
+        return layout.TARGET.raw(self._targets, target)
+
     def unmatched_packets(self) -> Mapping[str, int]:
         """Return the packets that belong to no probe, by reason."""
         packets = layout.COUNTS.read(self._counts).packets

@@ -19,6 +19,7 @@ from monlat_ebpf.model import Histogram
 
 _NETWORK_RTT: Final = layout.SESSION.nested("network_rtt", layout.HISTOGRAM)
 _DWELL: Final = layout.SESSION.nested("dwell", layout.HISTOGRAM)
+_HISTOGRAMS: Final = layout.SESSION.part("network_rtt", "dwell")
 _SERVED: Final = layout.SESSION.part("first", "candidate")
 _STREAM_VALUES: Final = layout.STREAM.values
 _NONCE: Final = list(layout.STREAM.members).index("nonce")
@@ -192,6 +193,10 @@ class Sessions:
     def dwell(self, target: int) -> Histogram:
         """Return the histogram of the time that this node took to answer."""
         return histogram.from_record(_DWELL.read(self._sessions, target))
+
+    def raw_histograms(self, target: int) -> bytes:
+        """Return `network_rtt` and `dwell` of the target's `struct session` as they are in memory."""
+        return _HISTOGRAMS.raw(self._sessions, target)
 
     def rejected_feedback(self) -> Mapping[str, int]:
         """Return how often feedback was rejected, by reason."""

@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
             self._leave_rendering()
             self._send(FAILED)
         else:
-            length = len(rendering.compressed) if self._gzip else rendering.length
+            length = rendering.compressed_length if self._gzip else rendering.length
             encoding = {"Content-Encoding": "gzip"} if self._gzip else {}
             self._send_head(
                 rendering.response,

@@ -106,3 +106,30 @@ TIMESTAMP_SOURCE_INFO: Final = MetricFamily(
 )
 PEERS: Final = MetricFamily("monlat_peers", "gauge", "Peers that this agent measures.")
 IN_FLIGHT_PROBES: Final = MetricFamily("monlat_in_flight_probes", "gauge", "Probes sent that have no result yet.")
+
+ALL: Final = (
+    LATENCY_BETWEEN_NODES,
+    RTT,
+    NETWORK_RTT,
+    DWELL,
+    SEND_DELAY,
+    CLOCK_OFFSET,
+    CLOCK_OFFSET_ERROR,
+    QUEUEING,
+    PROBES_SENT,
+    PROBE_RESULTS,
+    LATE_REPLIES,
+    DUPLICATE_REPLIES,
+    PROBE_ERRORS,
+    SKIPPED_PROBES,
+    UNLISTED_SOURCE_PROBES,
+    REPLY_STAMPS,
+    UNMATCHED_PACKETS,
+    REJECTED_FEEDBACK,
+    PEER_INFO,
+    PEER_DEVICE_INFO,
+    TIMESTAMP_SOURCE_INFO,
+    PEERS,
+    IN_FLIGHT_PROBES,
+)
+"""In the order in which they are shown."""

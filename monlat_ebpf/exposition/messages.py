@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
+from monlat_ebpf.exposition.sections import Piece
+
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -24,11 +26,11 @@ class Request:
 class Response:
     """The answer to a request.
 
-    A function as `body` returns the body in chunks. It is called in the thread that renders, and only for GET: all slow
-    work belongs there.
+    A function as `body` returns the body in chunks, or in pieces of its sections. It is called in the thread that
+    renders, and only for GET: all slow work belongs there.
     """
 
-    body: bytes | Callable[[], Iterable[bytes]]
+    body: bytes | Callable[[], Iterable[bytes | Piece]]
     content_type: str = PLAIN_TEXT
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)

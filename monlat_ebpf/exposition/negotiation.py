@@ -1,14 +1,12 @@
-"""Which format and encoding a scraper accepts.
-
-To add a format, add it to the list that `routes.py` passes to `choose`.
-"""
+"""Which format and encoding a scraper accepts: decided as Prometheus' own libraries do. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from monlat_ebpf.model import AgentSnapshot
+from monlat_ebpf.exposition.sections import Piece
+from monlat_ebpf.model import AgentSnapshot, PairReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +14,7 @@ class Format:
     """A format of metrics: its Content-Type, which Accept headers are compared with, and how to render it."""
 
     content_type: str
-    render: Callable[[AgentSnapshot], Iterator[bytes]]
+    render: Callable[[AgentSnapshot, Iterable[PairReading]], Iterator[Piece]]
 
 
 @dataclass(frozen=True, slots=True)

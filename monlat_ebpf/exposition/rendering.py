@@ -1,7 +1,8 @@
 """Renders bodies in one thread, one at a time, each for all clients that wait for it.
 
 A body is compressed while it is rendered, and sent only when it is complete. So a slow client never holds up a
-rendering or the snapshot behind it, and a rendering that fails is still answered with an error.
+rendering or the lock behind it, and a rendering that fails is still answered with an error. zlib needs no lock of the
+interpreter: each piece that is compressed is a moment in which the prober can send.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from queue import SimpleQueue
 from typing import Final, Protocol
 
 from monlat_ebpf.exposition.messages import Response
+from monlat_ebpf.exposition.sections import Piece, SectionedGzip
 
 PIECE_BYTES: Final = 32 * 1024  # what a slow client keeps in memory beside the body that it shares
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_FASTEST: Final = 1  # zlib's level: takes about as long as rendering does
 
 
 class Reader(Protocol):
@@ -33,42 +34,47 @@ class Reader(Protocol):
 class Rendering:
     """One body: first to be rendered, then compressed in memory."""
 
-    def __init__(self, key: object, response: Response, render: Callable[[], Iterable[bytes]]) -> None:
+    def __init__(self, key: object, response: Response, render: Callable[[], Iterable[bytes | Piece]]) -> None:
         self.key: Final = key
         self.response: Final = response
         self.readers: set[Reader] = set()
         self.error: Exception | None = None
         self.length = 0
-        self.compressed = b""
+        self.compressed_length = 0
+        self._parts: list[bytes] = []
         self._render = render
 
     def run(self) -> None:
         """Render until the end, an error, or until nobody waits any more."""
-        compress = zlib.compressobj(_FASTEST, wbits=_GZIP)
-        parts = []
+        body = SectionedGzip()
         try:
             for chunk in self._render():
                 if not self.readers:
                     return
-                self.length += len(chunk)
-                parts.append(compress.compress(chunk))
+                body.add(chunk if isinstance(chunk, Piece) else Piece(0, chunk))
         except Exception as error:  # noqa: BLE001  # a defect in one answer must not end the thread; it is reported
             self.error = error
-        self.compressed = b"".join([*parts, compress.flush()])
+        self._parts = body.end()
+        self.length = body.length
+        self.compressed_length = sum(map(len, self._parts))
 
     def pieces(self, *, compressed: bool) -> Iterator[bytes]:
         """Yield the body in pieces of at most PIECE_BYTES."""
         if compressed:
-            for start in range(0, len(self.compressed), PIECE_BYTES):
-                yield self.compressed[start : start + PIECE_BYTES]
+            yield from _slices(self._parts, PIECE_BYTES)
             return
         decompress = zlib.decompressobj(_GZIP)
-        step = 1024  # small, as each call copies the input that it leaves
-        for start in range(0, len(self.compressed), step):
-            piece = decompress.decompress(self.compressed[start : start + step], PIECE_BYTES)
+        for part in _slices(self._parts, 1024):  # small, as each call copies the input that it leaves
+            piece = decompress.decompress(part, PIECE_BYTES)
             while piece:
                 yield piece
                 piece = decompress.decompress(decompress.unconsumed_tail, PIECE_BYTES)
+
+
+def _slices(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    for part in parts:
+        for start in range(0, len(part), size):
+            yield part[start : start + size]
 
 
 class Renderer:
@@ -83,7 +89,9 @@ class Renderer:
         self._thread = threading.Thread(target=self._work, name="http-render", daemon=True)
         self._thread.start()
 
-    def join(self, reader: Reader, key: object, response: Response, render: Callable[[], Iterable[bytes]]) -> Rendering:
+    def join(
+        self, reader: Reader, key: object, response: Response, render: Callable[[], Iterable[bytes | Piece]]
+    ) -> Rendering:
         """Make `reader` wait for the body of that key, which is rendered once if it has not begun yet."""
         if rendering := self._waiting.get(key):
             rendering.readers.add(reader)
@@ -110,7 +118,7 @@ class Renderer:
         while rendering := self._queue.get():
             if not rendering.readers:
                 continue
-            self._waiting.pop(rendering.key, None)  # who joined later would get a snapshot older than the request
+            self._waiting.pop(rendering.key, None)  # who joined later would get numbers older than the request
             rendering.run()
             try:
                 self._call_in_loop(self._end, rendering)

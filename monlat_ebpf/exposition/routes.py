@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
-from monlat_ebpf.exposition import api, negotiation, peer_detail, text
+from monlat_ebpf.exposition import api, negotiation, peer_detail
+from monlat_ebpf.exposition.formats import formats
 from monlat_ebpf.exposition.http import Request, Response, Route
+from monlat_ebpf.exposition.sections import Piece
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
-from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe
+from monlat_ebpf.model import AgentSnapshot, Family, PairReading, RecentProbe
 
 Check = Callable[[], str | None]
 """Returns None when the check passes, else the reason of its failure."""
+
+Readings = Callable[[], tuple[AgentSnapshot, Iterable[PairReading]]]
+"""Returns the agent's own values, and the pairs, each read when it is taken."""
 
 Recent = Callable[[str], Mapping[Family, Sequence[RecentProbe]]]
 
@@ -28,6 +33,7 @@ _INDEX: Final = {
 
 def agent_routes(
     snapshot: Callable[[], AgentSnapshot],
+    readings: Readings,
     healthy: Check,
     ready: Check,
     self_metrics: SelfMetrics,
@@ -35,20 +41,18 @@ def agent_routes(
 ) -> Mapping[str, Route]:
     """Return the routes of an agent.
 
-    `snapshot` is called once for each answer, in the thread that renders, so an answer shows one instant. `recent`
-    returns the last probes of a peer, by family, oldest first.
+    `snapshot` is called once for each answer in JSON, `readings` for each other one, both in the thread that renders.
+    `recent` returns the last probes of a peer, by family, oldest first.
     """
-    exposition = text.TextExposition()
-
-    def render_text(agent: AgentSnapshot) -> Iterator[bytes]:
-        yield from exposition.render(agent)
-        yield self_metrics.render()
-
-    formats = (negotiation.Format(text.CONTENT_TYPE, render_text),)
+    known = formats(self_metrics)
 
     def metrics(request: Request) -> Response:
-        chosen = negotiation.choose(request.accept, formats)
-        return Response(lambda: chosen.render(snapshot()), chosen.content_type)
+        chosen = negotiation.choose(request.accept, known)
+
+        def render() -> Iterator[Piece]:
+            return chosen.render(*readings())
+
+        return Response(render, chosen.content_type)
 
     def peers(request: Request) -> Response:
         wanted = parse_qs(request.query).get("peer")

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 import monlat_ebpf
 from monlat_ebpf.abi.histogram import OCTAVE_EDGES
+from monlat_ebpf.exposition import self_protobuf
 
 SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
 """7.6 us to 8 s: no kernel timer wakes a thread more precisely."""
@@ -84,9 +85,20 @@ class SelfMetrics:
         """Show the errors of the timestamp source by reason; `errors` is called at each scrape."""
         self.registry.register(_SourceErrors(errors))
 
-    def render(self) -> bytes:
+    def text(self) -> bytes:
         """Return all of `registry` in the text format 0.0.4."""
         return prometheus_client.generate_latest(self.registry)
+
+    def openmetrics(self) -> bytes:
+        """Return all of `registry` in the text format of OpenMetrics 1.0, with the end of the document."""
+        from prometheus_client.openmetrics.exposition import generate_latest  # here: not every scraper asks for it
+
+        document: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]  # it has no annotation
+        return document
+
+    def protobuf(self) -> bytes:
+        """Return all of `registry` in the protobuf format."""
+        return self_protobuf.families(self.registry.collect())
 
 
 class _SourceErrors(Collector):

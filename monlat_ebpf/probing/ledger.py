@@ -120,6 +120,11 @@ class Ledger:
         self._newest_ended = -1
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """How many probes ended with each result, in the order of Result."""
+        return tuple(self._counts)
+
+    @property
     def results(self) -> Mapping[Result, int]:
         """How many probes ended with each result."""
         return dict(zip(_RESULTS, self._counts, strict=True))

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
+from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.host.wake_event import WakeEvent
-from monlat_ebpf.model import Address, Family, Histogram, PairSnapshot, Peer, RecentProbe
+from monlat_ebpf.model import Address, Family, Histogram, PairReading, PairSnapshot, Peer, RecentProbe
 from monlat_ebpf.probing.error_log import ErrorLog
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.ledger import Outcome
@@ -24,9 +25,11 @@ from monlat_ebpf.probing.own_sources import OwnSources
 from monlat_ebpf.probing.resolver import OnOutcome, Resolver
 from monlat_ebpf.probing.schedule import JITTER, Schedule
 from monlat_ebpf.probing.sender import Sender
-from monlat_ebpf.probing.snapshot import pair_snapshot, recent_probes
+from monlat_ebpf.probing.snapshot import pair_reading, pair_snapshot, recent_probes
 from monlat_ebpf.probing.targets import Target, Targets, phase
 from monlat_ebpf.sources import Source
+
+_Read = TypeVar("_Read")
 
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
@@ -171,17 +174,22 @@ class Prober:
             return {each.key.family: recent_probes(each, self._source.table, self._feedback) for each in targets}
 
     def pairs(self) -> Iterator[PairSnapshot]:
-        """Yield what is known of each target, every reply so far included, sorted by peer and preference.
+        """Yield what is known of each target, every reply so far included, sorted by peer and preference."""
+        return self._read_each(pair_snapshot)
 
-        The lock is taken for one target at a time: a scrape of thousands never holds up sending for long.
-        """
+    def readings(self) -> Iterator[PairReading]:
+        """Yield what a scrape shows of each target, every reply so far included, sorted by peer and preference."""
+        return self._read_each(pair_reading)
+
+    def _read_each(self, read: Callable[[Target, ProbeTable, FeedbackChannel | None], _Read]) -> Iterator[_Read]:
+        """Take the lock for one target at a time: a scrape of thousands never holds up sending for long."""
         for target in self.targets():
             with self._lock:
                 if target.is_removed:
                     continue
                 self._resolver.resolve_answered(target)
-                snapshot = pair_snapshot(target, self._source.table, self._feedback)
-            yield snapshot
+                result = read(target, self._source.table, self._feedback)
+            yield result
 
     def resolve(self, target: Target, sequence: int) -> None:
         """Resolve one probe if it is in flight and its answer has come."""

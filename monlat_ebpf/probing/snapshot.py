@@ -7,7 +7,7 @@ from typing import Final
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.host.interfaces import device_name
-from monlat_ebpf.model import PairSnapshot, RecentProbe
+from monlat_ebpf.model import PairReading, PairSnapshot, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.one_way import OneWay
 from monlat_ebpf.probing.recent import recent_probe
@@ -30,6 +30,33 @@ def recent_probes(target: Target, table: ProbeTable, feedback: FeedbackChannel |
     return probes
 
 
+def pair_reading(target: Target, table: ProbeTable, feedback: FeedbackChannel | None) -> PairReading:
+    """Return the counts of a target, and copies of the memory of its histograms.
+
+    A report that came since the last probe was sent is left for the next one: that is at most an interval.
+    """
+    ledger, wanted = target.ledger, target.wanted
+    one_way = _one_way(target, feedback)
+    return PairReading(
+        to=target.key.peer,
+        family=target.key.family,
+        address=wanted.address,
+        to_zone=wanted.zone,
+        kind=wanted.kind,
+        created_unix_ns=target.created_unix_ns,
+        device=target.device,
+        sent=ledger.sent,
+        results=ledger.counts,
+        in_flight=ledger.in_flight,
+        last_rtt_ns=ledger.last_rtt_ns,
+        min_rtt_ns=ledger.min_rtt_ns,
+        counts=table.raw_counts(target.index),
+        session=feedback.sessions.raw_histograms(target.index) if feedback is not None else None,
+        clock_offset=one_way.clock_offset(),
+        queueing=one_way.queueing(),
+    )
+
+
 def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel | None) -> PairSnapshot:
     """Return the counts and times of a target."""
     ledger, wanted = target.ledger, target.wanted
@@ -39,8 +66,7 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         feedback.read_report(target.index, target.history)
         network_rtt = feedback.sessions.network_rtt(target.index)
         dwell = feedback.sessions.dwell(target.index)
-    is_reported_lately = feedback is not None and feedback.is_reported_lately(target.index, target.history)
-    one_way = target.history.one_way if is_reported_lately else _NO_EXCHANGES
+    one_way = _one_way(target, feedback)
     last = one_way.last
     return PairSnapshot(
         to=target.key.peer,
@@ -65,3 +91,10 @@ def pair_snapshot(target: Target, table: ProbeTable, feedback: FeedbackChannel |
         queueing=one_way.queueing(),
         kind=wanted.kind,
     )
+
+
+def _one_way(target: Target, feedback: FeedbackChannel | None) -> OneWay:
+    """Return the target's exchanges, none if the peer has ceased to report."""
+    if feedback is None or not feedback.is_reported_lately(target.index, target.history):
+        return _NO_EXCHANGES
+    return target.history.one_way

@@ -21,9 +21,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.layout import BUCKETS
 from monlat_ebpf.discovery.metrics import KubernetesMetrics, PeerSetMetrics
-from monlat_ebpf.exposition.text import TextExposition
 from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Result
 from tests.cluster.scraping import Labels, target_labels
+from tests.unit import snapshots
 
 MILLISECOND: Final = 1_000_000
 EXTERNAL: Final = {"cluster": "east"}
@@ -130,7 +130,7 @@ class Recording:
         KubernetesMetrics(registry, ["timeout"]).up.set(discovery_up)
         PeerSetMetrics(registry).over_limit.set(over_limit)
         snapshot = AgentSnapshot(name, "a", "tracepoint", "", 1.0, 1.0, pairs)
-        text = b"".join(TextExposition().render(snapshot)) + generate_latest(registry)
+        text = snapshots.render(snapshots.exposition(), snapshot) + generate_latest(registry)
         return dict(self._samples(text.decode()))
 
     def _samples(self, text: str) -> Iterator[tuple[str, float]]:

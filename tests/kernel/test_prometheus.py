@@ -2,82 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from monlat_ebpf.testbed.namespace import Namespace
 from monlat_ebpf.testbed.network import Cluster
 from testkit.links import Links
 from testkit.waiting import wait_until
 from tests.kernel.agents import PORT, RunningAgent, entry
+from tests.kernel.prometheus_server import Prometheus
 
-PROMETHEUS_PORT = 9090
 SCRAPED = 9  # times at least, once a second, before the queries
 OCTAVES_APART = 2  # Prometheus and the agent look at different seconds: at the rates of 30 s and at all probes
 NODES = ("node1", "node2", "node3")
 PAIRS = {(one, other) for one in NODES for other in NODES if one != other}
 QUANTILE = "histogram_quantile({}, sum by (le,from,to)(rate(monlat_rtt_seconds_bucket[30s])))"
 AVERAGE = "avg_over_time(latency_between_nodes[30s])"
-
-
-class Prometheus:
-    """The real one in `namespace`, with its data in `directory`, from entering to leaving the block."""
-
-    def __init__(self, namespace: Namespace, directory: Path, targets: list[str]) -> None:
-        self._namespace = namespace
-        self._directory = directory
-        configuration = {
-            "global": {"scrape_interval": "1s"},
-            "scrape_configs": [{"job_name": "monlat", "static_configs": [{"targets": targets}]}],
-        }
-        (directory / "prometheus.json").write_text(json.dumps(configuration))  # JSON is YAML
-
-    def __enter__(self) -> Prometheus:
-        with (self._directory / "prometheus.log").open("wb") as log:
-            self._process = self._namespace.popen(
-                [
-                    "prometheus",
-                    f"--config.file={self._directory}/prometheus.json",
-                    f"--storage.tsdb.path={self._directory}/data",
-                    f"--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def query(self, expression: str) -> dict[tuple[str, str], float]:
-        """Answer `expression` by (from, to); nothing while Prometheus is not up yet."""
-        assert self._process.poll() is None, (self._directory / "prometheus.log").read_text()
-        connection = HTTPConnection("127.0.0.1", PROMETHEUS_PORT, timeout=20)
-        try:
-            with self._namespace.entered():
-                connection.connect()
-            connection.request("GET", f"/api/v1/query?query={quote(expression)}")
-            answer: dict[str, Any] = json.load(connection.getresponse())
-        except (ConnectionError, json.JSONDecodeError):  # "Service Unavailable" is no JSON
-            return {}
-        finally:
-            connection.close()
-        assert answer["status"] == "success", answer
-        return {
-            (series["metric"]["from"], series["metric"]["to"]): float(series["value"][1])
-            for series in answer["data"]["result"]
-        }
 
 
 def octave(seconds: float) -> int:

@@ -10,11 +10,15 @@ Samples are given by bucket, not through the code that sorts them: bucket b ends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
-from monlat_ebpf.model import AgentSnapshot, ClockOffset, Family, Histogram, PairSnapshot, Queueing, Result
+from monlat_ebpf.exposition.encoding import Encoder
+from monlat_ebpf.exposition.scrape import Exposition, document
+from monlat_ebpf.exposition.text import TextEncoder
+from monlat_ebpf.model import AgentSnapshot, ClockOffset, Family, Histogram, PairReading, PairSnapshot, Queueing, Result
 
 NO_SAMPLES = Histogram((0,) * 186, 0)
 
@@ -135,3 +139,46 @@ SMALL_CLUSTER = agent(
         NEW_WITH_ODD_NAME,
     ]
 )
+
+CREATED_NS = 1_700_000_000_000_000_000
+DEVICES = {1: "eth0", 2: "eth1"}
+
+
+def struct_histogram(histogram: Histogram) -> bytes:
+    """Return `struct histogram` of bpf/monlat.h: two numbers of 64 bits and 186 of 32."""
+    return struct.pack("<QQ186I", histogram.count, histogram.sum_ns, *histogram.buckets)
+
+
+def reading(pair: PairSnapshot) -> PairReading:
+    """Return what the prober would read of `pair`."""
+    session = None
+    if pair.network_rtt is not None and pair.dwell is not None:
+        session = struct_histogram(pair.network_rtt) + struct_histogram(pair.dwell)
+    return PairReading(
+        to=pair.to,
+        family=pair.family,
+        address=pair.address,
+        to_zone=pair.to_zone,
+        kind=pair.kind,
+        created_unix_ns=CREATED_NS,
+        device={name: index for index, name in DEVICES.items()}.get(pair.device, 0),
+        sent=pair.sent,
+        results=tuple(pair.results.get(result, 0) for result in Result),
+        in_flight=pair.in_flight,
+        last_rtt_ns=pair.last_rtt_ns,
+        min_rtt_ns=pair.min_rtt_ns,
+        counts=struct_histogram(pair.rtt) + struct.pack("<QQ", pair.late, pair.duplicates),
+        session=session,
+        clock_offset=pair.clock_offset,
+        queueing=pair.queueing,
+    )
+
+
+def exposition(new_encoder: Callable[[], Encoder] = lambda: TextEncoder(is_openmetrics=False)) -> Exposition:
+    """Return an exposition that knows DEVICES."""
+    return Exposition(new_encoder, device_of=lambda index: DEVICES.get(index, ""))
+
+
+def render(exposition: Exposition, agent: AgentSnapshot) -> bytes:
+    """Return the document of `agent` and its pairs."""
+    return document(exposition.render(agent, map(reading, agent.pairs)))

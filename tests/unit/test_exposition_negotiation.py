@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import pytest
 
 from monlat_ebpf.exposition.negotiation import Format, accepts_gzip, choose
+from monlat_ebpf.exposition.sections import Piece
+from monlat_ebpf.model import AgentSnapshot, PairReading
 
-TEXT = Format("text/plain; version=0.0.4; charset=utf-8", lambda snapshot: iter(()))
+
+def nothing(agent: AgentSnapshot, pairs: Iterable[PairReading]) -> Iterator[Piece]:
+    return iter(())
+
+
+TEXT = Format("text/plain; version=0.0.4; charset=utf-8", nothing)
 PROTOBUF = Format(
-    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
-    lambda snapshot: iter(()),
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", nothing
 )
+OPENMETRICS = Format("application/openmetrics-text; version=1.0.0; charset=utf-8", nothing)
 
 PROMETHEUS_WITH_NATIVE_HISTOGRAMS = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,"
@@ -43,6 +52,35 @@ PROMETHEUS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.
 def test_accept_header_chooses_the_format(accept: str, chosen: Format) -> None:
     """The range of the greatest weight that covers a format wins; a header that covers none gets text."""
     assert choose(accept, [TEXT, PROTOBUF]) is chosen
+
+
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_3_WITH_NATIVE_HISTOGRAMS = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;"
+    "escaping=allow-utf-8;q=0.7," + PROMETHEUS_3
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (PROMETHEUS, OPENMETRICS),
+        (PROMETHEUS_3, OPENMETRICS),
+        (PROMETHEUS_WITH_NATIVE_HISTOGRAMS, PROTOBUF),
+        (PROMETHEUS_3_WITH_NATIVE_HISTOGRAMS, PROTOBUF),
+        ("text/plain;version=1.0.0;q=0.7,text/plain;version=0.0.4;q=0.3", TEXT),
+        ("application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0;q=0.5", OPENMETRICS),
+        ("*/*", TEXT),
+        ("", TEXT),
+    ],
+)
+def test_each_prometheus_gets_the_format_that_it_can_store(accept: str, chosen: Format) -> None:
+    """The headers of 2.42 and 3, with and without native histograms; versions that are not served are passed over."""
+    assert choose(accept, [TEXT, OPENMETRICS, PROTOBUF]) is chosen
 
 
 def test_format_that_is_not_served_gets_text() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
-from monlat_ebpf.model import AgentSnapshot, Family, RecentProbe, Result
+from monlat_ebpf.model import AgentSnapshot, Family, PairReading, RecentProbe, Result
 from tests.unit import snapshots
 
+PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+PROTOBUF_TYPE = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
 
 
@@ -32,6 +35,10 @@ class SmallAgent:
         self.taken += 1
         return snapshots.SMALL_CLUSTER
 
+    def readings(self) -> tuple[AgentSnapshot, Iterable[PairReading]]:
+        snapshot = self.snapshot()
+        return snapshot, map(snapshots.reading, snapshot.pairs)
+
     def recent(self, peer: str) -> dict[Family, list[RecentProbe]]:
         assert peer in ("node2", "nobody", snapshots.ODD_NAME)
         probe = RecentProbe(
@@ -41,7 +48,9 @@ class SmallAgent:
 
     def server(self) -> MetricsServer:
         metrics = SelfMetrics()
-        routes = agent_routes(self.snapshot, lambda: self.unhealthy, lambda: self.unready, metrics, self.recent)
+        routes = agent_routes(
+            self.snapshot, self.readings, lambda: self.unhealthy, lambda: self.unready, metrics, self.recent
+        )
         return MetricsServer([("127.0.0.1", 0)], routes, count_error=metrics.count_http_error)
 
 
@@ -66,20 +75,43 @@ def get(connection: HTTPConnection, path: str, accept: str = "") -> tuple[int, b
 
 
 def test_metrics_show_one_snapshot_and_the_agent_itself(agent: SmallAgent, connection: HTTPConnection) -> None:
-    """/metrics is the text of a single snapshot, followed by the agent's metrics about itself."""
+    """/metrics is the text of a single reading, followed by the agent's metrics about itself."""
     status, body, headers = get(connection, "/metrics")
     text = body.decode()
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert text.startswith(GOLDEN.read_text(encoding="utf-8"))
+    assert text.startswith(GOLDEN.read_text(encoding="utf-8").partition("# HELP monlat_peer_device_info")[0])
     assert "\nmonlat_schedule_lag_seconds_count 0.0\n" in text
     assert "\nprocess_resident_memory_bytes " in text
     assert agent.taken == 1
 
 
-def test_metrics_are_text_for_a_scraper_that_prefers_protobuf(connection: HTTPConnection) -> None:
-    """A scraper that prefers a format which is not served gets text, with the Content-Type of text."""
-    accept = "application/vnd.google.protobuf;encoding=delimited,text/plain;version=0.0.4;q=0.5"
-    assert get(connection, "/metrics", accept)[2]["Content-Type"].startswith("text/plain; version=0.0.4")
+@pytest.mark.parametrize("accept", ["", PROTOBUF, "application/openmetrics-text;version=1.0.0"])
+def test_compressed_metrics_are_the_same(accept: str, connection: HTTPConnection) -> None:
+    """With and without gzip the document of a format is as long, and gzip finds no wrong checksum."""
+    connection.request("GET", "/metrics", headers={"Accept": accept, "Accept-Encoding": "gzip"})
+    with connection.getresponse() as answer:
+        compressed, encoding = answer.read(), answer.headers["Content-Encoding"]
+    assert encoding == "gzip"
+    own = b"monlat_schedule_lag_seconds"  # from here on values change with time
+    plain = get(connection, "/metrics", accept)[1]
+    assert gzip.decompress(compressed).partition(own)[0] == plain.partition(own)[0]
+    assert len(plain.partition(own)[0]) > 4_000
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (f"{PROTOBUF},text/plain;version=0.0.4;q=0.5", PROTOBUF_TYPE),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text;version=2.0.0,text/plain;q=0.5", "text/plain; version=0.0.4"),
+        ("text/html", "text/plain; version=0.0.4"),
+    ],
+)
+def test_metrics_are_in_the_format_that_the_scraper_prefers(
+    accept: str, content_type: str, connection: HTTPConnection
+) -> None:
+    """Protobuf, OpenMetrics 1.0 or text, by the Accept header; text for one that names none of them."""
+    assert get(connection, "/metrics", accept)[2]["Content-Type"].startswith(content_type)
 
 
 def test_peers_are_json(connection: HTTPConnection) -> None:

@@ -14,7 +14,7 @@ from monlat_ebpf.exposition.self_metrics import SelfMetrics
 def samples_of(metrics: SelfMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(metrics.text().decode())
         for sample in family.samples
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from fractions import Fraction
 from random import Random
@@ -16,6 +17,8 @@ from monlat_ebpf.abi.histogram import (
     bucket_of,
     classic_buckets,
     edge_seconds,
+    filled,
+    filled_of,
     of_samples,
     quantile,
 )
@@ -77,7 +80,7 @@ def test_edge_in_seconds() -> None:
 def test_classic_buckets_are_exact_sums() -> None:
     """Cumulative counts at the 24 octaves, then the total: each sample counts from its octave on."""
     samples = [500, 954, 1907, 1908, 1_000_000_000, 1_000_000_001, 7_999_999_999, 8_000_000_001, 60_000_000_000]
-    cumulative = classic_buckets(of_samples(samples))
+    cumulative = classic_buckets(filled_of(of_samples(samples)))
     assert len(cumulative) == 25
     expected = [sum(Fraction(sample, 10**9) <= Fraction(2) ** octave for sample in samples) for octave in range(-20, 4)]
     assert cumulative == [*expected, 9]
@@ -92,7 +95,7 @@ def test_random_samples_sum_up() -> None:
     assert histogram.count == 10_007
     assert histogram.sum_ns == sum(samples)
     expected = [sum(sample * 2**20 <= 10**9 * 2**octave for sample in samples) for octave in range(24)]
-    assert classic_buckets(histogram) == [*expected, 10_007]
+    assert classic_buckets(filled_of(histogram)) == [*expected, 10_007]
 
 
 @pytest.mark.parametrize("q", [0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1.0])
@@ -134,4 +137,30 @@ def test_quantile_skips_empty_buckets() -> None:
 def test_empty_histogram() -> None:
     """186 zeros, and 25 classic ones."""
     assert Histogram((0,) * 186, 0) == EMPTY
-    assert classic_buckets(EMPTY) == [0] * 25
+    assert classic_buckets(filled_of(EMPTY)) == [0] * 25
+
+
+def in_memory(counts: dict[int, int], sum_ns: int) -> bytes:
+    return struct.pack("<QQ186I", sum(counts.values()), sum_ns, *(counts.get(bucket, 0) for bucket in range(186)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "first", "filled_counts"),
+    [
+        ({}, 0, ()),
+        ({0: 1}, 0, (1,)),
+        ({185: 2**32 - 1}, 185, (2**32 - 1,)),
+        ({36: 256, 38: 1}, 36, (256, 0, 1)),  # the lowest byte of the first one is 0
+        ({36: 2**24, 37: 2**24}, 36, (2**24, 2**24)),
+        ({0: 5, 185: 7}, 0, (5, *[0] * 184, 7)),
+    ],
+)
+def test_part_with_samples_is_read_from_memory(
+    counts: dict[int, int], first: int, filled_counts: tuple[int, ...]
+) -> None:
+    """From the first bucket that is not 0 to the last one, wherever their bytes are 0; behind other structs, too."""
+    memory = in_memory(counts, 77)
+    sum_ns = 77 if counts else 0
+    assert filled(memory) == (first, filled_counts, sum_ns)
+    assert filled(b"\xff" * 760 + memory + b"\xff" * 16, 760) == (first, filled_counts, sum_ns)
+    assert filled_of(Histogram(tuple(counts.get(bucket, 0) for bucket in range(186)), 77)) == filled(memory)
