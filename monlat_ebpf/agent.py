@@ -88,6 +88,8 @@ class Agent:
         self._peer_set = PeerSet(
             self._set_peers,
             node_name=config.node_name,
+            own_zone=lambda: self._discovery.own_zone or config.zone,  # as the peers know it, if they list it
+            choice=config.probe_neighbours,
             max_peers=config.max_peers,
             registry=self._self_metrics.registry,
         )

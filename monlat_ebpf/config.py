@@ -21,6 +21,9 @@ DEFAULT_PORT: Final = 10045
 
 MOST_PEERS: Final = 100_000
 
+LARGEST_DEGREE: Final = 128
+"""Of `--probe-neighbours K`. Each two more cost another order of all nodes; who wants more wants all."""
+
 HIGHEST_DSCP: Final = 63
 """The field has six bits (RFC 2474)."""
 
@@ -37,6 +40,13 @@ class DiscoveryKind(StrEnum):
 
     STATIC = "static"
     KUBERNETES = "kubernetes"
+
+
+class PeerChoice(StrEnum):
+    """Which nodes an agent probes, if not a number of them. `auto`: all up to 100 nodes, and 32 if there are more."""
+
+    ALL = "all"
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +172,15 @@ class AgentConfig:
     """Seconds after which a probe without a reply is lost. 1 s by default, as in ping. At most 8 s, the last edge of
     the histogram, and at most 15 intervals: the kernel's table has 16 slots for each address."""
 
+    probe_neighbours: int | PeerChoice = PeerChoice.AUTO
+    """How many nodes each node probes (`--probe-neighbours`), an even number, or which (`monlat_ebpf.discovery.graph`).
+    `auto` by default: the number of all pairs grows with the square of the number of nodes. Targets are always probed.
+    All agents must have the same setting: else some pairs are probed in one direction alone."""
+
     max_peers: int = 1000
-    """Most peers that are probed. Of a longer list, a part is probed that is the same in both directions
-    (`monlat_ebpf.discovery.ring`). 1000 by default: a wrong list must not flood a network. The kernel's tables are
-    allocated for this number at the start, 12 KiB for a peer with two addresses."""
+    """Most peers that are probed, nodes and targets. Where more are wanted, a part is probed that is the same in both
+    directions (`monlat_ebpf.discovery.coverage`). 1000 by default: a wrong list must not flood a network. The kernel's
+    tables are allocated for this number at the start, 12 KiB for a peer with two addresses."""
 
     dscp: int = 0
     """Differentiated services code point of the probes, 0 to 63 (`--dscp`): the class that their switches and queues
@@ -184,6 +199,7 @@ class AgentConfig:
         self._check_times()
         if not 1 <= self.max_peers <= MOST_PEERS:
             refuse("max-peers", f"{self.max_peers} is out of range; give 1 to {MOST_PEERS}")
+        self._check_degree()
         self._check_listen()
         self._check_discovery()
         self._check_sending()
@@ -195,6 +211,24 @@ class AgentConfig:
             refuse("node-name", f"{self.node_name[:40]!r} {reason}; give the name that peers use for this node")
         if self.zone and (reason := why_unfit(self.zone)):
             refuse("zone", f"{self.zone[:40]!r} {reason}; give a short name or nothing")
+
+    def _check_degree(self) -> None:
+        degree = self.probe_neighbours
+        if isinstance(degree, PeerChoice):
+            return
+        if not 2 <= degree <= LARGEST_DEGREE:
+            refuse("probe-neighbours", f"{degree} is out of range; give 2 to {LARGEST_DEGREE}, all or auto")
+        if degree % 2:
+            refuse(
+                "probe-neighbours",
+                f"{degree} is odd, and a node has one on either side; give {degree - 1} or {degree + 1}",
+            )
+        if 2 * degree - 2 > self.max_peers:
+            refuse(
+                "probe-neighbours",
+                f"{degree} can come to {2 * degree - 2} peers of a node, and --max-peers allows {self.max_peers}; give "
+                "fewer, or raise --max-peers on all nodes",
+            )
 
     def _check_listen(self) -> None:
         if not self.listen:

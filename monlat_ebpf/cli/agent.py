@@ -10,8 +10,8 @@ from typing import Any, Final
 import click
 
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import Duration, IpAddress, Listen, dscp_option, setting
-from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig
+from monlat_ebpf.cli.options import Degree, Duration, IpAddress, Listen, dscp_option, setting
+from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig, PeerChoice
 from monlat_ebpf.config_text import duration_text
 from monlat_ebpf.model import Address
 from monlat_ebpf.sources import SourceChoice
@@ -99,12 +99,21 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     help="A probe without a reply after this time is lost.",
 )
 @setting(
+    "--probe-neighbours",
+    type=Degree(),
+    metavar="K|all|auto",
+    default=_DEFAULT["probe_neighbours"].value,
+    show_default=True,
+    help="Of the nodes, probe K that probe this one, and those that pair its zone with others; or all. auto: all up to "
+    "100 nodes, 32 if there are more. The same on all nodes.",
+)
+@setting(
     "--max-peers",
     type=click.IntRange(1, MOST_PEERS),
     metavar="N",
     default=_DEFAULT["max_peers"],
     show_default=True,
-    help="Probe at most so many peers. Of a longer list, every agent probes a part, the same in both directions.",
+    help="Probe at most so many peers. Where more are wanted, every agent probes a part, the same in both directions.",
 )
 @dscp_option()
 @setting(
@@ -143,6 +152,7 @@ def command(
     web_config: Path | None,
     interval: float,
     timeout: float,
+    probe_neighbours: int | PeerChoice,
     max_peers: int,
     dscp: int,
     source_addresses: tuple[Address, ...],
@@ -161,6 +171,7 @@ def command(
         web_config=web_config,
         interval_seconds=interval,
         timeout_seconds=timeout,
+        probe_neighbours=probe_neighbours,
         max_peers=max_peers,
         dscp=dscp,
         source_addresses=source_addresses,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from monlat_ebpf.config import DEFAULT_PORT, HIGHEST_DSCP
+from monlat_ebpf.config import DEFAULT_PORT, HIGHEST_DSCP, PeerChoice
 from monlat_ebpf.config_text import duration_text, variable_of
 from monlat_ebpf.model import Address
 
@@ -96,6 +96,25 @@ class IpAddress(click.ParamType[Address]):
             return ip_address(value.strip())
         except ValueError:
             self.fail(f"{value!r} is not an IPv4 or IPv6 address; write for example 10.0.0.2 or fd00::2", param, ctx)
+
+
+class Degree(click.ParamType[int | PeerChoice]):
+    """A number of peers, or `all` or `auto`."""
+
+    name = "degree"
+
+    def convert(
+        self, value: str | PeerChoice, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | PeerChoice:
+        """Parse `value`. AgentConfig checks the range of the number."""
+        text = value.strip().lower()
+        if text in list(PeerChoice):
+            return PeerChoice(text)
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+            self.fail(
+                f"{value!r} is not a number of nodes; write an even number such as 32, or all or auto", param, ctx
+            )
+        return int(text)
 
 
 def dscp_option() -> Callable[[Any], Any]:

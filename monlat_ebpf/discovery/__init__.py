@@ -12,10 +12,13 @@ watch_events      bytes of a watch to events: pure
 api_errors        reasons of failures
 backoff           how long to wait before the next request: pure
 peer_set          the peers that are probed, out of those found and of a targets file
-ring              which nodes, if there are too many: pure
+coverage          which of the nodes this one probes, and what that covers: pure
+graph             which nodes probe each other, if not all: pure
+rings             orders of the nodes, for that: pure
+zone_pairs        pairs of nodes between every two zones: pure
 publisher         publishes a burst of changes as one
 sockets           aborts requests from another thread
-metrics           the monlat_discovery_* series
+metrics           the monlat_discovery_* and monlat_coverage_* series
 
 A discovery runs in its own thread and calls `publish` with the whole list whenever the list changes. It never
 publishes a list that it knows to be wrong: the last good list stays.

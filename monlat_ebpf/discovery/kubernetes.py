@@ -208,7 +208,7 @@ class KubernetesDiscovery:
             if warning not in self._warnings:
                 _LOG.warning("service %s: %s", self._config.service, warning)
         self._warnings = membership.warnings
-        return Current(tuple(nodes.values()), self._departures.valid_seconds(now))
+        return Current(tuple(nodes.values()), self._departures.valid_seconds(now), self._own_zone)
 
     def _publish_list(self, peers: Sequence[Peer]) -> None:
         """Publish `peers` and say so. Runs in the publisher's thread."""

@@ -1,4 +1,4 @@
-"""The `monlat_discovery_*` series, and `monlat_targets_*` of a targets file."""
+"""The `monlat_discovery_*` and `monlat_coverage_*` series, and `monlat_targets_*` of a targets file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from monlat_ebpf.discovery.coverage import Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,51 @@ class PeerSetMetrics:
         )
         self.over_limit = Gauge(
             "monlat_discovery_peers_over_limit",
-            "Listed peers that are not probed, because --max-peers allows no more.",
+            "Peers that this node should probe and does not, because --max-peers allows no more.",
             registry=registry,
         )
+
+
+class CoverageMetrics:
+    """The `monlat_coverage_*` series: what part of all pairs is probed, as this node knows it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, registry=registry)
+
+        self._nodes = gauge("monlat_coverage_nodes", "Nodes in the list, this one included.")
+        self._peers = gauge("monlat_coverage_peers", "Nodes that this node probes, and that probe it.")
+        self._wanted_peers = gauge(
+            "monlat_coverage_wanted_peers",
+            "Nodes that this node would probe by --probe-neighbours without the limit of --max-peers.",
+        )
+        self._unprobed_nodes = gauge("monlat_coverage_unprobed_nodes", "Nodes in the list that no node probes.")
+        self._zone_pairs = gauge("monlat_coverage_zone_pairs", "Pairs of zones in the list.")
+        self._own_zone_pairs = gauge("monlat_coverage_own_zone_pairs", "Pairs of this node's zone and another.")
+        self._own_zone_pairs_probed = gauge(
+            "monlat_coverage_own_zone_pairs_probed",
+            "Pairs of this node's zone and another between which this node knows of a pair of nodes that is probed.",
+        )
+        changes = Counter(
+            "monlat_coverage_peer_changes_total",
+            "Nodes that this node began or ceased to probe because a list changed.",
+            labelnames=("change",),
+            registry=registry,
+        )
+        self._added, self._removed = changes.labels(change="added"), changes.labels(change="removed")
+
+    def show(self, coverage: Coverage, before: Coverage | None) -> None:
+        """Show `coverage`, which comes after `before`. The first list is no change."""
+        self._nodes.set(coverage.nodes)
+        self._peers.set(len(coverage.peers))
+        self._wanted_peers.set(coverage.wanted)
+        self._unprobed_nodes.set(coverage.unprobed_nodes)
+        self._zone_pairs.set(coverage.zone_pairs)
+        self._own_zone_pairs.set(coverage.own_zone_pairs)
+        self._own_zone_pairs_probed.set(coverage.own_zone_pairs_probed)
+        if before is not None:
+            self._added.inc(len(coverage.peers - before.peers))
+            self._removed.inc(len(before.peers - coverage.peers))
 
 
 class StaticMetrics(DiscoveryMetrics):

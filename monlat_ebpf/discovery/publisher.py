@@ -17,18 +17,22 @@ _RETRY_SECONDS: Final = 10.0
 
 
 class Current(NamedTuple):
-    """The peers as they are now, and after how many seconds they change without an event; None: never."""
+    """The peers as they are now, and after how many seconds they change without an event; None: never.
+
+    The zone of this node itself decides, too, which of them are probed.
+    """
 
     peers: Sequence[Peer]
     valid_seconds: float | None = None
+    own_zone: str = ""
 
 
 class Publisher:
     """Publishes the peers in its own thread: the first list at once, later ones `debounce_seconds` after a change.
 
-    `current_peers` returns the peers as they are now. A list equal to the last one is not published again. If
-    `current_peers` or `publish` raises, the last list stays, and both are tried again after `retry_seconds` or at the
-    next change; `count_error` is called each time, and the log has it once.
+    `current_peers` returns the peers as they are now. A list equal to the last one, with the same zone of this node, is
+    not published again. If `current_peers` or `publish` raises, the last list stays, and both are tried again after
+    `retry_seconds` or at the next change; `count_error` is called each time, and the log has it once.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Publisher:
         self._thread.join()
 
     def _run(self) -> None:
-        last: Sequence[Peer] | None = None
+        last: tuple[Sequence[Peer], str] | None = None
         valid_seconds: float | None = None
         is_failing = False
         while True:
@@ -77,7 +81,7 @@ class Publisher:
                 return
             try:
                 current = self._current_peers()
-                if current.peers != last:
+                if (current.peers, current.own_zone) != last:
                     self._publish(current.peers)
             except Exception:  # noqa: BLE001  # without this thread, the agent would keep an old list and not say so
                 if not is_failing:
@@ -86,4 +90,4 @@ class Publisher:
                 is_failing, valid_seconds = True, self._retry_seconds
             else:
                 is_failing, valid_seconds = False, current.valid_seconds
-                last = current.peers
+                last = current.peers, current.own_zone

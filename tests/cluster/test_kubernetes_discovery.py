@@ -47,6 +47,18 @@ def test_zone_of_this_node_is_known(following: Following) -> None:
     assert following.own_zone == "b"
 
 
+def test_zone_of_this_node_is_published_when_it_is_listed_last(server: FakeApiServer, tmp_path: Path) -> None:
+    """The other nodes stay the same, and other pairs are probed: the same list is published again."""
+    server.put(endpoint_slice("one", endpoint("n2", "10.0.0.2")))
+    with Following(server.kubeconfig(tmp_path / "kubeconfig")) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2"})
+        server.wait_for_watches(1)
+        assert (discovery.own_zone, len(discovery.lists)) == ("", 1)
+        server.put(endpoint_slice("two", endpoint("me", "10.0.0.1", zone="b")))
+        wait_until(lambda: len(discovery.lists) == 2, "the list is not published again")
+        assert (discovery.own_zone, discovery.lists[1]) == ("b", discovery.lists[0])
+
+
 def test_requests_are_cheap_for_the_api_server(server: FakeApiServer, following: Following) -> None:
     """Only the Service's slices, in pages; a watch from the list's version, with bookmarks and a time limit."""
     listing, watch = (request.query for request in server.requests())

@@ -134,12 +134,15 @@ def test_bad_edit_keeps_the_last_good_list(agent: RunningAgent, lines: list[str]
 def test_more_peers_than_allowed_are_probed_in_part(agent: RunningAgent) -> None:
     """Of seven peers where five are allowed, four are probed: as many before this node as after it in the ring.
 
-    By `b2sum -l 64` of the names, the order is: guest1, steady, guest5, guest4, guest6, guest7, guest2, node1.
+    By the bytes 8 to 11 of `openssl dgst -shake128 -xoflen 12` of the names, the order is: guest2, guest1, guest4,
+    guest7, guest6, steady, node1, guest5.
     """
     agent.write_peers([STEADY, *(entry(f"guest{number}", f"10.77.0.1{number}") for number in (1, 2, 4, 5, 6, 7))])
-    scrape = agent.wait_for_peers("steady", "guest1", "guest2", "guest7")
+    scrape = agent.wait_for_peers("steady", "guest2", "guest5", "guest6")
     assert scrape.one("monlat_discovery_peers_listed") == 7
     assert scrape.one("monlat_discovery_peers_over_limit") == 3
+    assert scrape.one("monlat_coverage_nodes") == 8
+    assert scrape.one("monlat_coverage_peers") == 4
     assert scrape.one("monlat_discovery_up") == 1
 
 

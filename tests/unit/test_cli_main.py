@@ -84,6 +84,17 @@ def test_no_command_shows_the_help_and_fails() -> None:
             "'clock' is not one of 'auto', 'tracepoint', 'socket'; see monlat agent --help\n",
         ),
         (
+            ["agent", "--probe-neighbours", "some"],
+            "monlat: Invalid value for '--probe-neighbours' (env var: 'MONLAT_PROBE_NEIGHBOURS'): "
+            "'some' is not a number of nodes; write an even number such as 32, or all or auto; "
+            "see monlat agent --help\n",
+        ),
+        (
+            ["agent", "--peers", "p.yaml", "--probe-neighbours", "5"],
+            "monlat: --probe-neighbours (MONLAT_PROBE_NEIGHBOURS): 5 is odd, and a node has one on either side; "
+            "give 4 or 6\n",
+        ),
+        (
             ["agent", "--max-peers", "100001"],
             "monlat: Invalid value for '--max-peers' (env var: 'MONLAT_MAX_PEERS'): "
             "100001 is not in the range 1<=x<=100000; see monlat agent --help\n",

@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from monlat_ebpf.cli.options import Duration, Listen
+from monlat_ebpf.cli.options import Degree, Duration, Listen
+from monlat_ebpf.config import PeerChoice
 from monlat_ebpf.config_text import duration_text
 
 
@@ -60,6 +61,23 @@ def test_duration_text_is_a_valid_value_of_a_flag(seconds: float, text: str) -> 
     """Below a second in ms, else in s; converting it back gives the same duration."""
     assert duration_text(seconds) == text
     assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [("32", 32), (" 2 ", 2), ("130", 130), ("all", PeerChoice.ALL), ("AUTO", PeerChoice.AUTO), (PeerChoice.ALL, "all")],
+)
+def test_degree_is_a_number_or_all_or_auto(text: str, choice: int | PeerChoice) -> None:
+    """The range is checked with the other settings. click converts a default again."""
+    assert Degree().convert(text, None, None) == choice
+
+
+@pytest.mark.parametrize("text", ["", "-2", "2.0", "some", "alls", "\u0662", "9999999999"])
+def test_invalid_degree_error_shows_what_to_write(text: str) -> None:
+    """The message repeats the value."""
+    assert error_of(Degree(), text) == (
+        f"{text!r} is not a number of nodes; write an even number such as 32, or all or auto"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monlat_ebpf.config import AgentConfig, DiscoveryKind, KubernetesConfig
+from monlat_ebpf.config import AgentConfig, DiscoveryKind, KubernetesConfig, PeerChoice
 from monlat_ebpf.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def refusal(**changes: Any) -> str:
 
 
 def test_defaults() -> None:
-    """A probe every second, lost after a second, 1000 peers, all addresses, port 10045, the best source."""
+    """A probe every second, lost after a second, all nodes or 32, all addresses, port 10045, the best source."""
     assert dataclasses.asdict(config()) == {
         "node_name": "node1",
         "zone": "",
@@ -41,6 +41,7 @@ def test_defaults() -> None:
         "web_config": None,
         "interval_seconds": 1.0,
         "timeout_seconds": 1.0,
+        "probe_neighbours": "auto",
         "max_peers": 1000,
         "dscp": 0,
         "source_addresses": (),
@@ -114,6 +115,23 @@ def test_defaults() -> None:
         ({"max_peers": 0}, "--max-peers (MONLAT_MAX_PEERS): 0 is out of range; give 1 to 100000"),
         ({"max_peers": 100_001}, "--max-peers (MONLAT_MAX_PEERS): 100001 is out of range; give 1 to 100000"),
         (
+            {"probe_neighbours": 0},
+            "--probe-neighbours (MONLAT_PROBE_NEIGHBOURS): 0 is out of range; give 2 to 128, all or auto",
+        ),
+        (
+            {"probe_neighbours": 130},
+            "--probe-neighbours (MONLAT_PROBE_NEIGHBOURS): 130 is out of range; give 2 to 128, all or auto",
+        ),
+        (
+            {"probe_neighbours": 7},
+            "--probe-neighbours (MONLAT_PROBE_NEIGHBOURS): 7 is odd, and a node has one on either side; give 6 or 8",
+        ),
+        (
+            {"probe_neighbours": 8, "max_peers": 13},
+            "--probe-neighbours (MONLAT_PROBE_NEIGHBOURS): 8 can come to 14 peers of a node, and --max-peers allows "
+            "13; give fewer, or raise --max-peers on all nodes",
+        ),
+        (
             {"listen": (("fd00::2", 80), ("10.0.0.2", 80), ("fd00::2", 80))},
             "--listen (MONLAT_LISTEN): [fd00::2]:80 is given twice; keep one",
         ),
@@ -139,6 +157,10 @@ def test_limits_are_allowed() -> None:
     config(node_name="é" * 126)
     config(dscp=63, source_addresses=(ip_address("fd00::1"), ip_address("10.0.0.1")))
     config(max_peers=1, listen=(("::", 0),))
+    config(max_peers=14, probe_neighbours=8)
+    config(max_peers=2, probe_neighbours=2)
+    config(probe_neighbours=128)
+    config(max_peers=1, probe_neighbours=PeerChoice.ALL)
     config(max_peers=100_000, listen=(("::", 65_535), ("::1", 0), ("::1", 0)))
 
 

@@ -42,6 +42,9 @@ IN_IDENTIFIERS = {
 }
 """Words that stand in no identifier; prose has other uses for them."""
 
+ALLOWED = "in_place|no_neighbour|probe[_-]?neighbours"
+"""Parts of identifiers: an idiom, an error of ARP's and NDP's, the flag `--probe-neighbours`."""
+
 WHOLE_IDENTIFIERS = {
     "FreePlaces": "IndexPool",
     "Memory": "TargetHistory",
@@ -148,7 +151,7 @@ def hits_in(file: str, text: str, is_python: bool) -> Iterator[Hit]:
     for line, name in [*identifiers(text), *((1, part) for part in Path(file).parts)]:
         if name in WHOLE_IDENTIFIERS:
             yield Hit(file, line, name, WHOLE_IDENTIFIERS[name])
-        for word in words_of(re.sub("in_place|no_neighbour", "", name, flags=re.IGNORECASE)):
+        for word in words_of(re.sub(ALLOWED, "", name, flags=re.IGNORECASE)):
             if word in inside:
                 yield Hit(file, line, word, inside[word])
     for number, content in enumerate(text.splitlines(), 1):

@@ -52,6 +52,19 @@ def fail() -> Current:
     raise KeyError("a defect")
 
 
+def test_zone_of_this_node_is_published_as_a_change(published: Published) -> None:
+    """Its own endpoint may be listed after the others: then the list is the same, and other pairs are probed."""
+    published.publisher.changed()
+    assert published.next() == (A,)
+    published.current = lambda: Current((A,), own_zone="a")
+    published.publisher.changed()
+    assert published.next() == (A,)
+    published.publisher.changed()
+    published.current = lambda: Current((A, B), own_zone="a")
+    published.publisher.changed()
+    assert published.next() == (A, B)
+
+
 def test_list_that_changes_by_itself_is_published(published: Published) -> None:
     """The list holds for 0.03 s: the next one is published without a change."""
     answers = iter([Current((A, B), 0.03), Current((B,))])
