@@ -42,7 +42,7 @@ class Monlat:
             process = namespace.popen(
                 (
                     *(sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", "bench", "--source", "tracepoint"),
-                    *("--peers", str(peers), "--listen", f"127.0.0.1:{_PORT}"),
+                    *("--peers", str(peers), "--probe-neighbours", "all", "--listen", f"127.0.0.1:{_PORT}"),
                     *("--interval", f"{interval_ms}ms", "--timeout", f"{timeout_ms}ms"),
                 ),
                 cwd=_ROOT,

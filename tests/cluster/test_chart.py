@@ -19,6 +19,7 @@ OPERATOR = {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}
 EVERYTHING = {
     "network": "pod-network",
     "nodes": 5000,
+    "probeNeighbours": "all",
     "selectedNodes": True,
     "security": {"privileged": True, "openshift": True},
     "webConfig": {"enabled": True},
@@ -34,13 +35,17 @@ SAME: list[tuple[list[str], Object]] = [
     (["localhost-seccomp"], NAMESPACE | {"security": {"localhostSeccomp": True}}),
     (["selected-nodes"], NAMESPACE | {"selectedNodes": True}),
     (["nodes-1000"], NAMESPACE | {"nodes": 1000}),
+    (["all-pairs"], NAMESPACE | {"probeNeighbours": "all"}),
     (["pod-monitor"], NAMESPACE | {"podMonitor": {"enabled": True}}),
     (["locked-memory"], NAMESPACE | {"security": {"lockedMemory": True}}),
     (["openshift"], NAMESPACE | {"security": {"openshift": True}}),
     (["web-config"], NAMESPACE | {"webConfig": {"enabled": True}}),
     (["pod-monitor", "web-config"], NAMESPACE | {"podMonitor": {"enabled": True}, "webConfig": {"enabled": True}}),
     (
-        ["pod-network", "nodes-5000", "selected-nodes", "privileged", "openshift", "prometheus-operator", "web-config"],
+        [
+            *("pod-network", "nodes-5000", "all-pairs", "selected-nodes", "privileged", "openshift"),
+            *("prometheus-operator", "web-config"),
+        ],
         OTHER_NAMESPACE | EVERYTHING,
     ),
 ]
@@ -68,6 +73,13 @@ def test_release_namespace_is_the_default(chart: Helm) -> None:
     assert "Namespace" not in {entry["kind"] for entry in objects}
     assert {entry["metadata"].get("namespace") for entry in objects} == {"observability", None}
     assert of_kind(objects, "RoleBinding")["subjects"][0]["namespace"] == "observability"
+
+
+@pytest.mark.parametrize(("value", "variables"), [("auto", []), (2, ["2"]), (128, ["128"])])
+def test_number_of_probed_nodes_is_the_agents_setting(value: object, variables: list[str], chart: Helm) -> None:
+    """A number is text in a variable. The default leaves the variable to `extraEnv`."""
+    environment = agent_of(chart.objects({"probeNeighbours": value}))["env"]
+    assert [each["value"] for each in environment if each["name"] == "MONLAT_PROBE_NEIGHBOURS"] == variables
 
 
 @pytest.mark.parametrize("network", ["host-network", "pod-network"])
@@ -138,6 +150,9 @@ def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
         ({"network": "pod"}, "network"),
         ({"nodes": 5001}, "nodes"),
         ({"nodes": "many"}, "nodes"),
+        ({"probeNeighbours": "some"}, "probeNeighbours"),
+        ({"probeNeighbours": 3}, "probeNeighbours"),
+        ({"probeNeighbours": 130}, "probeNeighbours"),
         ({"maxUnavailable": 0}, "maxUnavailable"),
         ({"namespace": {"create": True}}, "namespace"),
         ({"image": {"repository": ""}}, "repository"),

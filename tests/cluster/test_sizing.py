@@ -39,8 +39,10 @@ def test_requests_are_the_measured_values_and_a_quarter(nodes: int, kustomize: K
 
 @pytest.mark.parametrize("nodes", MEASURED)
 def test_every_node_of_the_size_may_be_a_peer(nodes: int, kustomize: Kustomize) -> None:
-    """The agent's limit is its default, or the component's variable."""
-    variables = {one["name"]: one.get("value") for one in agent_of(kustomize.objects(COMPONENTS[nodes]))["env"]}
+    """With all pairs. The agent's limit is its default, or the component's variable."""
+    objects = kustomize.objects([*COMPONENTS[nodes], "all-pairs"])
+    variables = {one["name"]: one.get("value") for one in agent_of(objects)["env"]}
+    assert variables["MONLAT_PROBE_NEIGHBOURS"] == "all"
     default = AgentConfig.__dataclass_fields__["max_peers"].default
     assert int(variables.get("MONLAT_MAX_PEERS", default)) >= nodes
 

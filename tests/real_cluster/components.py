@@ -17,7 +17,7 @@ from tests.real_cluster.installing import Installer
 
 pytestmark = pytest.mark.timeout(240)
 
-COMBINED = ("web-config", "openshift", "nodes-1000")
+COMBINED = ("web-config", "openshift", "nodes-1000", "all-pairs")
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 CONSTRAINTS = "system:openshift:scc:privileged"
 TLS = """
