@@ -228,7 +228,10 @@ def answer(*pairs: tuple[str, str, float | None]) -> str:
 
 
 def test_matrix_shows_the_first_family_that_answers(plugin: Plugin, server: Server, tmp_path: Path) -> None:
-    """0.25 ms over IPv4; only IPv6 answers; a peer without a reply; an agent without an answer, which is status 1."""
+    """0.25 ms over IPv4; only IPv6 answers; a peer without a reply; a node that is not probed.
+
+    Agents without an answer have "?" in their rows, and the exit status is 1.
+    """
     server.namespaces["monlat"] += [pod("a-3", "node3"), pod("a-4", "node4", CRASHED)]
     (tmp_path / "a-1").write_text(answer(("node2", "ipv4", 0.00025), ("node2", "ipv6", 0.5), ("node3", "ipv4", None)))
     (tmp_path / "a-2").write_text(answer(("node1", "ipv4", None), ("node1", "ipv6", 0.012)))
@@ -236,8 +239,8 @@ def test_matrix_shows_the_first_family_that_answers(plugin: Plugin, server: Serv
     assert done.stdout.splitlines() == [
         "RTT in ms, last",
         "FROM \\ TO   node1  node2  node3  node4",
-        "node1           -  0.250   lost      ?",
-        "node2      12.000      -      ?      ?",
+        "node1           -  0.250   lost      .",
+        "node2      12.000      -      .      .",
         "node3           ?      ?      -      ?",
         "node4           ?      ?      ?      -",
     ]
