@@ -36,11 +36,12 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def own(api: Api) -> OwnCluster:
-    """The cluster as the tests' own, with the node that joins and leaves left out."""
+    """The cluster as the tests' own, with the nodes that join and leave left out."""
     _setting("MONLAT_CLUSTER")
     own = OwnCluster.of_environment(api)
-    if f"node{JOINING}" in api.nodes():
-        own.remove_node(JOINING)
+    for node in JOINING:
+        if f"node{node}" in api.nodes():
+            own.remove_node(node)
     return own
 
 

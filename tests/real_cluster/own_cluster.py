@@ -23,8 +23,8 @@ from typing import Any, Final
 from testkit.waiting import wait_until
 from tests.real_cluster.api import Api
 
-JOINING: Final = 4
-"""The number of the node that joins and leaves. The others, 1 to 3, stay."""
+JOINING: Final = (4, 5)
+"""The numbers of the nodes that join and leave. The others, 1 to 3, stay."""
 
 _CONTROL_PLANE: Final = "klcp"  # the network namespace of etcd and of the API server
 _ETCD: Final = "http://127.0.0.1:2379"
@@ -74,7 +74,7 @@ class OwnCluster:
         self.api.run("delete", "pods", *on_node, "--force", "--grace-period=0")
 
     @contextmanager
-    def joined(self, node: int = JOINING) -> Iterator[str]:
+    def joined(self, node: int = JOINING[0]) -> Iterator[str]:
         """Let a node join, which is gone again when the block ends. Its name."""
         self.start_node(node)
         try:
