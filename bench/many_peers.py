@@ -58,7 +58,7 @@ def _agent(node: Node, peers_file: str, peers: int) -> Iterator[int]:
     command = [sys.executable, "-m", "monlat_ebpf", "agent", "--node-name", "bench", "--peers", peers_file]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")}
     process = node.namespace.popen(
-        [*command, "--max-peers", str(peers), "--log-level", "warning"],
+        [*command, "--max-peers", str(peers), "--probe-neighbours", "all", "--log-level", "warning"],
         env=environment,
         cwd=Path(__file__).resolve().parent.parent,
     )
