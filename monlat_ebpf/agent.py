@@ -18,6 +18,7 @@ from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.peer_set import PeerSet
 from monlat_ebpf.discovery.static import StaticDiscovery
 from monlat_ebpf.errors import ConfigError, StartError
+from monlat_ebpf.exposition.detail import Details
 from monlat_ebpf.exposition.http import MetricsServer
 from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.exposition.security import OPEN
@@ -81,7 +82,7 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         """Open the source and the port. Raises ConfigError or SourceError."""
         self._config = config
-        self._created_unix_ns = time.time_ns()
+        self._created_unix_seconds = int(time.time())
         self._self_metrics = SelfMetrics()
         self._discovery = _discovery(config, self._self_metrics)
         self._targets = _targets(config, self._self_metrics)
@@ -99,7 +100,15 @@ class Agent:
         self._link_tables = TableWatch()
         self._server = MetricsServer(
             config.listen,
-            agent_routes(self.snapshot, self._readings, self._healthy, self._ready, self._self_metrics, self._recent),
+            agent_routes(
+                self.snapshot,
+                self._readings,
+                self._healthy,
+                self._ready,
+                self._self_metrics,
+                self._recent,
+                Details(config.shown, config.timeout_seconds),
+            ),
             count_error=self._self_metrics.count_http_error,
             security=self._web_security.current if self._web_security else lambda: OPEN,
         )
@@ -181,7 +190,7 @@ class Agent:
             interval_seconds=self._config.interval_seconds,
             timeout_seconds=self._config.timeout_seconds,
             pairs=pairs,
-            created_unix_ns=self._created_unix_ns,
+            created_unix_seconds=self._created_unix_seconds,
             probe_errors=self._prober.errors(),
             skipped_probes=self._prober.skipped(),
             unmatched_packets=self._source.table.unmatched_packets(),

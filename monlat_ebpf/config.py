@@ -13,7 +13,7 @@ from typing import Final
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.config_text import duration_text, refuse
-from monlat_ebpf.model import Address, Family, why_unfit
+from monlat_ebpf.model import EVERYTHING, Address, Detail, Family, Shown, why_unfit
 from monlat_ebpf.sources import SourceChoice
 
 DEFAULT_PORT: Final = 10045
@@ -193,6 +193,10 @@ class AgentConfig:
     source: SourceChoice = SourceChoice.AUTO
     """What takes the time stamps. `auto` by default. A source that is named is never replaced by another."""
 
+    shown: Shown = EVERYTHING
+    """How much of a pair /metrics shows (`--histograms`, `--detail`, `--worst`). All by default: a fault of one pair
+    shows in no sum. Gauge and counters are of each pair in any case. `docs/prometheus.md` has the series of each."""
+
     def __post_init__(self) -> None:
         """Check all settings."""
         self._check_names()
@@ -203,6 +207,7 @@ class AgentConfig:
         self._check_listen()
         self._check_discovery()
         self._check_sending()
+        self._check_shown()
 
     def _check_names(self) -> None:
         if not self.node_name:
@@ -256,6 +261,12 @@ class AgentConfig:
             if (other := by_family.setdefault(Family.of(address), address)) is not address:
                 family = Family.of(address)
                 refuse("source-address", f"{other} and {address} are both {family}; keep one of each family")
+
+    def _check_shown(self) -> None:
+        if not 0 <= self.shown.worst <= MOST_PEERS:
+            refuse("worst", f"{self.shown.worst} is out of range; give 0 to {MOST_PEERS}")
+        if self.shown.worst and self.shown.detail is Detail.PEER:
+            refuse("worst", "--detail peer shows every pair in full; give --detail zone or none, or omit --worst")
 
     def _check_times(self) -> None:
         interval, timeout = duration_text(self.interval_seconds), duration_text(self.timeout_seconds)

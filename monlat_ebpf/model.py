@@ -71,6 +71,37 @@ class PeerKind(StrEnum):
     TARGET = "target"
 
 
+class HistogramKind(StrEnum):
+    """A histogram of a pair. The values are those of `--histograms`."""
+
+    RTT = "rtt"
+    NETWORK = "network"
+    DWELL = "dwell"
+
+
+class Detail(StrEnum):
+    """Whose histograms a scrape shows: each pair's, sums by zone, or nobody's. The values are those of `--detail`."""
+
+    PEER = "peer"
+    ZONE = "zone"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How much of a pair a scrape shows: which histograms, and whose.
+
+    Where `detail` is not PEER, the `worst` pairs of the last minutes are shown in full all the same.
+    """
+
+    histograms: tuple[HistogramKind, ...] = tuple(HistogramKind)
+    detail: Detail = Detail.PEER
+    worst: int = 0
+
+
+EVERYTHING: Final = Shown()
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A node or target to measure.
@@ -179,8 +210,8 @@ class PairReading(NamedTuple):
     A named tuple, because a scrape makes thousands of them: it is made three times as fast as a frozen dataclass.
     `sent == sum(results) + in_flight` always holds; `results` is in the order of Result. `counts` is the pair's
     `struct target`, `session` the two histograms of its `struct session` (`bpf/monlat.h`), None if the source cannot
-    see the peer's requests. `created_unix_ns` says since when the pair is measured, by the wall clock. `device` is the
-    index of the interface of the last probe, 0 before the first one. The other fields are those of PairSnapshot.
+    see the peer's requests. `created_unix_seconds` says since when the pair is measured, by the wall clock. `device` is
+    the index of the interface of the last probe, 0 before the first one. The other fields are those of PairSnapshot.
     """
 
     to: str
@@ -188,7 +219,7 @@ class PairReading(NamedTuple):
     address: Address
     to_zone: str
     kind: PeerKind
-    created_unix_ns: int
+    created_unix_seconds: int
     device: int
     sent: int
     results: tuple[int, ...]
@@ -206,10 +237,10 @@ class AgentSnapshot:
     """All measurements of this agent at one instant. JSON is made from it.
 
     `/metrics` is made from one without pairs, and from the PairReading of each pair, which are read one by one.
-    `created_unix_ns` says since when the agent counts, by the wall clock. `pairs` is sorted by peer, and within a peer
-    by its preference of families. `probe_errors` counts by ICMP error, errno name or other cause. `reply_stamps` counts
-    by device and by whose stamp it was, "driver" or "stack". `unlisted_sources` counts probes that left from an address
-    by which the peers do not know this node. `unmatched_packets` and `rejected_feedback` count by reason;
+    `created_unix_seconds` says since when the agent counts, by the wall clock. `pairs` is sorted by peer, and within a
+    peer by its preference of families. `probe_errors` counts by ICMP error, errno name or other cause. `reply_stamps`
+    counts by device and by whose stamp it was, "driver" or "stack". `unlisted_sources` counts probes that left from an
+    address by which the peers do not know this node. `unmatched_packets` and `rejected_feedback` count by reason;
     `rejected_feedback` is None if the source receives no feedback. `skipped_probes` were due while the agent did not
     run. `source_reason` says why the source is not the first choice, "" when it is. `send_delay` is of all probes to
     all peers.
@@ -222,7 +253,7 @@ class AgentSnapshot:
     interval_seconds: float
     timeout_seconds: float
     pairs: Sequence[PairSnapshot] = ()
-    created_unix_ns: int = 0
+    created_unix_seconds: int = 0
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     unmatched_packets: Mapping[str, int] = field(default_factory=dict)
     rejected_feedback: Mapping[str, int] | None = None

@@ -82,33 +82,40 @@ SIZE: Final = layout.HISTOGRAM.size
 
 _SUM_AT: Final = layout.HISTOGRAM.offset("sum")
 _BUCKETS_AT: Final = layout.HISTOGRAM.offset("buckets")
-_BUCKET_BYTES: Final = 4
-_SUM: Final = struct.Struct("<Q")
+_BUCKET: Final = layout.HISTOGRAM.members["buckets"].format[-1]
+_BUCKET_BITS: Final = 8 * struct.calcsize(f"<{_BUCKET}")
+_SUM: Final = struct.Struct(f"<{layout.HISTOGRAM.members['sum'].format}")
 _NO_COUNTS: Final = bytes(SIZE - _BUCKETS_AT)
-_COUNTS: Final = tuple(struct.Struct(f"<{count}I") for count in range(layout.BUCKETS + 1))
+_COUNTS: Final = tuple(struct.Struct(f"<{count}{_BUCKET}") for count in range(layout.BUCKETS + 1))
 
 
 def filled(memory: bytes, at: int = 0) -> Filled:
     """Return what the `struct histogram` at byte `at` of `memory` holds.
 
-    Most of the 186 buckets are 0, so the zeros at both ends are stripped as bytes. The lowest byte of a number comes
-    first: one that is stripped at the left may belong to the first bucket, hence the division; likewise at the right.
+    Most of the 186 buckets are 0. Read as one large number, the lowest and the highest bit that is set tell where the
+    others begin and end: a third of the time that stripping the zeros as bytes takes.
     """
     buckets = memory[at + _BUCKETS_AT : at + SIZE]
     if buckets == _NO_COUNTS:
         return NOTHING
-    first = (len(buckets) - len(buckets.lstrip(b"\0"))) // _BUCKET_BYTES
-    end = -(-len(buckets.rstrip(b"\0")) // _BUCKET_BYTES)
-    counts = _COUNTS[end - first].unpack_from(buckets, first * _BUCKET_BYTES)
+    bits = int.from_bytes(buckets, "little")
+    first = ((bits & -bits).bit_length() - 1) // _BUCKET_BITS
+    end = -(-bits.bit_length() // _BUCKET_BITS)
+    counts = _COUNTS[end - first].unpack_from(buckets, first * _BUCKET_BITS // 8)
     return Filled(first, counts, _SUM.unpack_from(memory, at + _SUM_AT)[0])
 
 
 def filled_of(histogram: Histogram) -> Filled:
     """Return the same of a Histogram."""
-    numbers = [bucket for bucket, count in enumerate(histogram.buckets) if count]
+    return filled_from(histogram.buckets, histogram.sum_ns)
+
+
+def filled_from(buckets: Sequence[int], sum_ns: int) -> Filled:
+    """Return the same of the counts of all buckets and the sum of the samples."""
+    numbers = [bucket for bucket, count in enumerate(buckets) if count]
     if not numbers:
         return NOTHING
-    return Filled(numbers[0], histogram.buckets[numbers[0] : numbers[-1] + 1], histogram.sum_ns)
+    return Filled(numbers[0], tuple(buckets[numbers[0] : numbers[-1] + 1]), sum_ns)
 
 
 def classic_buckets(histogram: Filled) -> list[int]:

@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 
 from monlat_ebpf.cli.log import start_logging
-from monlat_ebpf.cli.options import Degree, Duration, IpAddress, Listen, dscp_option, setting
+from monlat_ebpf.cli.options import Degree, Duration, Histograms, IpAddress, Listen, dscp_option, setting
 from monlat_ebpf.config import MOST_PEERS, AgentConfig, DiscoveryKind, KubernetesConfig, PeerChoice
 from monlat_ebpf.config_text import duration_text
-from monlat_ebpf.model import Address
+from monlat_ebpf.model import Address, Detail, HistogramKind, Shown
 from monlat_ebpf.sources import SourceChoice
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -133,6 +133,30 @@ _KUBERNETES_DEFAULT: Final[dict[str, Any]] = {field.name: field.default for fiel
     help="What takes the time stamps. auto uses the best source that this machine allows.",
 )
 @setting(
+    "--histograms",
+    type=Histograms(),
+    metavar="NAMES",
+    default=",".join(_DEFAULT["shown"].histograms),
+    show_default=True,
+    help="Histograms that /metrics shows: names of rtt, network, dwell with commas, or none.",
+)
+@setting(
+    "--detail",
+    type=click.Choice(Detail, case_sensitive=False),
+    default=_DEFAULT["shown"].detail.value,
+    show_default=True,
+    help="What has these histograms: each peer, all peers of a zone together, or nothing. Gauge and counters are of "
+    "each peer in any case.",
+)
+@setting(
+    "--worst",
+    type=click.IntRange(0, MOST_PEERS),
+    metavar="K",
+    default=_DEFAULT["shown"].worst,
+    show_default=True,
+    help="Show so many pairs in full where --detail is zone or none: those that lost most time in the last minutes.",
+)
+@setting(
     "--log-level",
     type=click.Choice(_LOG_LEVELS),
     default="info",
@@ -157,6 +181,9 @@ def command(
     dscp: int,
     source_addresses: tuple[Address, ...],
     source: SourceChoice,
+    histograms: tuple[HistogramKind, ...],
+    detail: Detail,
+    worst: int,
     log_level: str,
 ) -> int:
     """Probe the peers, and serve the measurements at /metrics and /api/v1/peers."""
@@ -176,6 +203,7 @@ def command(
         dscp=dscp,
         source_addresses=source_addresses,
         source=source,
+        shown=Shown(histograms, detail, worst),
     )
     start_logging(log_level)
     # Imported here: a wrong flag is reported at once, and --help does not need a kernel.

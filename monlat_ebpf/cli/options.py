@@ -15,7 +15,7 @@ import click
 
 from monlat_ebpf.config import DEFAULT_PORT, HIGHEST_DSCP, PeerChoice
 from monlat_ebpf.config_text import duration_text, variable_of
-from monlat_ebpf.model import Address
+from monlat_ebpf.model import Address, HistogramKind
 
 _NANOSECONDS: Final = {"us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION: Final = re.compile(r"(?P<number>-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9}))(?P<unit>us|ms|s|m|h)?", re.ASCII)
@@ -115,6 +115,24 @@ class Degree(click.ParamType[int | PeerChoice]):
                 f"{value!r} is not a number of nodes; write an even number such as 32, or all or auto", param, ctx
             )
         return int(text)
+
+
+class Histograms(click.ParamType[tuple[HistogramKind, ...]]):
+    """Names of histograms with commas between them, or `none`."""
+
+    name = "histograms"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[HistogramKind, ...]:
+        """Parse `value`; the order of the names is of no importance."""
+        names = [name.strip().lower() for name in value.split(",")]
+        if names == ["none"]:
+            return ()
+        if unknown := [name for name in names if name not in tuple(HistogramKind)]:
+            known = ", ".join(HistogramKind)
+            self.fail(f"{unknown[0]!r} is no histogram; write names of {known} with commas, or none", param, ctx)
+        return tuple(kind for kind in HistogramKind if kind in names)
 
 
 def dscp_option() -> Callable[[Any], Any]:

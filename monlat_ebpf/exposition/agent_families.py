@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from monlat_ebpf.abi.histogram import NOTHING, filled_of
+from monlat_ebpf.abi.histogram import NOTHING, Filled, filled_of
 from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.encoding import Encoder, Labels
 from monlat_ebpf.exposition.families import MetricFamily
 from monlat_ebpf.model import AgentSnapshot, Family
 
 
+def zone_samples(
+    encoder: Encoder, agent: AgentSnapshot, histograms: Iterable[tuple[MetricFamily, str, str, Filled]]
+) -> Iterator[tuple[MetricFamily, bytes]]:
+    """Yield the histograms of all peers of a zone: family of metrics, that zone, family of addresses, histogram."""
+    for family, to_zone, address_family, histogram in histograms:
+        labels = (("from", agent.node), ("from_zone", agent.zone), ("to_zone", to_zone), ("family", address_family))
+        yield family, encoder.histogram(family, labels, histogram, agent.created_unix_seconds)
+
+
 def agent_samples(
     encoder: Encoder, agent: AgentSnapshot, peers: int, in_flight: int
 ) -> Iterator[tuple[MetricFamily, bytes]]:
     """Yield the samples; `peers` and `in_flight` are the sums over the pairs of the same scrape."""
-    since = agent.created_unix_ns
+    since = agent.created_unix_seconds
 
     def sample(family: MetricFamily, value: float, *labels: tuple[str, str]) -> tuple[MetricFamily, bytes]:
         return family, encoder.sample(family, labels, value, since)

@@ -22,7 +22,7 @@ Template = Any
 
 Row = tuple[Template, bytes, float, int, bytes]
 """A sample of a pair: template; what the encoder made of the peer's name; number; since when a counter counts, in
-nanoseconds since 1970, NEVER for a gauge; what the encoder made of further labels, b"" for none."""
+seconds since 1970, NEVER for a gauge; what the encoder made of further labels, b"" for none."""
 
 NEVER: Final = -1
 """A gauge does not count, so there is no time since when."""
@@ -49,10 +49,10 @@ class Encoder(Protocol):
     def histograms(self, rows: Iterable[HistogramRow]) -> bytes:
         """Return histograms of pairs."""
 
-    def sample(self, family: MetricFamily, labels: Labels, value: float, created_ns: int) -> bytes:
+    def sample(self, family: MetricFamily, labels: Labels, value: float, created_seconds: int) -> bytes:
         """Return a counter or gauge that is of no pair."""
 
-    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_ns: int) -> bytes:
+    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_seconds: int) -> bytes:
         """Return a histogram that is of no pair."""
 
     def header(self, family: MetricFamily, length: int) -> bytes:

@@ -33,6 +33,21 @@ NETWORK_RTT: Final = MetricFamily(
 DWELL: Final = MetricFamily(
     "monlat_dwell_seconds", "histogram", "Time in this node's kernel from a probe of the peer to the reply."
 )
+ZONE_RTT: Final = MetricFamily(
+    "monlat_zone_rtt_seconds",
+    "histogram",
+    "Round-trip time to the peers of a zone: monlat_rtt_seconds of all of them. Only with --detail zone.",
+)
+ZONE_NETWORK_RTT: Final = MetricFamily(
+    "monlat_zone_network_rtt_seconds",
+    "histogram",
+    "Round-trip time minus the time in the peers' kernels, of all peers of a zone. Only with --detail zone.",
+)
+ZONE_DWELL: Final = MetricFamily(
+    "monlat_zone_dwell_seconds",
+    "histogram",
+    "Time in this node's kernel from a probe of a peer to the reply, of all peers of a zone. Only with --detail zone.",
+)
 SEND_DELAY: Final = MetricFamily(
     "monlat_send_delay_seconds",
     "histogram",
@@ -112,6 +127,9 @@ ALL: Final = (
     RTT,
     NETWORK_RTT,
     DWELL,
+    ZONE_RTT,
+    ZONE_NETWORK_RTT,
+    ZONE_DWELL,
     SEND_DELAY,
     CLOCK_OFFSET,
     CLOCK_OFFSET_ERROR,

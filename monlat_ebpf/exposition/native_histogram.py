@@ -14,7 +14,7 @@ from operator import sub
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, Filled
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, Filled, classic_buckets
 from monlat_ebpf.exposition.wire import (
     bytes_field,
     bytes_tag,
@@ -29,12 +29,13 @@ from monlat_ebpf.exposition.wire import (
 SCHEMA: Final = layout.BUCKETS_PER_OCTAVE.bit_length() - 1
 INDEX_OF_BUCKET_0: Final = layout.LOWEST_OCTAVE * layout.BUCKETS_PER_OCTAVE
 
-_SAMPLE_COUNT, _SAMPLE_SUM, _SCHEMA, _ZERO_THRESHOLD, _ZERO_COUNT, _POSITIVE_SPAN, _POSITIVE_DELTA = (
-    1, 2, 5, 6, 7, 12, 13,
+_SAMPLE_COUNT, _SAMPLE_SUM, _BUCKET, _SCHEMA, _ZERO_THRESHOLD, _ZERO_COUNT, _POSITIVE_SPAN, _POSITIVE_DELTA = (
+    1, 2, 3, 5, 6, 7, 12, 13,
 )  # fields of Histogram  # fmt: skip
 
 _COUNT_TAG: Final = varint(_SAMPLE_COUNT << 3)
 _SUM_TAG: Final = double_tag(_SAMPLE_SUM)
+_UPPER_BOUNDS: Final = tuple(double_tag(2) + double(edge) for edge in OCTAVE_EDGES)  # field of Bucket
 _FORM: Final = signed_field(_SCHEMA, SCHEMA) + double_tag(_ZERO_THRESHOLD) + double(2.0**layout.LOWEST_OCTAVE)
 """Makes a histogram without a sample a native one, too."""
 
@@ -62,6 +63,20 @@ def native_histogram(histogram: Filled) -> bytes:
         return b"".join((total_bytes, _SUM_TAG, sum_bytes, _FORM, zero))
     deltas = _deltas(present)
     return b"".join((total_bytes, _SUM_TAG, sum_bytes, _FORM, zero, spans, _deltas_tag(len(deltas)), deltas))
+
+
+def classic_buckets_of(histogram: Filled) -> bytes:
+    """Return the fields of classic buckets, at octaves, to go with the same histogram as a native one.
+
+    The last one, to infinity, is left out, as the definition of the message allows: its count is that of all samples.
+    """
+    counts = classic_buckets(histogram)[:-1]
+    return b"".join(
+        [
+            bytes_field(_BUCKET, varint_field(1, count) + bound)
+            for count, bound in zip(counts, _UPPER_BOUNDS, strict=True)
+        ]
+    )
 
 
 def _spans(index: int, counts: Sequence[int]) -> tuple[bytes, Sequence[int]]:

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, filled
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.encoding import NEVER, Encoder, Template
 from monlat_ebpf.exposition.families import MetricFamily
-from monlat_ebpf.model import Address, Family, PairReading, PeerKind, Result
+from monlat_ebpf.exposition.pair_histograms import histogram_of
+from monlat_ebpf.model import Address, Family, HistogramKind, PairReading, PeerKind, Result
+
+HISTOGRAMS: Final = {
+    HistogramKind.RTT: families.RTT,
+    HistogramKind.NETWORK: families.NETWORK_RTT,
+    HistogramKind.DWELL: families.DWELL,
+}
 
 _RESULTS: Final = tuple(Result)
-_RTT_AT: Final = layout.TARGET.offset("rtt")
-_NETWORK_RTT_AT: Final = layout.SESSION.offset("network_rtt")
-_DWELL_AT: Final = layout.SESSION.offset("dwell")
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 _NANOSECONDS_PER_MILLISECOND: Final = 1e6
 
 Samples = tuple[MetricFamily, bytes]
 _Named = Sequence[tuple[PairReading, bytes]]
+_Info = tuple[str, Address, str, PeerKind, bytes]
+"""The labels of monlat_peer_info that follow `to`, as bytes, after what they were made from."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """What a scrape leaves to the next one: labels as bytes of the format."""
+    """What a scrape leaves to the next one: labels as bytes of the format, some 300 bytes a pair."""
 
     names: dict[str, bytes] = field(default_factory=dict)
     """By name of a peer."""
-    infos: dict[tuple[str, Family], tuple[Address, str, PeerKind, bytes]] = field(default_factory=dict)
-    """By pair: the labels of monlat_peer_info that follow `to`, with what they were made from."""
+    infos: dict[Family, dict[str, _Info]] = field(default_factory=lambda: {family: {} for family in Family})
+    """By family and name of a peer."""
 
 
 class PairFamilies:
@@ -49,15 +56,23 @@ class PairFamilies:
         self._templates: dict[tuple[MetricFamily, str, str], Template] = {}
         self._last: dict[str, str] = {}  # the last peer that a series has been written for, by series
 
-    def samples(self, pairs: Sequence[PairReading]) -> Iterator[Samples]:
-        """Yield the samples of `pairs`, which follow those of the call before."""
+    def samples(
+        self, pairs: Sequence[PairReading], detailed: Sequence[bool], kinds: Sequence[HistogramKind]
+    ) -> Iterator[Samples]:
+        """Yield the samples of `pairs`, which follow those of the call before.
+
+        `detailed` says for each whether it is shown in full, with histograms of these `kinds`.
+        """
         named = [(pair, self._name(pair.to)) for pair in pairs]
         self.in_flight += sum([pair.in_flight for pair in pairs])
         self.peers += sum(1 for _ in self._first_of_peer(named, "peers"))
-        yield from self._gauges(named)
-        yield from self._histograms(named)
+        in_full = list(compress(named, detailed))
+        yield from self._latency(named)
+        yield from self._histograms(in_full, kinds)
+        yield from self._one_way(in_full)
         yield from self._counters(named)
         yield from self._infos(named)
+        yield from self._devices(in_full)
 
     def _name(self, peer: str) -> bytes:
         names = self.kept.names
@@ -74,9 +89,9 @@ class PairFamilies:
             template = self._templates[key] = self._encoder.template(family, labels)
         return template
 
-    def _of_families(self, family: MetricFamily) -> dict[Family, Template]:
+    def _templates_of(self, family: MetricFamily, label: str = "", value: str = "") -> dict[Family, Template]:
         """Return the templates of a family of metrics by family of addresses."""
-        return {each: self._template(family, each) for each in Family}
+        return {each: self._template(family, each, label, value) for each in Family}
 
     def _first_of_peer(self, named: _Named, series: str) -> Iterator[tuple[PairReading, bytes]]:
         """Yield those that are the first of their peer for `series`: the pairs of a peer come in a row."""
@@ -88,132 +103,87 @@ class PairFamilies:
         if last is not None:
             self._last[series] = last
 
-    def _gauges(self, named: _Named) -> Iterator[Samples]:
-        rows = self._encoder.rows
-        family = families.LATENCY_BETWEEN_NODES
-        template = self._template(family)
-        answering = [each for each in named if each[0].last_rtt_ns is not None]
-        yield (
-            family,
-            rows(
-                [
-                    (template, name, (pair.last_rtt_ns or 0) / _NANOSECONDS_PER_MILLISECOND, NEVER, b"")
-                    for pair, name in self._first_of_peer(answering, "latency")
-                ]
-            ),
-        )
-        offsets = [
-            (name, pair.clock_offset)
-            for pair, name in self._first_of_peer([each for each in named if each[0].clock_offset], "offset")
-        ]
-        for family, attribute in ((families.CLOCK_OFFSET, "offset_ns"), (families.CLOCK_OFFSET_ERROR, "error_ns")):
-            template = self._template(family)
-            yield (
-                family,
-                rows(
-                    [
-                        (template, name, getattr(offset, attribute) / NANOSECONDS_PER_SECOND, NEVER, b"")
-                        for name, offset in offsets
-                    ]
-                ),
-            )
-        queues = [
-            (name, pair.queueing)
-            for pair, name in self._first_of_peer([each for each in named if each[0].queueing], "queueing")
-        ]
-        family = families.QUEUEING
-        for direction in ("forward", "return"):
-            template = self._template(family, "", "direction", direction)
-            yield (
-                family,
-                rows(
-                    [
-                        (template, name, getattr(queue, f"{direction}_ns") / NANOSECONDS_PER_SECOND, NEVER, b"")
-                        for name, queue in queues
-                    ]
-                ),
-            )
+    def _gauge(self, family: MetricFamily, template: Template, values: Sequence[tuple[bytes, float]]) -> Samples:
+        return family, self._encoder.rows([(template, name, value, NEVER, b"") for name, value in values])
 
-    def _histograms(self, named: _Named) -> Iterator[Samples]:
-        histograms = self._encoder.histograms
-        templates = self._of_families(families.RTT)
-        yield (
-            families.RTT,
-            histograms(
-                [
-                    (templates[pair.family], name, filled(pair.counts, _RTT_AT), pair.created_unix_ns)
-                    for pair, name in named
-                ]
-            ),
-        )
-        for family, at in ((families.NETWORK_RTT, _NETWORK_RTT_AT), (families.DWELL, _DWELL_AT)):
-            templates = self._of_families(family)
-            yield (
-                family,
-                histograms(
-                    [
-                        (templates[pair.family], name, filled(pair.session, at), pair.created_unix_ns)
-                        for pair, name in named
-                        if pair.session is not None
-                    ]
-                ),
-            )
+    def _counter(
+        self, family: MetricFamily, templates: dict[Family, Template], named: _Named, counts: Sequence[int]
+    ) -> Samples:
+        rows = [
+            (templates[pair.family], name, count, pair.created_unix_seconds, b"")
+            for (pair, name), count in zip(named, counts, strict=True)
+        ]
+        return family, self._encoder.rows(rows)
+
+    def _latency(self, named: _Named) -> Iterator[Samples]:
+        answering = [each for each in named if each[0].last_rtt_ns is not None]
+        values = [
+            (name, (pair.last_rtt_ns or 0) / _NANOSECONDS_PER_MILLISECOND)
+            for pair, name in self._first_of_peer(answering, "latency")
+        ]
+        family = families.LATENCY_BETWEEN_NODES
+        yield self._gauge(family, self._template(family), values)
+
+    def _histograms(self, named: _Named, kinds: Sequence[HistogramKind]) -> Iterator[Samples]:
+        if not named:
+            return  # nothing has this family: not even its header is shown
+        for kind in kinds:
+            family = HISTOGRAMS[kind]
+            templates = self._templates_of(family)
+            rows = [
+                (templates[pair.family], name, histogram, pair.created_unix_seconds)
+                for pair, name in named
+                if (histogram := histogram_of(pair, kind)) is not None
+            ]
+            yield family, self._encoder.histograms(rows)
+
+    def _one_way(self, named: _Named) -> Iterator[Samples]:
+        """Yield clock offset and queueing of each peer, from the first of its address families that has them."""
+        known = [each for each in named if each[0].clock_offset is not None]
+        offsets = [(name, pair.clock_offset) for pair, name in self._first_of_peer(known, "offset")]
+        for family, attribute in ((families.CLOCK_OFFSET, "offset_ns"), (families.CLOCK_OFFSET_ERROR, "error_ns")):
+            values = [(name, getattr(offset, attribute) / NANOSECONDS_PER_SECOND) for name, offset in offsets]
+            yield self._gauge(family, self._template(family), values)
+        known = [each for each in named if each[0].queueing is not None]
+        queues = [(name, pair.queueing) for pair, name in self._first_of_peer(known, "queueing")]
+        family = families.QUEUEING
+        for direction, attribute in (("forward", "forward_ns"), ("return", "return_ns")):
+            values = [(name, getattr(queue, attribute) / NANOSECONDS_PER_SECOND) for name, queue in queues]
+            yield self._gauge(family, self._template(family, "", "direction", direction), values)
 
     def _counters(self, named: _Named) -> Iterator[Samples]:
-        rows = self._encoder.rows
-        templates = self._of_families(families.PROBES_SENT)
-        yield (
-            families.PROBES_SENT,
-            rows([(templates[pair.family], name, pair.sent, pair.created_unix_ns, b"") for pair, name in named]),
-        )
+        family = families.PROBES_SENT
+        yield self._counter(family, self._templates_of(family), named, [pair.sent for pair, _ in named])
         family = families.PROBE_RESULTS
         for position, result in enumerate(_RESULTS):
-            templates = {each: self._template(family, each, "result", result) for each in Family}
-            yield (
-                family,
-                rows(
-                    [
-                        (templates[pair.family], name, pair.results[position], pair.created_unix_ns, b"")
-                        for pair, name in named
-                    ]
-                ),
-            )
+            templates = self._templates_of(family, "result", result)
+            yield self._counter(family, templates, named, [pair.results[position] for pair, _ in named])
         counts = [_LATE_AND_DUPLICATES.read(pair.counts) for pair, _ in named]
-        for position, family in enumerate((families.LATE_REPLIES, families.DUPLICATE_REPLIES)):
-            templates = self._of_families(family)
-            yield (
-                family,
-                rows(
-                    [
-                        (templates[pair.family], name, count[position], pair.created_unix_ns, b"")
-                        for (pair, name), count in zip(named, counts, strict=True)
-                    ]
-                ),
-            )
+        family = families.LATE_REPLIES
+        yield self._counter(family, self._templates_of(family), named, [count.late for count in counts])
+        family = families.DUPLICATE_REPLIES
+        yield self._counter(family, self._templates_of(family), named, [count.duplicates for count in counts])
 
     def _infos(self, named: _Named) -> Iterator[Samples]:
-        templates = self._of_families(families.PEER_INFO)
-        yield (
-            families.PEER_INFO,
-            self._encoder.rows([(templates[pair.family], name, 1, NEVER, self._info(pair)) for pair, name in named]),
-        )
-        yield (
-            families.PEER_DEVICE_INFO,
-            self._encoder.rows(
-                [
-                    (self._template(families.PEER_DEVICE_INFO, pair.family, "device", device), name, 1, NEVER, b"")
-                    for pair, name in named
-                    if (device := self._device_of(pair.device))
-                ]
-            ),
-        )
+        family = families.PEER_INFO
+        templates = self._templates_of(family)
+        rows = [(templates[pair.family], name, 1, NEVER, self._info(pair)) for pair, name in named]
+        yield family, self._encoder.rows(rows)
 
     def _info(self, pair: PairReading) -> bytes:
-        key = (pair.to, pair.family)
-        made_from = (pair.address, pair.to_zone, pair.kind)
-        known = self._known.infos.get(key)
-        if known is None or known[:3] != made_from:
+        made_from = (self._zone, pair.address, pair.to_zone, pair.kind)
+        known = self._known.infos[pair.family].get(pair.to)
+        if known is None or known[:-1] != made_from:
             labels = [("address", str(pair.address)), ("from_zone", self._zone), ("to_zone", pair.to_zone)]
             known = (*made_from, self._encoder.after([*labels, ("kind", pair.kind)]))
-        self.kept.infos[key] = known
-        return known[3]
+        self.kept.infos[pair.family][pair.to] = known
+        return known[-1]
+
+    def _devices(self, named: _Named) -> Iterator[Samples]:
+        family = families.PEER_DEVICE_INFO
+        rows = [
+            (self._template(family, pair.family, "device", device), name, 1, NEVER, b"")
+            for pair, name in named
+            if (device := self._device_of(pair.device))
+        ]
+        yield family, self._encoder.rows(rows)

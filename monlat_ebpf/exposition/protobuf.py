@@ -3,8 +3,8 @@
 A body is a row of messages `io.prometheus.client.MetricFamily`, each after its length. Their definition:
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
-Classic buckets are not sent beside the native ones: a Prometheus that stores native histograms ignores them, and they
-would be nine tenths of the bytes. One that wants classic histograms asks for text.
+Classic buckets come beside the native ones only if the scraper asks for them (routes.py): a Prometheus that stores
+native histograms ignores them, unless it is told to store both, and they would be most of the bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, Filled
+from monlat_ebpf.abi.histogram import Filled
 from monlat_ebpf.exposition.encoding import NEVER, HistogramRow, Labels, Row
 from monlat_ebpf.exposition.families import MetricFamily
-from monlat_ebpf.exposition.native_histogram import native_histogram
+from monlat_ebpf.exposition.native_histogram import classic_buckets_of, native_histogram
 from monlat_ebpf.exposition.wire import bytes_field, bytes_tag, double, double_tag, padded_varint, varint, varint_field
 
 CONTENT_TYPE: Final = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -70,21 +70,22 @@ def _literal(part: bytes) -> bytes:
 
 
 class _Created(dict[int, bytes]):
-    """The field of a Timestamp by nanoseconds since 1970, in whole seconds; always of the same length."""
+    """The field of a Timestamp by seconds since 1970; always of the same length."""
 
     def __init__(self, field: int) -> None:
         self._field = field
 
-    def __missing__(self, created_ns: int) -> bytes:
-        seconds = b"\x08" + padded_varint(max(created_ns, 0) // NANOSECONDS_PER_SECOND, 5)
-        created = self[created_ns] = b"" if created_ns == NEVER else bytes_field(self._field, seconds)
+    def __missing__(self, created_seconds: int) -> bytes:
+        seconds = b"\x08" + padded_varint(max(created_seconds, 0), 5)
+        created = self[created_seconds] = b"" if created_seconds == NEVER else bytes_field(self._field, seconds)
         return created
 
 
 class ProtobufEncoder:
-    """Writes messages."""
+    """Writes messages; `has_classic` adds the classic buckets to the native histograms."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_classic: bool = False) -> None:
+        self._has_classic = has_classic
         self._counter_created = _Created(_CREATED_OF_COUNTER)
         self._histogram_created = _Created(_CREATED_OF_HISTOGRAM)
         self._metric_tags = _Tags(METRIC)
@@ -118,20 +119,22 @@ class ProtobufEncoder:
         metric_tags, histogram_tags, created_of = self._metric_tags, self._histogram_tags, self._histogram_created
         for labels, name, histogram, since in rows:
             content = native_histogram(histogram)
+            if self._has_classic:
+                content += classic_buckets_of(histogram)
             created = created_of[since]
             tag = histogram_tags[len(content) + len(created)]
             length = len(labels) + len(name) + len(tag) + len(content) + len(created)
             metrics += (metric_tags[length], labels, name, tag, content, created)
         return b"".join(metrics)
 
-    def sample(self, family: MetricFamily, labels: Labels, value: float, created_ns: int) -> bytes:
+    def sample(self, family: MetricFamily, labels: Labels, value: float, created_seconds: int) -> bytes:
         """Return one Metric."""
-        since = created_ns if family.kind == "counter" else NEVER
+        since = created_seconds if family.kind == "counter" else NEVER
         return self.rows([(_Template(family.kind, labels), b"", value, since, b"")])
 
-    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_ns: int) -> bytes:
+    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_seconds: int) -> bytes:
         """Return one Metric."""
-        return self.histograms([(label_fields(labels), b"", histogram, created_ns)])
+        return self.histograms([(label_fields(labels), b"", histogram, created_seconds)])
 
     def header(self, family: MetricFamily, length: int) -> bytes:
         """Return a MetricFamily up to its metrics."""

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from monlat_ebpf.exposition import api, negotiation, peer_detail
+from monlat_ebpf.exposition.detail import Details
 from monlat_ebpf.exposition.formats import formats
 from monlat_ebpf.exposition.http import Request, Response, Route
 from monlat_ebpf.exposition.sections import Piece
@@ -38,16 +39,20 @@ def agent_routes(
     ready: Check,
     self_metrics: SelfMetrics,
     recent: Recent = lambda _: {},
+    details: Details | None = None,
 ) -> Mapping[str, Route]:
     """Return the routes of an agent.
 
     `snapshot` is called once for each answer in JSON, `readings` for each other one, both in the thread that renders.
-    `recent` returns the last probes of a peer, by family, oldest first.
+    `recent` returns the last probes of a peer, by family, oldest first. `details` says which pairs /metrics shows in
+    full; without it, all. /metrics?classic=true has classic buckets beside native ones.
     """
-    known = formats(self_metrics)
+    details = details or Details()
+    usual, with_classic = (formats(self_metrics, details, has_classic=has) for has in (False, True))
 
     def metrics(request: Request) -> Response:
-        chosen = negotiation.choose(request.accept, known)
+        is_classic_asked = parse_qs(request.query).get("classic", ["false"])[-1] == "true"
+        chosen = negotiation.choose(request.accept, with_classic if is_classic_asked else usual)
 
         def render() -> Iterator[Piece]:
             return chosen.render(*readings())

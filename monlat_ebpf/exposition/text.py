@@ -72,12 +72,12 @@ class TextEncoder:
             [(template % _numbers(histogram)).replace(_NAME, name) for template, name, histogram, _ in rows]
         )
 
-    def sample(self, family: MetricFamily, labels: Labels, value: float, created_ns: int) -> bytes:
+    def sample(self, family: MetricFamily, labels: Labels, value: float, created_seconds: int) -> bytes:
         """Return one line."""
         shown = b"{%b}" % label_text(labels) if labels else b""
         return b"%b%b %a\n" % (family.name.encode(), shown, value)
 
-    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_ns: int) -> bytes:
+    def histogram(self, family: MetricFamily, labels: Labels, histogram: Filled, created_seconds: int) -> bytes:
         """Return 27 lines."""
         return _histogram_template(family, _literal(label_text(labels))) % _numbers(histogram)
 

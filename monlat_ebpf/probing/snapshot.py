@@ -43,7 +43,7 @@ def pair_reading(target: Target, table: ProbeTable, feedback: FeedbackChannel | 
         address=wanted.address,
         to_zone=wanted.zone,
         kind=wanted.kind,
-        created_unix_ns=target.created_unix_ns,
+        created_unix_seconds=target.created_unix_seconds,
         device=target.device,
         sent=ledger.sent,
         results=ledger.counts,

@@ -48,7 +48,7 @@ class Target:
     mapped: bytes
     ledger: Ledger
     history: TargetHistory = field(default_factory=TargetHistory)
-    created_unix_ns: int = field(default_factory=time.time_ns)
+    created_unix_seconds: int = field(default_factory=lambda: int(time.time()))
     device: int = 0
     unresolved_ns: int = 0
     """When the kernel was last seen not to know the link address of the next hop; 0: never."""

@@ -76,7 +76,7 @@ class KnownPairs:
         memory = struct.pack("<QQ186I", len(samples), sum(samples), *buckets)
         results = (len(samples), 0, 0, 0, 0, 0, 0)
         return PairReading(
-            *(peer, Family.IPV4, IPv4Address("192.0.2.1"), "", PeerKind.NODE, 1_700_000_000 * 10**9, 0),
+            *(peer, Family.IPV4, IPv4Address("192.0.2.1"), "", PeerKind.NODE, 1_700_000_000, 0),
             *(len(samples), results, 0, samples[-1], min(samples), memory + bytes(16), memory + memory),
         )
 

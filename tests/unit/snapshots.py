@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
+from monlat_ebpf.exposition.detail import Details
 from monlat_ebpf.exposition.encoding import Encoder
-from monlat_ebpf.exposition.scrape import Exposition, document
+from monlat_ebpf.exposition.scrape import Exposition
+from monlat_ebpf.exposition.sections import document
 from monlat_ebpf.exposition.text import TextEncoder
 from monlat_ebpf.model import AgentSnapshot, ClockOffset, Family, Histogram, PairReading, PairSnapshot, Queueing, Result
 
@@ -140,7 +142,7 @@ SMALL_CLUSTER = agent(
     ]
 )
 
-CREATED_NS = 1_700_000_000_000_000_000
+CREATED_SECONDS = 1_700_000_000
 DEVICES = {1: "eth0", 2: "eth1"}
 
 
@@ -160,7 +162,7 @@ def reading(pair: PairSnapshot) -> PairReading:
         address=pair.address,
         to_zone=pair.to_zone,
         kind=pair.kind,
-        created_unix_ns=CREATED_NS,
+        created_unix_seconds=CREATED_SECONDS,
         device={name: index for index, name in DEVICES.items()}.get(pair.device, 0),
         sent=pair.sent,
         results=tuple(pair.results.get(result, 0) for result in Result),
@@ -174,9 +176,11 @@ def reading(pair: PairSnapshot) -> PairReading:
     )
 
 
-def exposition(new_encoder: Callable[[], Encoder] = lambda: TextEncoder(is_openmetrics=False)) -> Exposition:
+def exposition(
+    new_encoder: Callable[[], Encoder] = lambda: TextEncoder(is_openmetrics=False), details: Details | None = None
+) -> Exposition:
     """Return an exposition that knows DEVICES."""
-    return Exposition(new_encoder, device_of=lambda index: DEVICES.get(index, ""))
+    return Exposition(new_encoder, details=details, device_of=lambda index: DEVICES.get(index, ""))
 
 
 def render(exposition: Exposition, agent: AgentSnapshot) -> bytes:

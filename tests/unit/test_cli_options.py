@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from monlat_ebpf.cli.options import Degree, Duration, Listen
+from monlat_ebpf.cli.options import Degree, Duration, Histograms, Listen
 from monlat_ebpf.config import PeerChoice
 from monlat_ebpf.config_text import duration_text
 
@@ -125,3 +125,23 @@ def test_duration_out_of_range_error_gives_the_range(text: str) -> None:
     kind = Duration(0.1, 3600.0)
     assert error_of(kind, text) == f"{text!r} is out of range; give 100ms to 3600s"
     assert [kind.convert(limit, None, None) for limit in ("100ms", "1h")] == [0.1, 3600.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("rtt", ["rtt"]),
+        ("dwell, RTT", ["rtt", "dwell"]),
+        ("rtt,network,dwell", ["rtt", "network", "dwell"]),
+        ("none", []),
+    ],
+)
+def test_histograms_are_named_with_commas(text: str, kinds: list[str]) -> None:
+    """In any order, with spaces or without; `none` for no histogram."""
+    assert list(Histograms().convert(text, None, None)) == kinds
+
+
+@pytest.mark.parametrize("text", ["", "rtts", "rtt,", "rtt,none"])
+def test_invalid_histogram_error_shows_the_names(text: str) -> None:
+    """The error names what is wrong, and what can be written."""
+    assert "write names of rtt, network, dwell with commas, or none" in error_of(Histograms(), text)

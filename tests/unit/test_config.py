@@ -11,6 +11,7 @@ import pytest
 
 from monlat_ebpf.config import AgentConfig, DiscoveryKind, KubernetesConfig, PeerChoice
 from monlat_ebpf.errors import ConfigError
+from monlat_ebpf.model import Shown
 
 
 def config(**changes: Any) -> AgentConfig:
@@ -46,12 +47,19 @@ def test_defaults() -> None:
         "dscp": 0,
         "source_addresses": (),
         "source": "auto",
+        "shown": {"histograms": ("rtt", "network", "dwell"), "detail": "peer", "worst": 0},
     }
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"shown": Shown(worst=-1)}, "--worst (MONLAT_WORST): -1 is out of range; give 0 to 100000"),
+        (
+            {"shown": Shown(worst=5)},
+            "--worst (MONLAT_WORST): --detail peer shows every pair in full; give --detail zone or none, "
+            "or omit --worst",
+        ),
         (
             {"interval_seconds": 0.0},
             "--interval (MONLAT_INTERVAL): 0ms is not a time between two probes; give 10ms or more, for example 1s",

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monlat_ebpf.abi.histogram import Filled
 from monlat_ebpf.exposition.native_histogram import native_histogram
 from monlat_ebpf.exposition.protobuf import METRIC, VALUE_FIELDS, ProtobufEncoder, family_header
-from monlat_ebpf.exposition.scrape import document
+from monlat_ebpf.exposition.sections import document
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.exposition.wire import bytes_field
 from monlat_ebpf.model import AgentSnapshot, PairSnapshot
@@ -95,10 +95,27 @@ def test_histogram_without_samples_is_native(small: dict[str, Any]) -> None:
     assert bucket_counts(rtt) == {}
 
 
+def test_classic_buckets_come_beside_native_ones_on_demand() -> None:
+    """24 octaves, cumulative, as in the text; the native part is the same, and so is every other family."""
+    usual = families_of(snapshots.SMALL_CLUSTER)
+    exposition = snapshots.exposition(lambda: ProtobufEncoder(has_classic=True))
+    both = {family.name: family for family in families(snapshots.render(exposition, snapshots.SMALL_CLUSTER))}
+    rtt = metric_of(both["monlat_rtt_seconds"], to="node2", family="ipv4").histogram
+    counts = {-13: 1, -12: 1, -11: 2}  # 64 us is up to 2^-13 s, 436 us up to 2^-11 s, 500 us up to 2^-10 s
+    assert [(bucket.upper_bound, bucket.cumulative_count) for bucket in rtt.bucket] == [
+        (2.0**octave, 0 if octave < -13 else counts.get(octave, 3)) for octave in range(-20, 4)
+    ]
+    for family in both.values():
+        for metric in family.metric:
+            if family.type == HISTOGRAM:
+                metric.histogram.ClearField("bucket")
+    assert both == usual
+
+
 def test_created_timestamps_are_those_of_the_pair_and_of_the_agent() -> None:
     """Counters and histograms of a pair count since the pair is measured, the others since the agent runs."""
     agent = AgentSnapshot(
-        "node1", "a", "tracepoint", "", 1.0, 1.0, [snapshots.ANSWERING], created_unix_ns=1_600_000_000_999_999_999
+        "node1", "a", "tracepoint", "", 1.0, 1.0, [snapshots.ANSWERING], created_unix_seconds=1_600_000_000
     )
     for family in families_of(agent).values():
         for metric in family.metric:
@@ -111,7 +128,7 @@ def test_created_timestamps_are_those_of_the_pair_and_of_the_agent() -> None:
 
 def test_clock_that_was_never_set_changes_no_length() -> None:
     """A pair that is measured since 5 s after 1970 is decoded as any other."""
-    reading = snapshots.reading(snapshots.ANSWERING)._replace(created_unix_ns=5_000_000_000)
+    reading = snapshots.reading(snapshots.ANSWERING)._replace(created_unix_seconds=5)
     pieces = snapshots.exposition(ProtobufEncoder).render(snapshots.agent([]), [reading])
 
     found = {family.name: family for family in families(document(pieces))}

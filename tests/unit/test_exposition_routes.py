@@ -17,6 +17,7 @@ from monlat_ebpf.exposition.routes import agent_routes
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.model import AgentSnapshot, Family, PairReading, RecentProbe, Result
 from tests.unit import snapshots
+from tests.unit.prometheus_messages import families
 
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 PROTOBUF_TYPE = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -112,6 +113,17 @@ def test_metrics_are_in_the_format_that_the_scraper_prefers(
 ) -> None:
     """Protobuf, OpenMetrics 1.0 or text, by the Accept header; text for one that names none of them."""
     assert get(connection, "/metrics", accept)[2]["Content-Type"].startswith(content_type)
+
+
+@pytest.mark.parametrize(
+    ("query", "buckets"), [("", 0), ("?classic=true", 24), ("?classic=false", 0), ("?classic=false&classic=true", 24)]
+)
+def test_classic_buckets_are_asked_for_by_the_query(query: str, buckets: int, connection: HTTPConnection) -> None:
+    """Where protobuf is served; Prometheus sends the query by `params`. Text has classic histograms anyway."""
+    body = get(connection, f"/metrics{query}", PROTOBUF)[1]
+    (rtt,) = (family for family in families(body) if family.name == "monlat_rtt_seconds")
+    assert {len(metric.histogram.bucket) for metric in rtt.metric} == {buckets}
+    assert get(connection, f"/metrics{query}")[2]["Content-Type"].startswith("text/plain")
 
 
 def test_peers_are_json(connection: HTTPConnection) -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from monlat_ebpf.exposition.scrape import BATCH, document
+from monlat_ebpf.exposition.scrape import BATCH
+from monlat_ebpf.exposition.sections import document
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.model import AgentSnapshot, PairReading, PairSnapshot
 from tests.unit import snapshots
@@ -150,6 +151,16 @@ def test_next_scrape_shows_what_changed_of_a_pair() -> None:
     ]
     (device,) = (dict(labels) for name, labels in samples if name == "monlat_peer_device_info")
     assert device["device"] == "eth1"
+
+
+def test_next_scrape_shows_the_zone_that_became_known() -> None:
+    """This node's own zone comes from discovery, perhaps after the first scrape."""
+    exposition = snapshots.exposition()
+    agent = snapshots.agent([snapshots.ANSWERING])
+    snapshots.render(exposition, replace(agent, zone=""))
+    samples = parsed(snapshots.render(exposition, agent))
+    assert values_of(samples, "monlat_peer_info", from_zone="a") == [1]
+    assert values_of(samples, "monlat_peer_info", from_zone="") == []
 
 
 def test_peer_info_is_the_same_series_before_and_after_the_first_probe() -> None:
