@@ -135,6 +135,26 @@ def test_web_config_without_tls_keeps_http(chart: Helm) -> None:
     assert not {"scheme", "tlsConfig"} & scraped.keys()
 
 
+def test_choice_of_metrics_becomes_settings_of_the_agent(chart: Helm) -> None:
+    """A default is left to the agent; another value is in its environment, which the agent's own parser accepts."""
+    default = {entry["name"] for entry in agent_of(chart.objects({}))["env"]}
+    assert not {"MONLAT_HISTOGRAMS", "MONLAT_DETAIL", "MONLAT_WORST"} & default
+    chosen = chart.objects({"metrics": {"histograms": "rtt,dwell", "detail": "zone", "worst": 20}})
+    settings = {entry["name"]: entry.get("value") for entry in agent_of(chosen)["env"]}
+    assert (settings["MONLAT_HISTOGRAMS"], settings["MONLAT_DETAIL"], settings["MONLAT_WORST"]) == (
+        "rtt,dwell",
+        "zone",
+        "20",
+    )
+
+
+def test_native_histograms_are_one_value(chart: Helm) -> None:
+    """Off by default: an operator before 0.88 does not know the field."""
+    for enabled in (False, True):
+        objects = chart.objects({"podMonitor": {"enabled": True, "nativeHistograms": enabled}})
+        assert of_kind(objects, "PodMonitor")["spec"].get("scrapeNativeHistograms", False) is enabled
+
+
 @pytest.mark.parametrize("values", [{}, EVERYTHING])
 def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
     """With its own values and with every switch on; a warning is an error."""
@@ -157,6 +177,8 @@ def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
         ({"namespace": {"create": True}}, "namespace"),
         ({"image": {"repository": ""}}, "repository"),
         ({"extraEnv": [{"value": "1"}]}, "extraEnv"),
+        ({"metrics": {"detail": "node"}}, "detail"),
+        ({"metrics": {"histograms": "rtt, dwell"}}, "histograms"),
     ],
     ids=str,
 )
