@@ -6,6 +6,7 @@ which are of the peer's wall clock.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,10 @@ _HISTOGRAMS: Final = layout.SESSION.part("network_rtt", "dwell")
 _SERVED: Final = layout.SESSION.part("first", "candidate")
 _STREAM_VALUES: Final = layout.STREAM.values
 _NONCE: Final = list(layout.STREAM.members).index("nonce")
+_SERVED_AT: Final = layout.SESSION.offset("first")
+_STREAM_NONCE: Final = f"{layout.STREAM.offset('nonce')}xQ{layout.STREAM.size - layout.STREAM.offset('nonce') - 8}x"
+_NEWEST_REQUESTS: Final = struct.Struct(f"<{_STREAM_NONCE * layout.STREAMS}Q").unpack_from
+"""Reads the nonces of the newest requests: of each stream, and of none."""
 _REPORT: Final = layout.SESSION.part("report_received", "report")
 _REPORTED: Final = layout.SESSION.part("reported_nonce")
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
@@ -121,6 +126,10 @@ class Sessions:
             raise ValueError(f"{len(cookies)} sockets are more than SENDING_SOCKETS")
         _OWN.write(self._settings, 0, *cookies, *(0,) * unused, identifier)
 
+    def has_requests(self, target: int) -> bool:
+        """Return whether a request of the peer was served."""
+        return any(_NEWEST_REQUESTS(self._sessions, target * layout.SESSION.size + _SERVED_AT))
+
     def feedback(self, target: int, wall_offset_ns: int, alive_since_ns: int = 0, turn: int = 0) -> Feedback:
         """Return what the next request to `target` reports of its requests to us.
 
@@ -129,11 +138,11 @@ class Sessions:
         """
         served = _SERVED.values_at(self._sessions, target)
         first, second, candidate = served[:_STREAM_VALUES], served[_STREAM_VALUES:-1], served[-1]
-        if not (first[_NONCE] or second[_NONCE] or candidate):
-            return NO_FEEDBACK
         streams = [layout.STREAM.make(each) for each in (first, second) if each[_NONCE]]
         alive = [stream for stream in streams if stream.received >= alive_since_ns]
         turns = alive or streams + [None] * (candidate != 0)
+        if not turns:
+            return NO_FEEDBACK
         chosen = turns[turn % len(turns)]
         if chosen is None:
             return Feedback(layout.FEEDBACK.pack(candidate, 0, 0, 0, 0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from monlat_ebpf.abi import layout
+from monlat_ebpf.abi import echo, layout
 from monlat_ebpf.abi.echo import Feedback
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import ReceptionReport, Sessions
@@ -96,6 +96,8 @@ class FeedbackChannel:
 
     def next_feedback(self, target: int, history: TargetHistory, sequence: int) -> Feedback:
         """Return the feedback for the next request to `target`, which has that sequence."""
+        if not self.sessions.has_requests(target):
+            return Feedback(echo.NO_FEEDBACK.report, 0, history.stream)
         alive_since_ns = 0
         if sequence >= _ALIVE_PROBES:
             alive_since_ns = self._table.sent_ns(_slot(target, sequence - _ALIVE_PROBES))

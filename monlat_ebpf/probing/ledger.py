@@ -104,6 +104,7 @@ class Ledger:
         "last_rtt_ns",
         "max_rtt_ns",
         "min_rtt_ns",
+        "newest_result",
         "positions",
         "sent",
     )
@@ -114,6 +115,7 @@ class Ledger:
         self.last_rtt_ns: int | None = None
         self.min_rtt_ns: int | None = None
         self.max_rtt_ns: int | None = None
+        self.newest_result: Result | None = None  # of the newest probe that has ended, or is surely lost
         self._open: dict[int, InFlight] = {}  # by sequence, oldest first
         self._counts = [0] * len(_RESULTS)
         self._ended = bytearray(positions)  # index into _RESULTS, by position
@@ -138,13 +140,6 @@ class Ledger:
     def oldest_open(self) -> InFlight | None:
         """The oldest probe in flight."""
         return next(iter(self._open.values()), None)
-
-    @property
-    def newest_result(self) -> Result | None:
-        """The result of the newest probe that has ended."""
-        if self._newest_ended < 0:
-            return None
-        return _RESULTS[self._ended[self._newest_ended % self.positions]]
 
     @property
     def overdue(self) -> InFlight | None:
@@ -177,6 +172,7 @@ class Ledger:
         """Take away the last RTT if no newer probe has ended: the probe is lost. It stays in flight."""
         if sequence > self._newest_ended:
             self._newest_ended = sequence
+            self.newest_result = Result.LOST_NETWORK
             self.last_rtt_ns = None
 
     def add_reply(self, sequence: int, rtt_ns: int) -> None:
@@ -186,6 +182,7 @@ class Ledger:
         self._ended[sequence % self.positions] = _REPLY
         if sequence > self._newest_ended:
             self._newest_ended = sequence
+            self.newest_result = Result.REPLY
             self.last_rtt_ns = rtt_ns
         if self.min_rtt_ns is None or rtt_ns < self.min_rtt_ns:
             self.min_rtt_ns = rtt_ns
@@ -203,6 +200,7 @@ class Ledger:
         self._ended[outcome.sequence % self.positions] = index
         if outcome.sequence > self._newest_ended:
             self._newest_ended = outcome.sequence
+            self.newest_result = outcome.result
             if index != _REPLY:  # a reply without an RTT says nothing new
                 self.last_rtt_ns = None
 
