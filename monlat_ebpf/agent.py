@@ -173,14 +173,17 @@ class Agent:
         """Make `run` return; safe in a signal handler."""
         self._prober.stop()
 
-    def snapshot(self) -> AgentSnapshot:
-        """Return what is known now, with every reply so far."""
-        return self._state(list(self._prober.pairs()))
+    def snapshot(self, peer: str | None = None) -> AgentSnapshot:
+        """Return what is known now, with every reply so far.
+
+        The pairs, of `peer` alone if it is given, are read one by one as they are taken: only once.
+        """
+        return self._state(self._prober.pairs(peer))
 
     def _readings(self) -> tuple[AgentSnapshot, Iterable[PairReading]]:
         return self._state(()), self._prober.readings()
 
-    def _state(self, pairs: Sequence[PairSnapshot]) -> AgentSnapshot:
+    def _state(self, pairs: Iterable[PairSnapshot]) -> AgentSnapshot:
         sessions = self._source.sessions
         return AgentSnapshot(
             node=self._config.node_name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -252,7 +252,7 @@ class AgentSnapshot:
     source_reason: str
     interval_seconds: float
     timeout_seconds: float
-    pairs: Sequence[PairSnapshot] = ()
+    pairs: Iterable[PairSnapshot] = ()
     created_unix_seconds: int = 0
     probe_errors: Mapping[str, int] = field(default_factory=dict)
     unmatched_packets: Mapping[str, int] = field(default_factory=dict)

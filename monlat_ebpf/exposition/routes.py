@@ -33,7 +33,7 @@ _INDEX: Final = {
 
 
 def agent_routes(
-    snapshot: Callable[[], AgentSnapshot],
+    snapshot: Callable[[str | None], AgentSnapshot],
     readings: Readings,
     healthy: Check,
     ready: Check,
@@ -43,9 +43,10 @@ def agent_routes(
 ) -> Mapping[str, Route]:
     """Return the routes of an agent.
 
-    `snapshot` is called once for each answer in JSON, `readings` for each other one, both in the thread that renders.
-    `recent` returns the last probes of a peer, by family, oldest first. `details` says which pairs /metrics shows in
-    full; without it, all. /metrics?classic=true has classic buckets beside native ones.
+    `snapshot` is called once for each answer in JSON, with the name of the one peer that it is about or None;
+    `readings` for each other one, both in the thread that renders. `recent` returns the last probes of a peer, by
+    family, oldest first. `details` says which pairs /metrics shows in full; without it, all. /metrics?classic=true has
+    classic buckets beside native ones.
     """
     details = details or Details()
     usual, with_classic = (formats(self_metrics, details, has_classic=has) for has in (False, True))
@@ -63,8 +64,8 @@ def agent_routes(
         wanted = parse_qs(request.query).get("peer")
         if wanted:
             name = wanted[-1]
-            return Response(lambda: [peer_detail.render_peer(snapshot(), name, recent(name))], api.CONTENT_TYPE)
-        return Response(lambda: api.render_peers(snapshot()), api.CONTENT_TYPE)
+            return Response(lambda: [peer_detail.render_peer(snapshot(name), name, recent(name))], api.CONTENT_TYPE)
+        return Response(lambda: api.render_peers(snapshot(None)), api.CONTENT_TYPE)
 
     return {
         "/": _index,

@@ -173,17 +173,24 @@ class Prober:
                 self._resolver.resolve_answered(target)
             return {each.key.family: recent_probes(each, self._source.table, self._feedback) for each in targets}
 
-    def pairs(self) -> Iterator[PairSnapshot]:
-        """Yield what is known of each target, every reply so far included, sorted by peer and preference."""
-        return self._read_each(pair_snapshot)
+    def pairs(self, peer: str | None = None) -> Iterator[PairSnapshot]:
+        """Yield what is known of each target, or of those of `peer`, every reply so far included.
+
+        They are sorted by peer and preference.
+        """
+        return self._read_each(pair_snapshot, peer)
 
     def readings(self) -> Iterator[PairReading]:
         """Yield what a scrape shows of each target, every reply so far included, sorted by peer and preference."""
         return self._read_each(pair_reading)
 
-    def _read_each(self, read: Callable[[Target, ProbeTable, FeedbackChannel | None], _Read]) -> Iterator[_Read]:
+    def _read_each(
+        self, read: Callable[[Target, ProbeTable, FeedbackChannel | None], _Read], peer: str | None = None
+    ) -> Iterator[_Read]:
         """Take the lock for one target at a time: a scrape of thousands never holds up sending for long."""
         for target in self.targets():
+            if peer is not None and target.key.peer != peer:
+                continue
             with self._lock:
                 if target.is_removed:
                     continue

@@ -81,7 +81,7 @@ class KnownPairs:
         )
 
     def server(self, namespace: Namespace) -> MetricsServer:
-        routes = agent_routes(lambda: self.readings()[0], self.readings, lambda: None, lambda: None, SelfMetrics())
+        routes = agent_routes(lambda _: self.readings()[0], self.readings, lambda: None, lambda: None, SelfMetrics())
         with namespace.entered():
             return MetricsServer([("127.0.0.1", PORT)], routes)
 

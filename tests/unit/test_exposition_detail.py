@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -40,8 +40,8 @@ class Agent:
         self.clock = Clock()
         self.exposition = snapshots.exposition(details=Details(shown, 1.0, self.clock))
 
-    def scrape(self, pairs: Sequence[PairSnapshot]) -> Samples:
-        return parsed(snapshots.render(self.exposition, snapshots.agent(pairs)))
+    def scrape(self, pairs: Iterable[PairSnapshot]) -> Samples:
+        return parsed(snapshots.render(self.exposition, snapshots.agent(list(pairs))))
 
     def scrape_readings(self, pairs: Sequence[PairReading]) -> Samples:
         return parsed(document(self.exposition.render(snapshots.agent([]), pairs)))

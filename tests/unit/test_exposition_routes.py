@@ -32,12 +32,12 @@ class SmallAgent:
         self.unready: str | None = None
         self.taken = 0
 
-    def snapshot(self) -> AgentSnapshot:
+    def snapshot(self, _peer: str | None) -> AgentSnapshot:
         self.taken += 1
         return snapshots.SMALL_CLUSTER
 
     def readings(self) -> tuple[AgentSnapshot, Iterable[PairReading]]:
-        snapshot = self.snapshot()
+        snapshot = self.snapshot(None)
         return snapshot, map(snapshots.reading, snapshot.pairs)
 
     def recent(self, peer: str) -> dict[Family, list[RecentProbe]]:
@@ -186,11 +186,11 @@ def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
     """When `snapshot` raises, the scrape gets 500, and the next successful one shows the count."""
 
     class FailsOnce(SmallAgent):
-        def snapshot(self) -> AgentSnapshot:
+        def snapshot(self, _peer: str | None) -> AgentSnapshot:
             if self.taken == 0:
                 self.taken = 1
                 raise LookupError("the arrays are gone")
-            return super().snapshot()
+            return super().snapshot(None)
 
     with (
         FailsOnce().server() as server,
