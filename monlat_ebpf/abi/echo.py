@@ -48,8 +48,8 @@ def echo_request(
         _IPV4 if family is Family.IPV4 else _IPV6,
         0,
         0,
-        _swapped(identifier),
-        _swapped(sequence),
+        (identifier & 0xFF) << 8 | identifier >> 8,
+        (sequence & 0xFF) << 8 | sequence >> 8 & 0xFF,
         layout.PAYLOAD_MAGIC,
         layout.PAYLOAD_VERSION,
         feedback.known,
@@ -62,7 +62,7 @@ def echo_request(
     )
     if family is Family.IPV6:
         return message
-    return b"%b%b%b" % (message[:2], checksum(message).to_bytes(2, "big"), message[4:])
+    return message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
 
 
 def checksum(message: bytes) -> int:
@@ -71,11 +71,6 @@ def checksum(message: bytes) -> int:
     A sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1.
     """
     return -int.from_bytes(message, "big") % 0xFFFF
-
-
-def _swapped(number: int) -> int:
-    """Return the lowest 16 bits of `number` with their two bytes swapped."""
-    return (number & 0xFF) << 8 | number >> 8 & 0xFF
 
 
 _ERROR_NAMES: Final = {

@@ -22,9 +22,6 @@ Memories = Mapping[str, Memory]
 
 _NONCE: Final = layout.PROBE.part("nonce")
 _TIMES: Final = layout.PROBE.part("sent", "deadline")
-_ARMED: Final = layout.PROBE.part("nonce", "address")
-_ARM: Final = struct.Struct(f"{_ARMED.format}{layout.PROBE.size - layout.PROBE.offset('transmitted')}x")
-"""The first members, and zeros for all others."""
 
 _UP_TO_RECEIVED: Final = layout.PROBE.part("nonce", "received")
 _COMPLETION: Final = layout.PROBE.part("transmitted", "stamped_by")
@@ -32,6 +29,19 @@ _NONCE_AND_TIMES: Final = layout.PROBE.part("nonce", "deadline")
 _OWN_STAMP: Final = layout.PROBE.nested("stamps", layout.STAMPS).part("own")
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
+
+
+# What is done with each probe takes its offset at once: these are a part of the cost of a probe.
+_PROBE_BYTES: Final = layout.PROBE.size
+_SENT_AT: Final = layout.PROBE.offset("sent")
+_TRANSMITTED_AT: Final = layout.PROBE.offset("transmitted")
+_write_nonce: Final = struct.Struct(_NONCE.format).pack_into
+_write_times: Final = struct.Struct(_TIMES.format).pack_into
+_read_completion: Final = struct.Struct(_COMPLETION.format).unpack_from
+_write_armed: Final = struct.Struct(
+    f"{layout.PROBE.part('nonce', 'address').format}{_PROBE_BYTES - _TRANSMITTED_AT}x"
+).pack_into
+"""Writes the first members, and zeros into all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +128,9 @@ class ProbeTable:
         The old nonce goes first and the new one comes last, so that a reply to the slot's former probe never meets
         one half of each.
         """
-        offset = slot * layout.PROBE.size
-        _ARM.pack_into(self._probes, offset, 0, sent_ns, deadline_ns, address)
-        _NONCE.write(self._probes, slot, nonce)
+        offset = slot * _PROBE_BYTES
+        _write_armed(self._probes, offset, 0, sent_ns, deadline_ns, address)
+        _write_nonce(self._probes, offset, nonce)
 
     def probe(self, slot: int) -> Record:
         """Return the probe in `slot`, which must exist, as a `struct probe`. The source may write it meanwhile."""
@@ -131,8 +141,9 @@ class ProbeTable:
 
         Its deadline is `timeout_ns` later. A source reads these times only when a reply has come.
         """
+        offset = slot * _PROBE_BYTES + _SENT_AT
         sent_ns = time.monotonic_ns()
-        _TIMES.write(self._probes, slot, sent_ns, sent_ns + timeout_ns)
+        _write_times(self._probes, offset, sent_ns, sent_ns + timeout_ns)
         return sent_ns
 
     def times(self, slot: int) -> tuple[int, int]:
@@ -156,11 +167,12 @@ class ProbeTable:
 
         None says only that `completion` must tell. This is the short way for what almost every probe is.
         """
-        values = _COMPLETION.values_at(self._probes, slot)
+        offset = slot * _PROBE_BYTES + _TRANSMITTED_AT
+        values = _read_completion(self._probes, offset)
         transmitted, received, device, error_type, _, _, _, reply_device, stamped_by = values
         if error_type or not sent_ns <= transmitted < received <= deadline_ns:
             return None
-        if _COMPLETION.values_at(self._probes, slot) != values:  # as in `completion`
+        if _read_completion(self._probes, offset) != values:  # as in `completion`
             return None
         return Reply(transmitted, received, device, reply_device, stamped_by)
 

@@ -148,10 +148,11 @@ class Ledger:
 
     def open(self, sent_ns: int, deadline_ns: int) -> InFlight:
         """Enter the next probe and return it. Raises ValueError while its position holds a probe in flight."""
-        if self.overdue is not None:
-            raise ValueError(f"position {self.sent % self.positions} still holds a probe in flight")
-        probe = self._open[self.sent] = InFlight(self.sent, sent_ns, deadline_ns)
-        self.sent += 1
+        sequence = self.sent
+        if sequence - self.positions in self._open:
+            raise ValueError(f"position {sequence % self.positions} still holds a probe in flight")
+        probe = self._open[sequence] = InFlight(sequence, sent_ns, deadline_ns)
+        self.sent = sequence + 1
         return probe
 
     def open_probes(self) -> list[InFlight]:

@@ -34,13 +34,13 @@ _Read = TypeVar("_Read")
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
 
-PROBES_A_TURN: Final = 16
+PROBES_A_TURN: Final = 32
 """A turn of the loop costs as much as several probes do, so about so many are sent in one, or more."""
 
-FEWEST_TICKS, MOST_TICKS = 8, 128  # in an interval
+FEWEST_TICKS, MOST_TICKS = 8, 64  # in an interval
 
-MOST_AT_ONCE: Final = 64
-"""Probes that are sent before others may have the lock: about a millisecond."""
+MOST_AT_ONCE: Final = 128
+"""Probes that are sent before others may have the lock: two or three milliseconds."""
 
 
 def tick_ns(interval_ns: int, targets: int) -> int:
