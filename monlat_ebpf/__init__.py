@@ -4,7 +4,8 @@ The rooms, from top to bottom. A room imports only rooms below it; rooms on one 
 import-linter enforces this (pyproject.toml, scripts/test).
 
 - `cli`: the commands. They read flags and print.
-- `agent`: connects the parts of an agent: discovery, prober, HTTP server.
+- `agent`, `collector`: the parts of an agent, connected: discovery, prober, HTTP server; the answers of all agents,
+  joined and served with a page.
 - `ping`, `doctor`, `testbed`: what these commands do. The test bed is the virtual network of `demo`.
 - `exposition`, `discovery`: the results, as metrics and JSON over HTTP; the peers, from a file or from Kubernetes.
 - `config`: the settings of an agent, checked.

@@ -26,18 +26,24 @@ class ClientAccess:
         """Return what opens `url`, without a proxy. Raises ConfigError for a file that is not usable."""
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if url.startswith("https:"):
-            handlers.append(urllib.request.HTTPSHandler(context=self._context()))
+            handlers.append(urllib.request.HTTPSHandler(context=self.context()))
         return urllib.request.build_opener(*handlers)
 
     def request(self, url: str) -> urllib.request.Request:
         """Return a request for `url` with user and password. Raises ConfigError."""
         request = urllib.request.Request(url)  # noqa: S310  # the client has checked the scheme
-        if self.user_file is not None:
-            encoded = base64.b64encode(self._user_and_password(self.user_file)).decode()
-            request.add_unredirected_header("Authorization", f"Basic {encoded}")
+        if authorization := self.authorization():
+            request.add_unredirected_header("Authorization", authorization)
         return request
 
-    def _context(self) -> ssl.SSLContext:
+    def authorization(self) -> str | None:
+        """Return the value of the header Authorization, None without a user. Raises ConfigError."""
+        if self.user_file is None:
+            return None
+        return f"Basic {base64.b64encode(self._user_and_password(self.user_file)).decode()}"
+
+    def context(self) -> ssl.SSLContext:
+        """Return what verifies the agent and has the client's certificate. Raises ConfigError."""
         import ssl  # here: the other commands do not need it
 
         try:

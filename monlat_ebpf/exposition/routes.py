@@ -71,12 +71,14 @@ def agent_routes(
         "/": _index,
         "/metrics": metrics,
         "/api/v1/peers": peers,
-        "/healthz": _check_route(healthy),
-        "/readyz": _check_route(ready),
+        "/healthz": check_route(healthy),
+        "/readyz": check_route(ready),
     }
 
 
-def _check_route(check: Check) -> Route:
+def check_route(check: Check) -> Route:
+    """Return a route that answers `ok`, or 503 with the reason."""
+
     def route(_: Request) -> Response:
         reason = check()
         if reason is None:

@@ -12,6 +12,7 @@ run_packages=(
 # The tests compare with the results of other tools.
 dev_packages=(
 	bpftool                      # what is loaded, and that it is gone
+	chromium                     # the page of the collector
 	curl                         # scrapes
 	faketime                     # a wall clock that steps
 	fping                        # RTTs by others

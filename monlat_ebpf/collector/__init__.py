@@ -1,0 +1,20 @@
+"""The collector: asks every agent, and serves the whole matrix as a page, as JSON and as metrics.
+
+collector   connects the parts, starts and stops them
+config      the settings, checked
+asking      asks one agent again and again: a task for each
+fetch       one HTTP request with limits in time and bytes; imports `h11`
+answer      what an agent answered, checked: pure
+detail      what an agent answered about one peer, checked: pure
+watching    which pairs someone looks at, and their details
+store       what every agent answered last
+loss        the share of lost probes of the last minutes, by where they were lost: pure
+history     some hours of each pair within a fixed number of bytes: pure
+matrix      the JSON of all pairs: pure
+pair        the JSON of one pair: pure
+metrics     the text of `/metrics`
+page        the files of the page
+routes      what each path answers
+
+State is in memory only. Data goes one way: asking -> store -> matrix, pair, metrics.
+"""

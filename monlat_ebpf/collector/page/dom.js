@@ -1,0 +1,28 @@
+// Makes elements. Text is always text: a node's name cannot become markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes and children (elements or texts). */
+export function element(name, attributes = {}, ...children) {
+  return filled(document.createElement(name), attributes, children);
+}
+
+/** An SVG element. */
+export function svg(name, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, name), attributes, children);
+}
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** Set a text if it differs: a live region must not speak the same again. */
+export function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+function filled(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}

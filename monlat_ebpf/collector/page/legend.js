@@ -1,0 +1,41 @@
+// What the colours and the marks mean.
+
+import { element } from "./dom.js";
+import { makeStamps } from "./heatmap.js";
+import { LOST, NOT_PROBED, STALE } from "./model.js";
+import { CIVIDIS, STEPS } from "./scale.js";
+import { written } from "./measures.js";
+
+const SQUARE = 14;
+const MARKS = [
+  [LOST, "lost"],
+  [STALE, "stale: the agent does not answer"],
+  [NOT_PROBED, "not probed"],
+  ["unknown", "measured, this number not known"],
+];
+
+/** Fill the legend: the scale with its limits, and a square for each state. */
+export function showLegend(target, measure, [low, high], isDark) {
+  const shown = `${measure.name} ${low} ${high} ${isDark}`;
+  if (target.dataset.shown === shown) return;
+  target.dataset.shown = shown;
+  const stamps = makeStamps(SQUARE, isDark);
+  const scale = drawn(STEPS / 2, SQUARE, (x) => CIVIDIS[x * 2]);
+  target.replaceChildren(
+    element("span", {}, `${written(measure, low)} or less `, scale, ` ${written(measure, high)} or more`),
+    ...MARKS.map(([state, text]) =>
+      element("span", {}, drawn(SQUARE, SQUARE, (x, y) => stamps[state][y * SQUARE + x]), ` ${text}`),
+    ),
+  );
+}
+
+function drawn(width, height, colourAt) {
+  const canvas = element("canvas", { width, height, "aria-hidden": "true" });
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  pixels.forEach((_, at) => {
+    pixels[at] = colourAt(at % width, Math.floor(at / width));
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
