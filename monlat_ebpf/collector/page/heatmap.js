@@ -60,6 +60,7 @@ export class Heatmap {
     const { canvas } = this;
     canvas.width = this.left + this.cell * grid.columns.length + MARGIN;
     canvas.height = this.top + this.cell * grid.rows.length + MARGIN;
+    canvas.dataset.cells = `${this.left} ${this.top} ${this.cell}`; // for who reads pixels
     canvas.style.width = `${canvas.width / ratio}px`;
     canvas.style.height = `${canvas.height / ratio}px`;
   }

@@ -70,6 +70,7 @@ async function askPair() {
 
 function show() {
   if (!model) return;
+  const began = performance.now();
   const measure = measureOf(model.measure);
   const kind = view.view || (zonesOf(model.nodes).length > 1 ? "zones" : "nodes");
   grid = kind === "zones" ? zoneGrid(model) : nodeGrid(model, view.rows, view.columns);
@@ -89,6 +90,7 @@ function show() {
   showTable(grid, measure, selected);
   sayCell();
   sayAge();
+  byId("map").dataset.drawnMilliseconds = (performance.now() - began).toFixed(1);
 }
 
 /** Find the chosen pair or zones in the grid: nodes may have come or gone. */

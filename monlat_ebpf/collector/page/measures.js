@@ -30,7 +30,7 @@ export function keyOf(measure) {
 /** 0.000436 is "436 µs". */
 export function seconds(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "not known";
-  const size = Math.abs(value);
+  const size = Math.abs(Number(value.toPrecision(3))); // 0.9999 ms is 1 ms
   if (size >= 1) return `${digits(value)} s`;
   if (size >= 1e-3) return `${digits(value * 1e3)} ms`;
   return `${digits(value * 1e6)} µs`;
