@@ -56,6 +56,7 @@ class Collector:
         self._peers: dict[str, Peer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._listed = False
+        self._is_complete = False
         self._last_turn = time.monotonic()
         self._server = MetricsServer(
             config.listen,
@@ -147,10 +148,14 @@ class Collector:
         return f"the loop has not turned for {stalled:.0f} s" if stalled > _STALLED_AFTER_SECONDS else None
 
     def _ready(self) -> str | None:
+        """Return why the matrix is not complete yet; once it was, a node that joins does not change that."""
+        if self._is_complete:
+            return None
         if not self._listed:
             return "no list of agents yet"
         if waiting := sum(node.age_seconds is None and node.failure is None for node in self._store.view()):
             return f"{waiting} agents have not been asked yet"
+        self._is_complete = True
         return None
 
 

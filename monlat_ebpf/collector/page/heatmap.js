@@ -47,14 +47,17 @@ export class Heatmap {
 
   #layOut(width) {
     const { grid, ratio, context } = this;
-    const names = (labels) => Math.ceil(Math.max(0, ...labels.map((label) => context.measureText(this.#title(label)).width)));
+    const widthOf = (label) => context.measureText(this.#title(label)).width;
+    const names = (labels) => Math.ceil(Math.max(0, ...labels.map(widthOf)));
     context.font = "12px system-ui, sans-serif";
     const most = Math.min(width / 3, 140);
     const room = Math.max(grid.columns.length, 1);
     const named = Math.min(names(grid.rows.slice(0, 200)) + 2 * MARGIN, most);
     this.isNamed = Math.floor((width - named) / room) >= LEAST_NAMED;
-    this.left = Math.ceil((this.isNamed ? named : MARGIN) * ratio);
-    this.top = Math.ceil((this.isNamed ? Math.min(names(grid.columns.slice(0, 200)) + 2 * MARGIN, 140) : MARGIN) * ratio);
+    const labels = this.isNamed ? [grid.rows, grid.columns] : [grid.rowZones, grid.columnZones];
+    const [beside, above] = labels.map((all) => Math.min(names([...new Set(all)].slice(0, 200)) + 2 * MARGIN, most));
+    this.left = Math.ceil(beside * ratio);
+    this.top = Math.ceil(above * ratio);
     const cell = Math.floor((width * ratio - this.left - MARGIN) / room);
     this.cell = Math.max(1, Math.min(cell, Math.round(LARGEST_CELL * ratio)));
     const { canvas } = this;
@@ -66,7 +69,7 @@ export class Heatmap {
   }
 
   #title(label) {
-    return this.grid.kind === "zones" ? zoneTitle(label) : label;
+    return label === "" ? zoneTitle(label) : label; // a node has a name, a zone may have none
   }
 
   #paintCells() {
@@ -79,18 +82,20 @@ export class Heatmap {
     this.image = new ImageData(width, grid.rows.length * cell);
     const pixels = new Uint32Array(this.image.data.buffer);
     const stamps = makeStamps(cell, this.isDark);
-    let number = 0;
-    for (let row = 0; row < grid.rows.length; row += 1) {
-      for (let column = 0; column < grid.columns.length; column += 1, number += 1) {
-        const start = row * cell * width + column * cell;
-        const value = grid.values[number];
-        if (grid.states[number] === MEASURED && !Number.isNaN(value)) {
-          fill(pixels, start, width, cell, this.#colour(value), stamps.gap);
-          if (grid.counts?.[number][LOST]) stampCorner(pixels, start, width, cell, stamps.corner);
-        } else {
-          stamp(pixels, start, width, cell, stamps[grid.states[number] === MEASURED ? "unknown" : grid.states[number]]);
-        }
+    for (let number = 0; number < grid.states.length; number += 1) {
+      const state = grid.states[number];
+      const value = grid.values[number];
+      const isKnown = state === MEASURED && !Number.isNaN(value);
+      const square = stamps[state === MEASURED ? "unknown" : state];
+      if (cell === 1) {
+        pixels[number] = isKnown ? this.#colour(value) : square[0];
+        continue;
       }
+      const column = number % grid.columns.length;
+      const start = ((number - column) / grid.columns.length) * cell * width + column * cell;
+      if (isKnown) fill(pixels, start, width, cell, this.#colour(value), stamps.gap);
+      else stamp(pixels, start, width, cell, square);
+      if (isKnown && grid.counts?.[number][LOST]) stampCorner(pixels, start, width, cell, stamps.corner);
     }
   }
 
@@ -106,7 +111,9 @@ export class Heatmap {
     if (!this.image) return;
     context.putImageData(this.image, left, top);
     context.fillStyle = styles.color;
-    if (this.isNamed) this.#drawNames();
+    const each = (label, at) => [label, at, 1];
+    if (this.isNamed) this.#drawLabels(grid.rows.map(each), grid.columns.map(each));
+    else this.#drawLabels(runs(grid.rowZones), runs(grid.columnZones));
     context.strokeStyle = styles.color;
     context.lineWidth = 1;
     if (grid.kind === "nodes" && cell >= 3) this.#drawZoneLines();
@@ -124,19 +131,20 @@ export class Heatmap {
     }
   }
 
-  #drawNames() {
-    const { context, grid, left, top, cell, ratio } = this;
+  /** Write labels beside the rows and above the columns: [text, first cell, how many cells] each. */
+  #drawLabels(rows, columns) {
+    const { context, left, top, cell, ratio } = this;
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.textBaseline = "middle";
     const gap = MARGIN * ratio;
-    grid.rows.forEach((label, row) => {
-      context.fillText(cut(context, this.#title(label), left - 2 * gap), gap, top + (row + 0.5) * cell);
-    });
+    for (const [label, first, count] of rows) {
+      context.fillText(cut(context, this.#title(label), left - 2 * gap), gap, top + (first + count / 2) * cell);
+    }
     context.save();
     context.rotate(-Math.PI / 2);
-    grid.columns.forEach((label, column) => {
-      context.fillText(cut(context, this.#title(label), top - 2 * gap), gap - top, left + (column + 0.5) * cell);
-    });
+    for (const [label, first, count] of columns) {
+      context.fillText(cut(context, this.#title(label), top - 2 * gap), gap - top, left + (first + count / 2) * cell);
+    }
     context.restore();
   }
 
@@ -153,6 +161,16 @@ export class Heatmap {
     });
     context.stroke();
   }
+}
+
+/** Equal labels beside each other as [text, first, count]. */
+function runs(labels) {
+  const found = [];
+  labels.forEach((label, at) => {
+    if (at && label === labels[at - 1]) found[found.length - 1][2] += 1;
+    else found.push([label, at, 1]);
+  });
+  return found;
 }
 
 function line(context, x, y, endX, endY) {
