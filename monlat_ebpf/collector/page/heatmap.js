@@ -82,20 +82,31 @@ export class Heatmap {
     this.image = new ImageData(width, grid.rows.length * cell);
     const pixels = new Uint32Array(this.image.data.buffer);
     const stamps = makeStamps(cell, this.isDark);
+    if (cell === 1) {
+      this.#paintPixels(pixels, stamps);
+      return;
+    }
     for (let number = 0; number < grid.states.length; number += 1) {
       const state = grid.states[number];
       const value = grid.values[number];
       const isKnown = state === MEASURED && !Number.isNaN(value);
       const square = stamps[state === MEASURED ? "unknown" : state];
-      if (cell === 1) {
-        pixels[number] = isKnown ? this.#colour(value) : square[0];
-        continue;
-      }
       const column = number % grid.columns.length;
       const start = ((number - column) / grid.columns.length) * cell * width + column * cell;
       if (isKnown) fill(pixels, start, width, cell, this.#colour(value), stamps.gap);
       else stamp(pixels, start, width, cell, square);
       if (isKnown && grid.counts?.[number][LOST]) stampCorner(pixels, start, width, cell, stamps.corner);
+    }
+  }
+
+  #paintPixels(pixels, stamps) {
+    const { states, values } = this.grid;
+    const colours = new Uint32Array(256); // by state
+    for (const state of [LOST, STALE, NOT_PROBED, SELF]) [colours[state]] = stamps[state];
+    [colours[MEASURED]] = stamps.unknown;
+    for (let number = 0; number < states.length; number += 1) {
+      const isKnown = states[number] === MEASURED && !Number.isNaN(values[number]);
+      pixels[number] = isKnown ? this.#colour(values[number]) : colours[states[number]];
     }
   }
 

@@ -11,21 +11,16 @@ export function parseMatrix(document) {
   const count = document.nodes.length;
   const states = new Uint8Array(count * count);
   const values = new Float32Array(count * count).fill(NaN);
-  const rows = document.values_seconds ?? document.values_ratio;
-  for (let row = 0; row < count; row += 1) {
-    const letters = document.states[row];
-    const numbers = rows[row];
-    let next = 0;
-    for (let column = 0; column < count; column += 1) {
-      const cell = row * count + column;
-      states[cell] = letters.charCodeAt(column);
-      if (states[cell] === MEASURED) {
-        const value = numbers[next];
-        next += 1;
-        if (value !== null) values[cell] = value;
-      }
+  const numbers = document.values_seconds ?? document.values_ratio;
+  const encoder = new TextEncoder();
+  document.states.forEach((letters, row) => {
+    encoder.encodeInto(letters, states.subarray(row * count));
+    let column = -1;
+    for (const value of numbers[row]) {
+      column = letters.indexOf("m", column + 1); // most cells of a large cluster are not probed
+      if (value !== null) values[row * count + column] = value;
     }
-  }
+  });
   return { nodes: document.nodes, count, states, values, measure: document.measure };
 }
 
@@ -42,18 +37,8 @@ export function filtered(nodes, filter) {
 export function nodeGrid(model, rowFilter, columnFilter) {
   const rows = filtered(model.nodes, rowFilter);
   const columns = filtered(model.nodes, columnFilter);
-  const size = rows.length * columns.length;
-  const states = new Uint8Array(size);
-  const values = new Float32Array(size);
-  let cell = 0;
-  for (const row of rows) {
-    const start = row * model.count;
-    for (const column of columns) {
-      states[cell] = model.states[start + column];
-      values[cell] = model.values[start + column];
-      cell += 1;
-    }
-  }
+  const isWhole = rows.length === model.count && columns.length === model.count;
+  const cut = (cells) => (isWhole ? cells : cutOut(cells, model.count, rows, columns));
   const name = (number) => model.nodes[number].name;
   const zone = (number) => model.nodes[number].zone;
   return {
@@ -62,10 +47,22 @@ export function nodeGrid(model, rowFilter, columnFilter) {
     columns: columns.map(name),
     rowZones: rows.map(zone),
     columnZones: columns.map(zone),
-    states,
-    values,
+    states: cut(model.states),
+    values: cut(model.values),
     counts: null,
   };
+}
+
+function cutOut(cells, count, rows, columns) {
+  const found = new cells.constructor(rows.length * columns.length);
+  let cell = 0;
+  for (const row of rows) {
+    for (const column of columns) {
+      found[cell] = cells[row * count + column];
+      cell += 1;
+    }
+  }
+  return found;
 }
 
 export function zonesOf(nodes) {

@@ -8,7 +8,7 @@ const LEAST_FACTOR = 4; // of the whole scale: noise does not look like a differ
  * the quartiles, unless more than a twentieth of the numbers is there. So a single outlier never moves a limit.
  */
 export function domainOf(numbers) {
-  const sorted = Float64Array.from(numbers).filter((number) => number > 0).sort();
+  const sorted = numbers.filter((number) => number > 0).sort();
   if (!sorted.length) return [1e-6, LEAST_FACTOR * 1e-6];
   const last = sorted.length - 1;
   const at = (share) => sorted[Math.floor(share * last)];
