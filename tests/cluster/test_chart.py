@@ -23,10 +23,11 @@ EVERYTHING = {
     "selectedNodes": True,
     "security": {"privileged": True, "openshift": True},
     "webConfig": {"enabled": True},
+    "collector": {"enabled": True},
     **OPERATOR,
 }
 
-KUBERNETES_OWN = {".affinity", ".resources", ".podMonitor.endpoint"}
+KUBERNETES_OWN = {".affinity", ".resources", ".collector.resources", ".podMonitor.endpoint"}
 """Values whose keys Kubernetes or the Prometheus operator defines."""
 
 SAME: list[tuple[list[str], Object]] = [
@@ -40,11 +41,13 @@ SAME: list[tuple[list[str], Object]] = [
     (["locked-memory"], NAMESPACE | {"security": {"lockedMemory": True}}),
     (["openshift"], NAMESPACE | {"security": {"openshift": True}}),
     (["web-config"], NAMESPACE | {"webConfig": {"enabled": True}}),
+    (["collector"], NAMESPACE | {"collector": {"enabled": True}}),
+    (["collector", "web-config"], NAMESPACE | {"collector": {"enabled": True}, "webConfig": {"enabled": True}}),
     (["pod-monitor", "web-config"], NAMESPACE | {"podMonitor": {"enabled": True}, "webConfig": {"enabled": True}}),
     (
         [
             *("pod-network", "nodes-5000", "all-pairs", "selected-nodes", "privileged", "openshift"),
-            *("prometheus-operator", "web-config"),
+            *("prometheus-operator", "collector", "web-config"),
         ],
         OTHER_NAMESPACE | EVERYTHING,
     ),

@@ -7,6 +7,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from monlat_ebpf.collector.config import DEFAULT_PORT as COLLECTOR_PORT
 from tests.cluster.rendering import Kustomize
 from tests.manifest_files import COMPONENTS, Object, agent_of, of_kind, pod_of
 
@@ -21,13 +22,17 @@ ALTERNATIVES = (
 """Components that set the same field."""
 
 MONITORS = ("pod-monitor", "prometheus-operator")
-"""web-config comes after these, because it changes their PodMonitor."""
+BEFORE_WEB_CONFIG = (*MONITORS, "collector")
+"""web-config comes after these, because it changes their PodMonitor and their Deployment."""
+
+SECOND_OF_THEIR_KIND = ("monlat-agent-scc", "monlat")
+"""Objects whose kind the base has, too: a RoleBinding, and the collector's Service."""
 
 Fields = dict[tuple[str, ...], Any]
 
 
 def fields_of(objects: list[Object]) -> Fields:
-    """Return each scalar under its path. Its first part is the kind, and a second RoleBinding's name."""
+    """Return each scalar under its path. Its first part is the kind, with the name of a second one of that kind."""
     found: Fields = {}
 
     def visit(path: tuple[str, ...], value: Any) -> None:
@@ -41,8 +46,9 @@ def fields_of(objects: list[Object]) -> Fields:
             found[path] = value
 
     for entry in objects:
-        second = f" {entry['metadata']['name']}" if entry["metadata"]["name"] == "monlat-agent-scc" else ""
-        visit((entry["kind"] + second,), entry)
+        name = entry["metadata"]["name"]
+        is_second = name in SECOND_OF_THEIR_KIND and entry["kind"] in ("RoleBinding", "Service")
+        visit((f"{entry['kind']} {name}" if is_second else entry["kind"],), entry)
     return found
 
 
@@ -52,12 +58,13 @@ def changes(before: Fields, after: Fields) -> Fields:
 
 
 def without_metadata(fields: Fields) -> Fields:
-    """Leave out what follows the agents' namespace in objects that the base has not."""
-    added = OPERATOR_KINDS | {"RoleBinding monlat-agent-scc"}
+    """Leave out what follows the agents' namespace and instance in objects that the base has not."""
+    added = OPERATOR_KINDS | {"RoleBinding monlat-agent-scc", "Deployment", "Service monlat"}
     return {
         path: value
         for path, value in fields.items()
-        if path[0] not in added or (path[1] != "metadata" and path[-1] != "namespace")
+        if path[0] not in added
+        or (path[1] != "metadata" and path[-1] not in ("namespace", "app.kubernetes.io/instance"))
     }
 
 
@@ -71,9 +78,9 @@ def test_components_together_change_what_each_changes_alone(left_out: int, order
     assert len(combined) == len(COMPONENTS) - len(excluded)
     base = fields_of(kustomize.objects())
     expected: Fields = {}
-    (monitor,) = set(combined) & set(MONITORS)
+    earlier = [name for name in combined if name in BEFORE_WEB_CONFIG]
     for name in combined:
-        before = [monitor] if name == "web-config" else []
+        before = earlier if name == "web-config" else []
         alone = changes(fields_of(kustomize.objects(before)), fields_of(kustomize.objects([*before, name])))
         assert alone, f"{name} changes nothing"
         expected |= alone
@@ -111,6 +118,42 @@ def test_operator_objects_are_where_the_agents_are(components: list[str], namesp
     objects = kustomize.objects(components)
     for kind in ("DaemonSet", "PodMonitor", "PrometheusRule"):
         assert of_kind(objects, kind)["metadata"]["namespace"] == namespace
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_collector_is_where_the_agents_are(order: int, kustomize: Kustomize) -> None:
+    """In their namespace, with their account, image and instance, and its Service finds it and no agent."""
+    objects = kustomize.objects(["pod-network", "collector"][::order])
+    collector, agents = of_kind(objects, "Deployment"), of_kind(objects, "DaemonSet")
+    (service,) = (entry for entry in objects if entry["kind"] == "Service" and entry["metadata"]["name"] == "monlat")
+    for entry in (collector, service):
+        assert entry["metadata"]["namespace"] == agents["metadata"]["namespace"] == "monlat-pod-network"
+    pod, labels = collector["spec"]["template"]["spec"], collector["spec"]["template"]["metadata"]["labels"]
+    assert pod["serviceAccountName"] == pod_of(objects)["serviceAccountName"]
+    assert pod["containers"][0]["image"] == agent_of(objects)["image"]
+    assert labels["app.kubernetes.io/instance"] == "pod-network"
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert collector["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert not service["spec"]["selector"].items() <= agents["spec"]["template"]["metadata"]["labels"].items()
+    assert not agents["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert [port["port"] for port in service["spec"]["ports"]] == [COLLECTOR_PORT]
+    assert [port["containerPort"] for port in pod["containers"][0]["ports"]] == [COLLECTOR_PORT]
+
+
+def test_collector_asks_agents_with_tls_over_https(kustomize: Kustomize) -> None:
+    """With the CA of their Secret; its own pod has no capability and no port of the host."""
+    objects = kustomize.objects(["collector", "web-config"])
+    pod = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+        "MONLAT_AGENT_SCHEME": "https",
+        "MONLAT_CA": "/etc/monlat/agents/ca.crt",
+    }
+    (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert (mount["name"], mount["mountPath"]) == (volume["name"], "/etc/monlat/agents")
+    assert volume["secret"] == {"secretName": "monlat-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert "hostNetwork" not in pod
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -8,6 +8,12 @@ app.kubernetes.io/instance: {{ .Values.network }}
 app.kubernetes.io/component: agent
 {{- end }}
 
+{{- define "monlat.collectorSelector" -}}
+app.kubernetes.io/name: monlat
+app.kubernetes.io/instance: {{ .Values.network }}
+app.kubernetes.io/component: collector
+{{- end }}
+
 {{- define "monlat.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
