@@ -16,6 +16,7 @@ from monlat_ebpf.cli.demo_cluster import Demo, VirtualAgent
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.exposition.client import ask_about
 from monlat_ebpf.testbed.links import Links
+from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.running_collector import RunningCollector, running_collector
 from testkit.waiting import wait_until
 
@@ -68,6 +69,34 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
             )
         )
         yield Bed(demo.agents, collector)
+
+
+def test_agents_are_found_through_the_kubernetes_api(bed: Bed, tmp_path: Path) -> None:
+    """Those of the EndpointSlices, with their zones; one that is new there is asked, too."""
+    nodes = [agent.node for agent in bed.agents]
+    here = nodes[0].namespace
+    with here.entered():
+        server = FakeApiServer()
+        server.up()  # here: its thread stays in this namespace
+    try:
+        endpoints = [endpoint(node.name, node.ipv4, zone=zone) for node, zone in zip(nodes, "bab", strict=True)]
+        server.put(endpoint_slice("one", *endpoints[:2]))
+        kubeconfig = str(server.kubeconfig(tmp_path / "kubeconfig"))
+        with running_collector(
+            tmp_path,
+            *("--discovery", "kubernetes", "--kubeconfig", kubeconfig, "--collect-interval", "1s"),
+            *("--collect-timeout", "500ms"),
+            popen=here.popen,
+        ) as collector:
+            found = Bed(bed.agents, collector)
+            found.wait_for_states("-m", "m-")
+            server.put(endpoint_slice("one", *endpoints))
+            found.wait_for_states("-mm", "m-m", "mm-")
+            shown = [(node["name"], node["zone"]) for node in found.matrix()["nodes"]]
+            assert shown == [("node2", "a"), ("node1", "b"), ("node3", "b")]
+            assert "monlat_discovery_up 1.0" in found.metrics()
+    finally:
+        server.down()
 
 
 def test_every_cell_is_a_number_that_its_agent_measured(bed: Bed) -> None:
