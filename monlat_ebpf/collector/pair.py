@@ -40,7 +40,7 @@ def render_pair(directions: Sequence[Direction]) -> bytes:
 
 
 def direction_document(direction: Direction) -> dict[str, Any]:
-    """Return one direction. `last` has every measure; its numbers are null where none is known, and all in a loss.
+    """Return one direction. `last` has every measure; a number that is not known is null, as is the RTT of a loss.
 
     A stale direction keeps its last numbers under `last`, of `age_seconds` ago.
     """

@@ -116,17 +116,16 @@ class Store:
 
     def view(self) -> Sequence[NodeView]:
         """Return all nodes at one instant, sorted by zone and name, the numbers in names by value."""
-        now = self._clock()
         with self._lock:
+            now = self._clock()
             views = [self._view(agent, now) for agent in self._agents.values()]
         return sorted(views, key=lambda view: (natural(view.zone), natural(view.name)))
 
     def node(self, name: str) -> NodeView | None:
         """Return one node; None if there is none of that name."""
-        now = self._clock()
         with self._lock:
             agent = self._agents.get(name)
-            return self._view(agent, now) if agent else None
+            return self._view(agent, self._clock()) if agent else None
 
     def history(self, source: str, to: str) -> Sequence[Point]:
         """Return the history of a pair, oldest first; empty if nothing is known of it."""
