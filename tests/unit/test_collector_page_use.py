@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -77,8 +78,8 @@ def test_address_restores_the_view(served: Served) -> None:
     served.wait_for_text("#matrix-title", f"RTT, p99: 2 {TIMES} 4 nodes")
     served.browser.run("document.querySelector('#map').focus()")
     served.browser.press("ArrowRight", "ArrowRight", "ArrowRight", "Enter")
-    address = served.browser.run("location.hash")
-    assert address == "#view=nodes&measure=rtt_p99&rows=zone%3Da&from=node1&to=node3"
+    address = "#view=nodes&measure=rtt_p99&rows=zone%3Da&from=node1&to=node3"
+    served.browser.wait_for(f"location.hash === {json.dumps(address)}")
     served.open(address)
     served.wait_for_text("#matrix-title", f"RTT, p99: 2 {TIMES} 4 nodes")
     assert served.text("#cell") == "node1 to node3: 1.27 ms"

@@ -215,6 +215,7 @@ function connect() {
 /** Show what the address bar says. */
 function restore() {
   view = parseView(window.location.hash);
+  showView(view); // in place of one that is about to be shown
   byId("rows").value = view.rows;
   byId("columns").value = view.columns;
   byId("measure").value = view.measure;

@@ -21,8 +21,19 @@ export function formatView(view) {
   return new URLSearchParams(changed).toString();
 }
 
-/** Put it into the address bar, without a step in the history. */
+const PAUSE = 250; // milliseconds: browsers limit how often a page may change its address
+
+let shown = 0;
+let timer = 0;
+
+/** Put it into the address bar, without a step in the history: at once, or soon after the time before. */
 export function showView(view) {
+  clearTimeout(timer);
+  timer = setTimeout(put, Math.max(shown + PAUSE - performance.now(), 0), view);
+}
+
+function put(view) {
+  shown = performance.now();
   const hash = formatView(view);
   const { pathname, search } = window.location;
   window.history.replaceState(null, "", pathname + search + (hash ? `#${hash}` : ""));
