@@ -14,6 +14,7 @@ import select
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,10 +48,21 @@ Json = dict[str, Any]
 
 
 class Chromium:
-    """A browser with one page, a context manager. `complaints` and `requested` fill while the page runs."""
+    """A browser with one page, a context manager.
 
-    def __init__(self, width: int = 1280, height: int = 900, *, is_dark: bool = False) -> None:
+    `popen` starts it, such as a namespace's. `complaints` and `requested` fill while the page runs.
+    """
+
+    def __init__(
+        self,
+        width: int = 1280,
+        height: int = 900,
+        *,
+        is_dark: bool = False,
+        popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
+    ) -> None:
         self._size = width, height
+        self._popen = popen
         self._is_dark = is_dark
         self._numbers = itertools.count(1)
         self._received = b""
@@ -66,7 +78,7 @@ class Chromium:
         ours_read, theirs_write = os.pipe()
         self._read, self._write = ours_read, ours_write
         options = (*_OPTIONS, f"--user-data-dir={self._directory.name}")
-        self._process = subprocess.Popen(
+        self._process = self._popen(
             ["bash", "-c", f'exec "$@" 3<&{theirs_read} 4>&{theirs_write}', "bash", "chromium", *options],
             pass_fds=(theirs_read, theirs_write),
             stdin=subprocess.DEVNULL,

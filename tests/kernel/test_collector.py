@@ -16,6 +16,7 @@ from monlat_ebpf.cli.demo_cluster import Demo, VirtualAgent
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.exposition.client import ask_about
 from monlat_ebpf.testbed.links import Links
+from testkit.chromium import Chromium
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.running_collector import RunningCollector, running_collector
 from testkit.waiting import wait_until
@@ -143,9 +144,22 @@ def test_metrics_and_details_of_the_pairs(bed: Bed) -> None:
 def test_dead_agent_differs_from_a_cut_cable(bed: Bed) -> None:
     """node3's agent is killed: its row is stale, and its kernel still answers the others. Then node2 loses its cable.
 
-    node1 has lost node2 then, and node2's own row is stale. node3 is still measured.
+    node1 has lost node2 then, and node2's own row is stale. node3 is still measured. The page says the same.
     """
     bed.wait_for_states("-mm", "m-m", "mm-")
+    with Chromium(popen=bed.agents[0].node.namespace.popen) as browser:
+        browser.open("http://127.0.0.1:9090/")
+        browser.wait_for("document.querySelector('#matrix-title')?.innerText === 'RTT, last: 3 \u00d7 3 nodes'")
+        assert browser.run("document.querySelector('#missing').innerText") == "none"
+        assert len(browser.run("document.querySelector('#worst').innerText").splitlines()) == 6
+        cut_and_kill(bed)
+        browser.wait_for("document.querySelector('#missing').innerText.match(/^node2: .*\\nnode3: .*$/)")
+        assert browser.run("document.querySelector('#worst').innerText.split('\\n')[0]") == "node1 to node2: lost"
+        assert len(browser.run("document.querySelector('#worst').innerText").splitlines()) == 2
+        assert browser.complaints == []
+
+
+def cut_and_kill(bed: Bed) -> None:
     bed.agents[2].process.kill()
     bed.wait_for_states("-mm", "m-m", "ss-")
     with Links(bed.agents[1].node.namespace) as links:
