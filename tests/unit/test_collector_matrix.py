@@ -53,7 +53,7 @@ def matrix(store: Store, measure: str = "rtt") -> dict[str, Any]:
 
 def test_states_and_numbers_of_all_cells(store: Store, clock: Clock) -> None:
     """node1 lost node3; node2 does not probe node10; node3 has become stale; node10 never answered."""
-    store.answered("node1", row("node1", {"node3": None, "node2": 436e-6, "node10": 1.5e-3}))
+    store.answered("node1", row("node1", {"node10": 1.5e-3, "node3": None, "node2": 436e-6}))
     store.answered("node2", row("node2", {"node1": 2e-3, "node3": 3e-3}))
     store.answered("node3", row("node3", {"node1": 4e-3, "node2": 5e-3}))
     clock.now += 2
@@ -159,6 +159,18 @@ def test_pair_keeps_the_last_numbers_of_a_stale_direction_with_their_age(store: 
     assert found["history"]["rtt_seconds"] == pytest.approx([1e-3], rel=0.0003)
     assert found["detail"] is None
     assert found["detail_failure_text"] == "hangs"
+
+
+def test_point_of_the_history_says_whether_a_probe_was_lost_since_the_one_before(store: Store, clock: Clock) -> None:
+    """By the counters: the last probe of each answer was answered, and one before the second answer was not."""
+    for lost in (5, 6, 6):
+        clock.now += 5
+        store.answered("node1", row("node1", {"node2": 1e-3}, results=results(reply=9, lost_return=lost)))
+    clock.now += 5
+    store.answered("node1", row("node1", {"node2": None}, results=results(reply=9, lost_return=7)))
+    points = store.history("node1", "node2")
+    assert [point.is_lost for point in points] == [False, True, False, True]
+    assert points[3].rtt_seconds is None
 
 
 def test_distribution_counts_the_history_in_the_agents_buckets(store: Store, clock: Clock) -> None:
