@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from monlat_ebpf.cli.demo_cluster import Demo, VirtualAgent
+from monlat_ebpf.collector.config import DEFAULT_PORT as COLLECTOR_PORT
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.exposition.client import ask_about
 from monlat_ebpf.testbed.links import Links
@@ -20,6 +22,7 @@ from testkit.chromium import Chromium
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.running_collector import RunningCollector, running_collector
 from testkit.waiting import wait_until
+from tests.kernel.test_prometheus import AVERAGE, Prometheus
 
 URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 RECENT_SECONDS = 2.0  # the agents keep their last 16 probes: 3.2 s at five a second
@@ -141,6 +144,28 @@ def test_metrics_and_details_of_the_pairs(bed: Bed) -> None:
     wait_until(lambda: bed.matrix("loss")["values_ratio"] == [[0, 0], [0, 0], [0, 0]])
 
 
+def test_query_of_the_prototypes_consumers_answers_for_every_pair(bed: Bed, tmp_path: Path) -> None:
+    """Prometheus scrapes the collector alone. Each average is between the least and the largest RTT of its agent."""
+    bed.wait_for_states("-mm", "m-m", "mm-")
+    names = [agent.node.name for agent in bed.agents]
+    pairs = {(one, other) for one in names for other in names if one != other}
+    target = f"{bed.agents[0].node.ipv4}:{COLLECTOR_PORT}"
+    with Prometheus(bed.agents[1].node.namespace, tmp_path, [target]) as prometheus:
+        wait_until(lambda: prometheus.query("count_over_time(latency_between_nodes[1m]) >= 5").keys() == pairs)
+        averages = prometheus.query(AVERAGE)
+    assert averages.keys() == pairs
+    for agent in bed.agents:
+        for pair in agent.ask()["pairs"]:
+            rtt = pair["rtt_seconds"]
+            assert rtt["min"] is not None
+            assert rtt["max"] is not None
+            assert rtt["min"] <= averages[pair["from"], pair["to"]] / 1e3 <= rtt["max"]
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=bed.metrics(), capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
 def test_dead_agent_differs_from_a_cut_cable(bed: Bed) -> None:
     """node3's agent is killed: its row is stale, and its kernel still answers the others. Then node2 loses its cable.
 
@@ -148,7 +173,7 @@ def test_dead_agent_differs_from_a_cut_cable(bed: Bed) -> None:
     """
     bed.wait_for_states("-mm", "m-m", "mm-")
     with Chromium(popen=bed.agents[0].node.namespace.popen) as browser:
-        browser.open("http://127.0.0.1:9090/")
+        browser.open(f"http://127.0.0.1:{COLLECTOR_PORT}/")
         browser.wait_for("document.querySelector('#matrix-title')?.innerText === 'RTT, last: 3 \u00d7 3 nodes'")
         assert browser.run("document.querySelector('#missing').innerText") == "none"
         assert len(browser.run("document.querySelector('#worst').innerText").splitlines()) == 6
