@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -12,11 +14,11 @@ import pytest
 
 from monlat_ebpf.collector.asking import BODIES, Asker
 from monlat_ebpf.collector.config import CollectorConfig
-from monlat_ebpf.collector.fetch import AskError, Failure
+from monlat_ebpf.collector.fetch import LARGEST_ANSWER, AskError, Failure
 from monlat_ebpf.collector.store import Store
 from monlat_ebpf.exposition.client_access import ClientAccess
 from monlat_ebpf.model import Peer
-from testkit.fake_agents import FakeAgents, honest
+from testkit.fake_agents import FakeAgents, honest, sending
 from tests.unit.fake_agent import answer, pair, probe
 
 NAMES = [f"node{number}" for number in range(1, BODIES + 3)]
@@ -99,6 +101,25 @@ def test_detail_about_another_peer_is_not_taken(agents: FakeAgents) -> None:
 
     async def use(asker: Asker) -> None:
         assert (await asker.ask_detail(peer(agents, "node1"), "node3"))["families"] == []
+
+    asking(agents, use, ClientAccess())
+
+
+def test_decompression_stops_at_the_limit(agents: FakeAgents) -> None:
+    """256 MiB of spaces are 255 KiB compressed. At most the limit, and a copy of it, are ever in memory."""
+    bomb = gzip.compress(b" " * (256 << 20))
+    agents.behaviours["node1"] = sending(bomb, headers=b"Content-Encoding: gzip\r\n")
+
+    async def use(asker: Asker) -> None:
+        tracemalloc.start()
+        try:
+            with pytest.raises(AskError) as caught:
+                await asker.ask_detail(peer(agents, "node1"), "node2")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert caught.value.failure is Failure.TOO_LONG
+        assert peak < 3 * LARGEST_ANSWER
 
     asking(agents, use, ClientAccess())
 
