@@ -95,7 +95,7 @@ export class Heatmap {
       const start = ((number - column) / grid.columns.length) * cell * width + column * cell;
       if (isKnown) fill(pixels, start, width, cell, this.#colour(value), stamps.gap);
       else stamp(pixels, start, width, cell, square);
-      if (isKnown && grid.counts?.[number][LOST]) stampCorner(pixels, start, width, cell, stamps.corner);
+      if (state === MEASURED && grid.counts?.[number][LOST]) stampCorner(pixels, start, width, cell, stamps.corner);
     }
   }
 
@@ -233,10 +233,14 @@ function stamp(pixels, start, width, size, square) {
   }
 }
 
+/** Whether a pixel of a cell is in the triangle in its upper right corner. */
+export function isCorner(x, y, size) {
+  return x - y >= size - Math.ceil(size / 3);
+}
+
 /** Mark a zone cell some of whose pairs are lost: a triangle in its upper right corner. */
 function stampCorner(pixels, start, width, size, colour) {
-  const side = Math.ceil(size / 3);
-  for (let y = 0; y < side; y += 1) {
-    for (let x = size - side + y; x < size; x += 1) pixels[start + y * width + x] = colour;
+  for (let y = 0; y < size; y += 1) {
+    for (let x = 0; x < size; x += 1) if (isCorner(x, y, size)) pixels[start + y * width + x] = colour;
   }
 }

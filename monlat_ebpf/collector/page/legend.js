@@ -1,8 +1,8 @@
 // What the colours and the marks mean.
 
 import { element } from "./dom.js";
-import { makeStamps } from "./heatmap.js";
-import { LOST, NOT_PROBED, STALE } from "./model.js";
+import { isCorner, makeStamps } from "./heatmap.js";
+import { LOST, NOT_PROBED, SELF, STALE } from "./model.js";
 import { CIVIDIS, STEPS } from "./scale.js";
 import { written } from "./measures.js";
 
@@ -15,17 +15,20 @@ const MARKS = [
 ];
 
 /** Fill the legend: the scale with its limits, and a square for each state. */
-export function showLegend(target, measure, [low, high], isDark) {
-  const shown = `${measure.name} ${low} ${high} ${isDark}`;
+export function showLegend(target, measure, [low, high], kind, isDark) {
+  const shown = `${measure.name} ${low} ${high} ${kind} ${isDark}`;
   if (target.dataset.shown === shown) return;
   target.dataset.shown = shown;
   const stamps = makeStamps(SQUARE, isDark);
   const scale = drawn(STEPS / 2, SQUARE, (x) => CIVIDIS[x * 2]);
+  const corner = (x, y) => (isCorner(x, y, SQUARE) ? stamps.corner : stamps[SELF][SQUARE]);
+  const zoneMark = element("span", {}, drawn(SQUARE, SQUARE, corner), " some of the zones' pairs are lost");
   target.replaceChildren(
     element("span", {}, `${written(measure, low)} or less `, scale, ` ${written(measure, high)} or more`),
     ...MARKS.map(([state, text]) =>
       element("span", {}, drawn(SQUARE, SQUARE, (x, y) => stamps[state][y * SQUARE + x]), ` ${text}`),
     ),
+    ...(kind === "zones" ? [zoneMark] : []),
   );
 }
 

@@ -84,7 +84,7 @@ function show() {
   const unit = kind === "zones" ? "zones" : "nodes";
   setText(byId("matrix-title"), `${measure.title}: ${grid.rows.length} × ${grid.columns.length} ${unit}`);
   byId("map").setAttribute("aria-label", `${measure.title}, ${grid.rows.length} by ${grid.columns.length} ${unit}`);
-  showLegend(byId("legend"), measure, domain, dark.matches);
+  showLegend(byId("legend"), measure, domain, kind, dark.matches);
   showWorst(model, measure, openPair);
   showMissing(model);
   showTable(grid, measure, selected);
