@@ -16,7 +16,7 @@ from monlat_ebpf.collector.pair import Detail, Direction, render_pair
 from monlat_ebpf.collector.store import Store
 from monlat_ebpf.exposition.http import Request, Response, Route
 from monlat_ebpf.exposition.routes import Check, check_route
-from monlat_ebpf.exposition.text import CONTENT_TYPE as TEXT
+from monlat_ebpf.exposition.text import CLASSIC_TYPE as TEXT
 
 _JSON: Final = "application/json"
 _FRESH: Final = {"Cache-Control": "no-store"}

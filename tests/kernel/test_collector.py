@@ -22,7 +22,8 @@ from testkit.chromium import Chromium
 from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.running_collector import RunningCollector, running_collector
 from testkit.waiting import wait_until
-from tests.kernel.test_prometheus import AVERAGE, Prometheus
+from tests.kernel.prometheus_server import Prometheus
+from tests.kernel.test_prometheus import AVERAGE
 
 URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 RECENT_SECONDS = 2.0  # the agents keep their last 16 probes: 3.2 s at five a second
