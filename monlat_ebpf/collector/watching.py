@@ -34,8 +34,14 @@ class _Watched:
 class Watching:
     """The details of the directions, from one node to another, that are looked at."""
 
-    def __init__(self, ask: Callable[[str, str], Awaitable[Document]], interval_seconds: float) -> None:
+    def __init__(
+        self,
+        ask: Callable[[str, str], Awaitable[Document]],
+        interval_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ask = ask
+        self._clock = clock
         self._interval = interval_seconds
         self._lock = threading.Lock()
         self._watched: dict[Key, _Watched] = {}
@@ -45,7 +51,7 @@ class Watching:
 
     def detail_of(self, source: str, to: str) -> Detail | None:
         """Return what the agent said last, and have it asked again; None if it has not answered yet. Any thread."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             watched = self._watched.pop((source, to), None) or _Watched(now)
             watched.looked_at = now
@@ -64,7 +70,7 @@ class Watching:
         self._loop = asyncio.get_running_loop()
         while True:
             self._wanted.clear()
-            now = time.monotonic()
+            now = self._clock()
             with self._lock:
                 for key in [key for key, each in self._watched.items() if now - each.looked_at > LOOK_SECONDS]:
                     del self._watched[key]
@@ -91,4 +97,4 @@ class Watching:
             watched.failure = str(error)
         else:
             with self._lock:
-                watched.document, watched.document_at, watched.failure = document, time.monotonic(), None
+                watched.document, watched.document_at, watched.failure = document, self._clock(), None

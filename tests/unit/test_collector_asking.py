@@ -40,7 +40,7 @@ def asking(
         peers_file=Path("unused"),
         agent_port=agents.port,
         access=access,
-        interval_seconds=60.0,
+        interval_seconds=600.0,
         timeout_seconds=timeout,
     )
     store = Store(stale_after_seconds=60.0, history_bytes=1024)
@@ -135,3 +135,17 @@ def test_time_limit_counts_each_part_of_an_answer(agents: FakeAgents) -> None:
             assert caught.value.failure is Failure.TIMEOUT
 
     asking(agents, use, ClientAccess(), timeout=0.2)
+
+
+def test_agent_that_failed_once_is_asked_again_before_the_interval(agents: FakeAgents) -> None:
+    """The interval is ten minutes."""
+    agents.behaviours["node1"] = sending(b"no")
+
+    async def use(asker: Asker) -> None:
+        task = asyncio.create_task(asker.follow(peer(agents, "node1")))
+        async with asyncio.timeout(60):
+            while agents.requests["node1"] < 2:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asking(agents, use, ClientAccess())

@@ -31,6 +31,7 @@ def agents() -> Iterator[FakeAgents]:
 
 LIAR = honest(answer(*(pair(to, **{"from": "node4"}) for to in ("node1", "node2")), node="node4"))
 BOMB = gzip.compress(b"[" + b" " * (64 << 20) + b"]")
+CUT = gzip.compress(json.dumps(answer(node=BAD)).encode())[:-8]  # without its checksum and length
 NAN = json.dumps(answer(pair("node1", **{"from": BAD, "peer_dwell_seconds": float("nan")}), node=BAD)).encode()
 
 
@@ -52,6 +53,9 @@ NAN = json.dumps(answer(pair("node1", **{"from": BAD, "peer_dwell_seconds": floa
         ),
         pytest.param(
             lambda agents: sending(b"nonsense", headers=b"Content-Encoding: gzip\r\n"), "http", id="not-compressed"
+        ),
+        pytest.param(
+            lambda agents: sending(CUT, headers=b"Content-Encoding: gzip\r\n"), "http", id="compressed-without-an-end"
         ),
         pytest.param(lambda agents: ending, "http", id="ends-within"),
         pytest.param(lambda agents: sending(b"no", status=b"500 Failed"), "http", id="status-500"),
@@ -107,6 +111,24 @@ def test_agent_without_a_listener_is_unreachable_and_ready_does_not_wait_for_it(
         assert status_of(collector, "/healthz") == 200
 
 
+def test_node_that_joins_does_not_make_the_collector_unready(agents: FakeAgents, tmp_path: Path) -> None:
+    """Its agent hangs, so it has not been asked for a while. A Service must not lose its only endpoint by that."""
+    agents.behaviours[BAD] = agents.hang
+    arguments = collecting(agents, tmp_path)
+    peers = tmp_path / "peers.yml"
+    whole = peers.read_text()
+    peers.write_text(json.dumps([{"name": "node1", "addresses": [agents.address("node1")]}]))
+    with running_collector(tmp_path, *arguments) as collector:
+        wait_until(lambda: status_of(collector, "/readyz") == 200)
+        peers.write_text(whole)
+
+        def has_failed() -> bool:
+            assert status_of(collector, "/readyz") == 200
+            return any(node["failure"] == "timeout" for node in collector.matrix()["nodes"])
+
+        wait_until(has_failed)
+
+
 def test_nodes_come_and_go_with_the_peers_file(agents: FakeAgents, tmp_path: Path) -> None:
     """The matrix has the nodes of the file as it is."""
     arguments = collecting(agents, tmp_path)
@@ -118,6 +140,9 @@ def test_nodes_come_and_go_with_the_peers_file(agents: FakeAgents, tmp_path: Pat
         peers.write_text(json.dumps(entries))
         wait_until(lambda: [node["name"] for node in collector.matrix()["nodes"]] == ["node1", "node2"])
         wait_until(lambda: collector.matrix()["states"] == ["-m", "m-"])
+        before = agents.requests.copy()
+        wait_until(lambda: agents.requests["node1"] >= before["node1"] + 3)
+        assert agents.requests[BAD] <= before[BAD] + 1  # one may have been on its way
         peers.write_text(whole)
         wait_until(lambda: collector.matrix()["states"] == ["-mmm", "m-mm", "mm-m", "mmm-"])
 
