@@ -161,6 +161,16 @@ def test_pair_keeps_the_last_numbers_of_a_stale_direction_with_their_age(store: 
     assert found["detail_failure_text"] == "hangs"
 
 
+def test_state_of_a_pair_is_its_own(store: Store) -> None:
+    """node1 measures node2, has lost node3 and does not probe node10, in one row."""
+    store.answered("node1", row("node1", {"node2": 1e-3, "node3": None}))
+    views = {name: store.node(name) for name in ("node1", "node2", "node3", "node10")}
+    node = views.pop("node1")
+    assert node is not None
+    states = [direction_document(Direction(node, to, (), None))["state"] for to in views.values() if to]
+    assert states == ["measured", "lost", "not_probed"]
+
+
 def test_point_of_the_history_says_whether_a_probe_was_lost_since_the_one_before(store: Store, clock: Clock) -> None:
     """By the counters: the last probe of each answer was answered, and one before the second answer was not."""
     for lost in (5, 6, 6):
