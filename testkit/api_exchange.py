@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import select
 import socket
@@ -16,6 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from testkit.fake_apiserver import FakeApiServer
+
+COMPRESSED_FROM = 128 * 1024
+"""Bytes. What is longer kube-apiserver compresses, for a client that accepts gzip, at the fastest level."""
 
 Json = dict[str, Any]
 Answer = Callable[["Exchange"], None]
@@ -33,7 +37,10 @@ class Request:
 
 @dataclass
 class State:
-    """The data of the server, guarded by `changed`, which is notified of every change."""
+    """The data of the server, guarded by `changed`, which is notified of every change.
+
+    `body_bytes` counts the bytes of all bodies but those of watches, as they were sent.
+    """
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 1000
@@ -43,6 +50,7 @@ class State:
     pages: dict[str, tuple[int, list[Json]]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     watches: int = 0
+    body_bytes: int = 0
     stopping: bool = False
 
 
@@ -101,6 +109,8 @@ class Exchange(BaseHTTPRequestHandler):
         for name, value in {**(headers or {}), **length}.items():
             self.send_header(name, value)
         self.end_headers()
+        with self.state.changed:
+            self.state.body_bytes += len(text)
         self.wfile.write(text)
 
     def begin_stream(self) -> None:
@@ -166,7 +176,11 @@ def _list(exchange: Exchange) -> None:
         if items[limit:]:
             metadata["continue"] = f"{version}-{len(items) - limit}"
             state.pages[metadata["continue"]] = version, items[limit:]
-    exchange.send_json({"kind": "EndpointSliceList", "metadata": metadata, "items": items[:limit]})
+    text = json.dumps({"kind": "EndpointSliceList", "metadata": metadata, "items": items[:limit]}).encode()
+    if len(text) > COMPRESSED_FROM and exchange.headers.get("Accept-Encoding") == "gzip":
+        exchange.send_body(gzip.compress(text, 1), headers={"Content-Encoding": "gzip"})
+    else:
+        exchange.send_body(text)
 
 
 def _watch(exchange: Exchange) -> None:

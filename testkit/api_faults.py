@@ -15,9 +15,10 @@ def status(code: int, **headers: str) -> Answer:
     return lambda exchange: exchange.send_status(code, "requested by the test", named)
 
 
-def body(text: bytes) -> Answer:
-    """Answer every request with 200 and this text."""
-    return lambda exchange: exchange.send_body(text)
+def body(text: bytes, encoding: str = "") -> Answer:
+    """Answer every request with 200 and these bytes, whose Content-Encoding is `encoding`."""
+    headers = {"Content-Encoding": encoding} if encoding else {}
+    return lambda exchange: exchange.send_body(text, headers=headers)
 
 
 def hang(exchange: Exchange) -> None:

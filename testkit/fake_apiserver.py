@@ -2,7 +2,8 @@
 
 It imitates kube-apiserver 1.3x as far as a list and a watch of endpointslices need it:
 
-- list: label selector, `limit` and `continue` over a consistent snapshot, the list's resourceVersion;
+- list: label selector, `limit` and `continue` over a consistent snapshot, the list's resourceVersion, gzip for a long
+  one;
 - watch: chunked, one JSON event per line, starting at a resourceVersion, `timeoutSeconds`, bookmarks when the test
   calls `bookmark`, an ERROR event with code 410 for a compacted version;
 - Status objects for errors, bearer tokens, TLS.

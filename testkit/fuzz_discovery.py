@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -78,17 +79,23 @@ class DamagedServer(KubernetesApi):
         self._timing = Timing()
         self._chance = chance
         self.answer = answer
+        self.encoding = ""
+        """The Content-Encoding of the answers."""
 
     def _request(self, longest_silence: float, **query: Any) -> Any:
-        return _Response(self.answer, self._chance)
+        return _Response(self.answer, self.encoding, self._chance)
 
 
 class _Response(BytesIO):
     """Gives its bytes in pieces of any size."""
 
-    def __init__(self, answer: bytes, chance: Random) -> None:
+    def __init__(self, answer: bytes, encoding: str, chance: Random) -> None:
         super().__init__(answer)
+        self.headers = {"Content-Encoding": encoding} if encoding else {}
         self._chance = chance
+
+    def read(self, size: int | None = -1, decode_content: bool = True) -> bytes:
+        return super().read(self._chance.choice((1, 7, 100, 65536)))
 
     def read1(self, size: int | None = -1) -> bytes:
         return super().read1(self._chance.choice((1, 7, 100, 65536)))
@@ -109,6 +116,10 @@ def fuzz_api(rounds: int, chance: Random) -> Counter[str]:
 def _one_api_round(server: DamagedServer, chance: Random) -> Iterator[str]:
     store = SliceStore()
     server.answer = _answer(LIST, chance)
+    server.encoding = chance.choice(("", "gzip"))
+    if server.encoding:
+        compressed = gzip.compress(server.answer, 1, mtime=0)
+        server.answer = damaged(compressed, chance) if chance.randrange(4) == 0 else compressed
     try:
         page = server.list_page()
         malformed = store.put_all(page.items)

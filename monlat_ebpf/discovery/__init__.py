@@ -8,6 +8,7 @@ kubernetes_login  credentials, from a kubeconfig or a pod's service account
 endpointslices    EndpointSlices to peers: pure
 departures        peers that left a short time ago: pure
 slice_store       the newest version of each slice, whatever order events come in: pure
+list_body         bytes of a list, compressed or not, to its text: pure
 watch_events      bytes of a watch to events: pure
 api_errors        reasons of failures
 backoff           how long to wait before the next request: pure

@@ -27,6 +27,7 @@ import monlat_ebpf
 from monlat_ebpf.config import KubernetesConfig, Timing
 from monlat_ebpf.discovery.api_errors import ApiError, Reason
 from monlat_ebpf.discovery.kubernetes_login import log_in
+from monlat_ebpf.discovery.list_body import GZIP, body_of
 from monlat_ebpf.discovery.slice_store import version_of
 from monlat_ebpf.discovery.sockets import Sockets, pool_classes
 from monlat_ebpf.discovery.watch_events import WatchEvent, events_of
@@ -71,9 +72,12 @@ class KubernetesApi:
     def list_page(self, continuation: str = "") -> Page:
         """Return the first page of the list, or the page that `continuation` names. Raises ApiError."""
         more = {"_continue": continuation} if continuation else {}
-        response = self._request(self._timing.list_timeout, limit=self._timing.page_size, **more)
+        headers = {"Accept-Encoding": GZIP}
+        response = self._request(self._timing.list_timeout, limit=self._timing.page_size, _headers=headers, **more)
         with _as_api_error(Reason.STREAM), closing(response):
-            return _page_of(response.read())
+            # not decoded by urllib3, whose decoder accepts a stream that is cut off
+            chunks = iter(lambda: response.read(_CHUNK, decode_content=False), b"")
+            return _page_of(body_of(chunks, response.headers.get("Content-Encoding", "")))
 
     def watch(self, version: str, *, opened: Callable[[], None]) -> Generator[WatchEvent]:
         """Yield the events after `version`, until the server ends the watch. Raises ApiError.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ from testkit.fake_apiserver import FakeApiServer, endpoint, endpoint_slice
 from testkit.waiting import wait_until
 from tests.cluster.following import CALM, QUICK, Following
 
-FAULTS = {
+COMPRESSED = gzip.compress(b'{"items": []}')
+LIST_FAULTS = {
     "500": (status(500), "server"),
     "503": (status(503), "server"),
     "403": (status(403), "denied"),
@@ -45,8 +47,13 @@ FAULTS = {
     "list is cut JSON": (body(b'{"items": ['), "stream"),
     "list is not a list": (body(b'"hello"'), "stream"),
     "list has no items": (body(b"{}"), "stream"),
+    "compressed list is cut": (body(COMPRESSED[:-9], "gzip"), "stream"),
+    "compressed list is damaged": (body(COMPRESSED[:-8] + b"damaged!", "gzip"), "stream"),
+    "list is not compressed as it says": (body(b'{"items": []}', "gzip"), "stream"),
     "no answer": (hang, "timeout"),
     "connection drops": (drop, "connection"),
+}
+WATCH_FAULTS = {
     "watch hangs": (watch_with(silence), "timeout"),
     "watch closes at once": (watch_with(close_at_once), "closed"),
     "watch sends 410": (watch_with(send_and_close(GONE)), "gone"),
@@ -57,6 +64,7 @@ FAULTS = {
     "watch sends nonsense": (watch_with(send_and_close(b"<html>\n")), "stream"),
     "watch fails with 500": (watch_with(status(500)), "server"),
 }
+FAULTS = LIST_FAULTS | WATCH_FAULTS
 """The fault of the server, and the reason under which it is counted."""
 
 
@@ -91,9 +99,9 @@ def test_peers_stay_during_a_fault_and_are_followed_after_it(
     assert len(discovery.lists) == 2
 
 
-@pytest.mark.parametrize("answer", [answer for answer, _ in FAULTS.values()][:13], ids=list(FAULTS)[:13])
+@pytest.mark.parametrize("answer", [answer for answer, _ in LIST_FAULTS.values()], ids=LIST_FAULTS)
 def test_discovery_starts_while_the_server_fails(server: FakeApiServer, tmp_path: Path, answer: Answer) -> None:
-    """Nothing is published until a list succeeds. The faults are those that affect a list."""
+    """Nothing is published until a list succeeds."""
     server.answer = answer
     with Following(server.kubeconfig(tmp_path / "kubeconfig"), QUICK) as discovery:
         wait_until(lambda: sum(discovery.errors().values()) >= 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def test_requests_are_cheap_for_the_api_server(server: FakeApiServer, following:
         "resourceVersion": "1001",
     }
     assert server.requests()[0].headers["User-Agent"].startswith("monlat-ebpf/")
+
+
+def test_long_list_comes_compressed_and_a_watch_does_not(server: FakeApiServer, tmp_path: Path) -> None:
+    """997 nodes are 200 kB, of which a quarter or less is sent. A change after it comes by the watch."""
+    many = {f"x{number:03}": f"10.1.{number // 250}.{number % 250 + 1}" for number in range(997)}
+    nodes = [endpoint(node, address) for node, address in many.items()]
+    server.put(endpoint_slice("many", *nodes))
+    with Following(server.kubeconfig(tmp_path / "kubeconfig")) as discovery:
+        discovery.wait_for({"n2": "10.0.0.2", **many})
+        server.wait_for_watches(1)
+        server.put(endpoint_slice("two", endpoint("n3", "10.0.0.3")))
+        discovery.wait_for({"n2": "10.0.0.2", "n3": "10.0.0.3", **many})
+    listing, watch = server.requests()
+    assert (listing.headers["Accept-Encoding"], watch.headers["Accept-Encoding"]) == ("gzip", "identity")
+    assert 0 < server.state.body_bytes < len(json.dumps(nodes)) / 4
 
 
 def test_slices_of_other_services_are_ignored(server: FakeApiServer, tmp_path: Path) -> None:
