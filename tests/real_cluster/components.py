@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,26 +133,33 @@ def test_tls_openshift_and_size_combine(
     assert spec["containers"][0]["resources"]["requests"] == {"cpu": "340m", "memory": "96Mi"}
 
 
-def can_nodes_give_sys_resource() -> bool:
-    """Return False only for nodes on this machine, if it lacks the capability itself, as some sandboxes do."""
-    status = Path("/proc/self/status").read_text()
-    bounding = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
-    return "MONLAT_CLUSTER" not in os.environ or bool(bounding >> CAP_SYS_RESOURCE & 1)
+def status_in(agents: Agents, node: str, process: str) -> dict[str, str]:
+    """Return /proc/PROCESS/status as a program in the agent's container on a node reads it."""
+    done = agents.execute(node, "python3", "-c", f"print(open('/proc/{process}/status').read())")
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+
+
+def can_nodes_give_sys_resource(installer: Installer, node: str) -> bool:
+    """Return whether a privileged container, which gets all that its node has, gets the capability."""
+    agents = installer.apply(components=["privileged"])
+    bounding = int(status_in(agents, node, "self")["CapBnd"], 16)
+    installer.remove()
+    return bool(bounding >> CAP_SYS_RESOURCE & 1)
 
 
 def test_locked_memory(empty: Installer, nodes: list[str]) -> None:
     """The agents start as root with CAP_SYS_RESOURCE, and go on as a root without any capability.
 
-    On a machine that lacks the capability, the runtime gets as far as giving it.
+    On a machine that lacks the capability itself, as some sandboxes do, the runtime gets as far as giving it.
     """
-    if not can_nodes_give_sys_resource():
+    if not can_nodes_give_sys_resource(empty, nodes[0]):
         empty.api.run("apply", "--kustomize", empty.kustomization("base", ["locked-memory"]))
         events = ("get", "events", "--namespace", NAMESPACE)
         wait(lambda: "can't apply capabilities: operation not permitted" in empty.api.run(*events), "no other answer")
         return
     agents = empty.apply(components=["locked-memory"])
     measured(agents, nodes)
-    done = agents.execute(nodes[0], "python3", "-c", "print(open('/proc/1/status').read())")
-    status = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    status = status_in(agents, nodes[0], "1")
     assert status["Uid"].split() == ["0"] * 4
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0

@@ -1,7 +1,8 @@
 """Fixtures of this folder: a real cluster, and monlat in it.
 
 pytest does not collect these files by their names: scripts/test-cluster runs them. A test marked `own_cluster` cuts the
-power of nodes or kills the API server, and runs only in a cluster that belongs to the tests.
+power of nodes or kills the API server, and runs only in a cluster that belongs to the tests. In any other, the end of
+the output names it with the mark's reason.
 """
 
 from __future__ import annotations
@@ -18,8 +19,26 @@ from tests.real_cluster.installing import NAMESPACES, Installer
 from tests.real_cluster.own_cluster import JOINING, OwnCluster
 
 
+NOT_RUN = pytest.StashKey[list[str]]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "own_cluster: breaks parts of the cluster")
+    config.addinivalue_line("markers", "own_cluster(reason): runs only in a cluster of the tests' own, because it ...")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another cluster than the tests' own does not allow."""
+    if "MONLAT_CLUSTER" in os.environ:
+        return
+    left_out = {item: mark for item in items if (mark := item.get_closest_marker("own_cluster"))}
+    config.stash[NOT_RUN] = [f"{item.nodeid}: it {mark.args[0]}" for item, mark in left_out.items()]
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(NOT_RUN, []):
+        terminalreporter.write_line(f"NOT RUN, because the cluster is not the tests' own: {line}")
 
 
 def _setting(name: str) -> str:

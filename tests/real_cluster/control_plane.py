@@ -10,7 +10,7 @@ import pytest
 from tests.real_cluster.agents import LATENCY, Agents, label_values, lost, value, wait
 from tests.real_cluster.own_cluster import OwnCluster
 
-pytestmark = [pytest.mark.own_cluster, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.own_cluster("kills the API server"), pytest.mark.timeout(420)]
 
 AWAY_SECONDS = 60
 FOLLOWED_WITHIN_SECONDS = 10

@@ -31,7 +31,7 @@ def test_pairs_are_measured_at_the_driver_in_every_family_with_their_zones(insta
     assert all(pair["device"] for pair in pairs.values())
 
 
-@pytest.mark.own_cluster
+@pytest.mark.own_cluster("needs both address families, which another cluster may not have")
 def test_both_families_are_measured(installed: Agents) -> None:
     """The tests' own cluster is dual stack."""
     assert sorted(installed.families()) == ["ipv4", "ipv6"]

@@ -61,7 +61,7 @@ def test_overlay_privileged(empty: Installer, nodes: list[str]) -> None:
     measured(empty.apply("overlays/privileged"), nodes)
 
 
-@pytest.mark.own_cluster
+@pytest.mark.own_cluster("writes the profile on each node")
 def test_overlay_localhost_seccomp(empty: Installer, own: OwnCluster, nodes: list[str]) -> None:
     """The profile lies on every node, where the kubelet looks for it."""
     profile = (MANIFESTS / "seccomp/monlat.json").read_text()

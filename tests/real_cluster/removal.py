@@ -50,7 +50,7 @@ def test_uninstalling_leaves_no_object(empty: Installer) -> None:
     assert objects_named_monlat(empty.api) == set()
 
 
-@pytest.mark.own_cluster
+@pytest.mark.own_cluster("looks into the kernel of the nodes, which is this machine's")
 def test_uninstalling_leaves_nothing_in_the_kernel(empty: Installer, nodes: list[str]) -> None:
     """The programs that the agents loaded on all nodes are gone."""
     before = kernel_programs()

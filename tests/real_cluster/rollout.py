@@ -37,7 +37,7 @@ def test_rolling_restart_leaves_no_gap(installed: Agents, nodes: list[str]) -> N
     rollout_leaves_no_gap(installed, nodes, "rollout", "restart", DAEMON_SET)
 
 
-@pytest.mark.own_cluster
+@pytest.mark.own_cluster("gives the image another name on each node")
 def test_image_change_leaves_no_gap(installed: Agents, own: OwnCluster, nodes: list[str]) -> None:
     """`kubectl set image`. Every node has the other image already: the same one by another name."""
     (container,) = installed.daemon_set()["spec"]["template"]["spec"]["containers"]

@@ -23,7 +23,10 @@ from tests.manifest_files import MANIFESTS, Object
 from tests.real_cluster.agents import LATENCY, Agents, ordered_pairs, wait
 from tests.real_cluster.api import fetch
 
-pytestmark = [pytest.mark.own_cluster, pytest.mark.timeout(240)]  # Prometheus, outside, reaches the nodes' addresses
+pytestmark = [
+    pytest.mark.own_cluster("starts Prometheus here, which must reach the nodes' addresses"),
+    pytest.mark.timeout(240),
+]
 
 PROMETHEUS = MANIFESTS / "prometheus"
 
