@@ -20,7 +20,7 @@ LARGEST_LIST: Final = 32 * 2**20
 """Bytes of JSON in one answer. A page of 50 slices with 1,000 endpoints each, Kubernetes' limit, is 25 MB. gzip can
 shrink a text to a thousandth: without a limit, 1 MB of hostile bytes would fill a gigabyte of memory."""
 
-_GZIP_HEADER: Final = 16  # added to zlib's wbits, it requires gzip's header and checks the length and the CRC at its end
+_GZIP_STREAM: Final = 16 + zlib.MAX_WBITS  # requires gzip's header, and its CRC and length at the end
 
 
 def body_of(chunks: Iterable[bytes], encoding: str) -> bytes:
@@ -35,7 +35,7 @@ def body_of(chunks: Iterable[bytes], encoding: str) -> bytes:
         case "gzip" | "x-gzip":
             return _decompressed(chunks)
         case _:
-            raise ApiError(Reason.STREAM, f"the list has the Content-Encoding {encoding[:40]!r}, which was not requested")
+            raise ApiError(Reason.STREAM, f"the list's Content-Encoding is {encoding[:40]!r}, which was not requested")
 
 
 def _joined(chunks: Iterable[bytes]) -> bytes:
@@ -48,7 +48,7 @@ def _joined(chunks: Iterable[bytes]) -> bytes:
 
 def _decompressed(chunks: Iterable[bytes]) -> bytes:
     text = BytesIO()
-    stream = zlib.decompressobj(_GZIP_HEADER + zlib.MAX_WBITS)
+    stream = zlib.decompressobj(_GZIP_STREAM)
     try:
         for chunk in chunks:
             text.write(stream.decompress(chunk, LARGEST_LIST + 1 - text.tell()))

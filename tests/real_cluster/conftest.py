@@ -18,7 +18,6 @@ from tests.real_cluster.api import Api
 from tests.real_cluster.installing import NAMESPACES, Installer
 from tests.real_cluster.own_cluster import JOINING, OwnCluster
 
-
 NOT_RUN = pytest.StashKey[list[str]]()
 
 

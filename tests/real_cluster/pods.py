@@ -19,14 +19,17 @@ LOADED_PROBES: Final = 23
 
 HUNGRY: Final = """
 import os, time
-while True:
+for _ in range(64):
     if os.fork() == 0:
+        os.closerange(0, 3)
         block = bytearray(16 << 20)
         time.sleep(120)
         os._exit(0)
     time.sleep(0.05)
 """
-"""Many small processes: the agent becomes the largest of its container, which the kernel then ends."""
+"""Many small processes: the agent becomes the largest of its container, which the kernel then ends. They are 1 GiB:
+more than the container's limit, and little enough for a node on which the limit does not hold.
+"""
 
 
 def others_lose_nothing(before: dict[tuple[str, str, str], int], agents: Agents, node: str, nodes: list[str]) -> None:
