@@ -79,6 +79,13 @@ class ApiServer:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
         return answer.data
 
+    def list_bytes(self, encoding: str) -> int:
+        """Return the bytes of the list of the slices as they are sent to a client that accepts this encoding."""
+        answer = self._pool.request("GET", SLICES, headers={"Accept-Encoding": encoding}, preload_content=False)
+        size = len(answer.read(decode_content=False))
+        answer.release_conn()
+        return size
+
     def lists(self) -> float:
         """Return how often this API server has listed the slices of one namespace."""
         return sum(
