@@ -136,8 +136,11 @@ class Pods:
         self.wait_until_listed()
 
     def wait_until_listed(self) -> None:
-        """Wait until the controller has written into the slices that the pods of today are ready, and no others."""
-        wait_until(self._are_listed, "the slices do not show the pods", seconds=120, pause=0.1)
+        """Wait until the controller has written into the slices that the pods of today are ready, and no others.
+
+        Where its cache is behind, as on a busy machine, it waits twice as long before each further attempt.
+        """
+        wait_until(self._are_listed, "the slices do not show the pods", seconds=300, pause=0.1)
 
     def _are_listed(self) -> bool:
         slices = json.loads(self._server.ask("GET", SLICES))["items"]

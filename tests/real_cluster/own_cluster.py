@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +84,10 @@ class OwnCluster:
     # The control plane
 
     def kill(self, part: str) -> None:
+        """Kill a part, and wait until its port is free."""
+        process = int((self.directory / f"{part}.pid").read_text())
         self.command("part", part, "stop")
+        _wait_for_end(process)
 
     def start(self, part: str) -> None:
         self.command("part", part, "start")
@@ -109,7 +111,11 @@ class OwnCluster:
         self.wait_for_api_server()
 
     def wait_for_api_server(self) -> None:
-        wait_until(self._is_api_server_ready, "the API server is not ready", seconds=60, pause=0.1)
+        try:
+            wait_until(self._is_api_server_ready, "the API server is not ready", seconds=60, pause=0.1)
+        except TimeoutError as error:
+            log = (self.directory / "apiserver.log").read_text(errors="replace")
+            raise TimeoutError(f"{error}. The end of its log:\n{log[-2000:]}") from None
 
     def _is_api_server_ready(self) -> bool:
         try:
@@ -149,8 +155,7 @@ class OwnCluster:
         line = [part for part in Path(f"/proc/{kubelet}/cmdline").read_text().split("\0") if part]
         containerd = (self.directory / f"data{node}/containerd.pid").read_text().strip()
         os.kill(kubelet, signal.SIGKILL)
-        while Path(f"/proc/{kubelet}").exists() and _is_running(kubelet):
-            time.sleep(0.05)
+        _wait_for_end(kubelet)
         in_background = 'setsid nohup "$@" >>"$0" 2>&1 </dev/null & echo $!'  # the number will be the kubelet's
         command = ["nsenter", "--target", containerd, "--mount", "--uts", "--net", *line]
         log = str(self.directory / f"node{node}.log")
@@ -160,9 +165,17 @@ class OwnCluster:
         file.write_text(started.stdout)
 
 
-def _is_running(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return False
-    return state != "Z"
+def _wait_for_end(process: int) -> None:
+    wait_until(lambda: not _has_threads(process), f"process {process} does not end", seconds=60)
+
+
+def _has_threads(process: int) -> bool:
+    """Return whether a thread is left. The first may be a zombie while others still hold the process's sockets."""
+    for stat in Path(f"/proc/{process}/task").glob("*/stat"):
+        try:
+            state = stat.read_text().rpartition(") ")[2][0]
+        except OSError:  # ended
+            continue
+        if state not in "ZX":
+            return True
+    return False
