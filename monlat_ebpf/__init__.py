@@ -8,6 +8,7 @@ import-linter enforces this (pyproject.toml, scripts/test).
   joined and served with a page.
 - `ping`, `doctor`, `testbed`: what these commands do. The test bed is the virtual network of `demo`.
 - `exposition`, `discovery`: the results, as metrics and JSON over HTTP; the peers, from a file or from Kubernetes.
+- `diagnosis`: what is broken in the cluster, from what all agents measured. Beside the two above.
 - `config`: the settings of an agent, checked.
 - `probing`: when to probe whom, and what became of each probe.
 - `sources`: send probes and stamp packets, with eBPF tracepoints or with socket time stamps.

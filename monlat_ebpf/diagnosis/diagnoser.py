@@ -1,0 +1,134 @@
+"""The diagnosis of a cluster, one closed window after another. Pure: no input or output, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monlat_ebpf.diagnosis.accounts import Fault, take_out
+from monlat_ebpf.diagnosis.agents import silent_agents, starved_agents
+from monlat_ebpf.diagnosis.findings import Element, Finding, Kind, Part, Symptom, explains
+from monlat_ebpf.diagnosis.hysteresis import Diagnosis, Hysteresis
+from monlat_ebpf.diagnosis.likelihood import at_most
+from monlat_ebpf.diagnosis.localization import faults_of
+from monlat_ebpf.diagnosis.past import Judged, Past, judge_and_learn, judge_network, rises
+from monlat_ebpf.diagnosis.tables import (
+    LEAST_BACKGROUND,
+    LossHistory,
+    Table,
+    host_loss_table,
+    learned_background,
+    loss_table,
+    slow_table,
+)
+from monlat_ebpf.diagnosis.window import Window
+from monlat_ebpf.diagnosis.witnesses import Rises, finding
+
+RECENT: Final = 3
+"""Windows that show whether a fault with few losses goes on."""
+ENDED: Final = 0.01
+"""It has ended when so few losses, or fewer, have this probability in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known after a window. `number` counts windows from 1; `findings` are of this window alone."""
+
+    number: int
+    findings: tuple[Finding, ...]
+    diagnoses: tuple[Diagnosis, ...]
+
+
+class Diagnoser:
+    """Decides once for each closed window. It keeps the past of all cells, and the courses of diagnoses."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._network, self._rtt, self._dwell = Past(), Past(), Past()
+        self._loss_background = self._host_background = LEAST_BACKGROUND
+        self._history = LossHistory()
+        self._hysteresis = Hysteresis()
+
+    def decide(self, window: Window) -> Report:
+        """Take in a closed window and return what is known after it."""
+        self._number += 1
+        for past in (self._network, self._rtt, self._dwell):
+            past.follow(window)
+        starved = starved_agents(window)
+        zones = list(window.zone_ranges().values())
+        findings = [
+            *starved.values(),
+            *silent_agents(window),
+            *self._losses(window, starved, zones),
+            *self._host_losses(window, starved, zones),
+            *self._slow(window, starved, zones),
+        ]
+        zone_of = {node.name: node.zone for node in window.nodes}
+        merged = tuple(_merged(findings, zone_of))
+        return Report(self._number, merged, self._hysteresis.update(self._number, merged, zone_of))
+
+    def _losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
+        table = loss_table(window, starved, self._loss_background)
+        self._history.add(window, table)
+        several = self._history.table(window, table)
+        faults = faults_of(table, zones)
+        directed = self._history.directed(window, windows=1)
+        for fault in faults:
+            yield finding(fault, Symptom.LOSS, 1, window, directed, {})
+            take_out(fault, several)
+        self._loss_background = learned_background(self._loss_background, table)
+        if several.windows > 1:
+            directed = self._history.directed(window, windows=several.windows)
+            for fault in faults_of(several, zones):
+                if self._goes_on(fault, window, table):
+                    yield finding(fault, Symptom.LOSS, several.windows, window, directed, {})
+
+    def _goes_on(self, fault: Fault, window: Window, latest: Table) -> bool:
+        """Return whether the last windows still have the losses that several windows have shown."""
+        names = [node.name for node in window.nodes]
+        cells = {(names[sender], names[peer]) for sender, _, peer, _ in fault.cells}
+        trials = sum(latest.trials[sender][position] for sender, position, *_ in fault.cells)
+        return at_most(self._history.recent(cells, RECENT), RECENT * trials, fault.rate) > ENDED
+
+    def _host_losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
+        table = host_loss_table(window, starved, self._host_background)
+        for fault in faults_of(table, zones):
+            yield finding(fault, Symptom.HOST_LOSS, 1, window, {}, {})
+        self._host_background = learned_background(self._host_background, table)
+
+    def _slow(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
+        network: dict[int, Judged] = {}
+        dwell: dict[int, Judged] = {}
+        for index, row in enumerate(window.rows):
+            if row is None or index in starved:
+                continue
+            name = window.nodes[index].name
+            network[index] = judge_network(self._network, self._rtt, name, row)
+            if row.dwell is not None:
+                dwell[index] = judge_and_learn(self._dwell.row(name, row.peers), row.dwell)
+        for symptom, judged in ((Symptom.SLOW, network), (Symptom.DWELL, dwell)):
+            for fault in faults_of(slow_table(window, judged, symptom), zones):
+                yield finding(fault, symptom, 1, window, {}, _rises(fault, judged))
+
+
+def _rises(fault: Fault, judged: dict[int, Judged]) -> Rises:
+    found = {}
+    for sender, position, peer, cell in fault.cells:
+        if cell.shown:
+            found[sender, peer] = rises(judged[sender], position)
+    return found
+
+
+def _merged(findings: Iterable[Finding], zones: Mapping[str, str]) -> Iterator[Finding]:
+    """Join the symptoms of each element, and leave out pairs that the fault of a node or a zone pair explains."""
+    by_element: dict[Element, list[Finding]] = {}
+    for each in findings:
+        by_element.setdefault(each.element, []).append(each)
+    for element, same in by_element.items():
+        if element.kind is Kind.PAIR and any(explains(other, element, zones) for other in by_element):
+            continue
+        parts: frozenset[Part] = frozenset().union(*(each.parts for each in same))
+        evidence = tuple(piece for each in same for piece in each.evidence)
+        candidates = tuple(sorted({candidate for each in same for candidate in each.candidates}))
+        yield Finding(element, parts, max(each.confidence for each in same), evidence, candidates)

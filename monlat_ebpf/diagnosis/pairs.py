@@ -1,0 +1,94 @@
+"""The pairs that are at fault by themselves: what no node and no zone pair explains. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import exp, log
+from typing import Final
+
+from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, Member
+from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, has_witnesses
+from monlat_ebpf.diagnosis.findings import Symptom
+from monlat_ebpf.diagnosis.likelihood import OWN_RATE, log_ratio, log_sum
+
+CONFIDENT: Final = 0.9
+"""An element is named when it is at least this likely among all that could explain the same cells."""
+MOST_CONFIDENT: Final = 0.999
+MOST_PAIRS: Final = 200
+"""More pairs than this in a window, without a common element, are one undetermined fault."""
+COMMON_NODE: Final = 3
+"""So many pairs with a node in common are one undetermined fault: faults that came by chance would not share a node."""
+
+
+def pair_faults(accounts: Accounts) -> list[Fault]:
+    """Return the pairs that are at fault, and undetermined faults where that does not name anything."""
+    table = accounts.table
+    ratios: dict[tuple[int, int], list[float]] = {}
+    for sender, (peers, shown, trials) in enumerate(zip(table.peers, table.shown, table.trials, strict=True)):
+        for position, (peer, with_symptom, of) in enumerate(zip(peers, shown, trials, strict=True)):
+            if with_symptom and with_symptom >= table.least_rate * of:
+                ratio = log_ratio(table.cell(sender, position), *OWN_RATE)
+                if ratio > 0:
+                    ratios.setdefault((min(sender, peer), max(sender, peer)), []).append(ratio)
+    scores = {PairSuspect(*pair): _score(of_cells) - accounts.pair_cost for pair, of_cells in ratios.items()}
+    left = sorted((pair for pair, score in scores.items() if score > 0), key=lambda pair: -scores[pair])
+    if len(left) > MOST_PAIRS:
+        return [_undetermined(left, scores, accounts, ())]
+    faults = []
+    while left:
+        ends = Counter(node for pair in left for node in (pair.first, pair.second))
+        node, count = ends.most_common(1)[0]
+        if count < COMMON_NODE:
+            break
+        common = [pair for pair in left if node in (pair.first, pair.second)]
+        left = [pair for pair in left if pair not in common]
+        faults.append(_undetermined(common, scores, accounts, (NodeSuspect(node, _side(accounts)),)))
+    known: dict[Suspect, Account | None] = {}
+    faults += [_fault(pair, scores[pair], accounts, known) for pair in left]
+    if table.symptom is Symptom.DWELL:  # the time in a kernel is not a pair's
+        faults = [fault for fault in faults if fault.suspect is None]
+    for fault in faults:
+        accounts.take_out(fault)
+    return faults
+
+
+def _undetermined(
+    pairs: Sequence[PairSuspect],
+    scores: Mapping[PairSuspect, float],
+    accounts: Accounts,
+    candidates: tuple[Suspect, ...],
+) -> Fault:
+    cells = [cell for pair in pairs for cell in accounts.members(pair)]
+    return Fault(None, sum(scores[pair] for pair in pairs), _rate(cells), 0.0, cells, candidates)
+
+
+def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Suspect, Account | None]) -> Fault:
+    """Return the fault of a pair; undetermined if one of its nodes may be the cause, or has no other witness."""
+    ends = [NodeSuspect(node, _side(accounts)) for node in (pair.first, pair.second)]
+    witnessed = [end for end in ends if has_witnesses(end, accounts.table)]
+    for end in witnessed:
+        if end not in known:
+            known[end] = accounts.account(end)
+    gains = [each.gain for end in witnessed if (each := known[end]) is not None and each.is_broad]
+    likely = min(exp(-log_sum([0.0, *gains])), MOST_CONFIDENT)
+    cells = accounts.members(pair)
+    needed = 1 if accounts.table.own_row_only else len(ends)
+    if len(witnessed) >= needed and likely >= CONFIDENT:
+        return Fault(pair, score, _rate(cells), likely, cells)
+    return Fault(None, score, _rate(cells), 1 / (1 + len(ends)), cells, (*ends, pair))
+
+
+def _side(accounts: Accounts) -> Side:
+    return Side.ROW if accounts.table.own_row_only else Side.BOTH
+
+
+def _rate(cells: Sequence[Member]) -> float:
+    return sum(cell.shown for *_, cell in cells) / max(sum(cell.trials for *_, cell in cells), 1)
+
+
+def _score(ratios: Sequence[float]) -> float:
+    """Return the log likelihood ratio of a pair: usually both its cells show the fault, sometimes one does."""
+    if len(ratios) == 1:
+        return ratios[0] + log(0.2)
+    return log_sum((sum(ratios) + log(0.8), ratios[0] + log(0.1), ratios[1] + log(0.1)))

@@ -1,0 +1,97 @@
+"""The evidence of a fault: who sees it, how much slower it is, and in which direction packets are lost. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median_low
+from typing import Final
+
+from monlat_ebpf.diagnosis.accounts import Fault
+from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Suspect
+from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Part, Symptom
+from monlat_ebpf.diagnosis.likelihood import MOST_RATE, log_ratio, rate_parameters
+from monlat_ebpf.diagnosis.window import Window
+
+ONE_WAY: Final = 0.25
+"""Losses are of one direction when the other one has less than this part of the losses of that direction."""
+FEWEST_DIRECTED: Final = 3
+LEAST_DIRECTED: Final = 0.1
+"""The direction is known when so many losses, and this part of them, have a direction: most losses of a node that is
+cut off completely have none, because no report passes."""
+STACK_SYMPTOMS: Final = frozenset({Symptom.HOST_LOSS, Symptom.DWELL})
+
+Directed = Mapping[tuple[int, int], tuple[int, int, int]]
+"""Losses of cells, by (sender, peer): all of them, those on the way to the peer, those on the way back."""
+Rises = Mapping[tuple[int, int], tuple[float, float]]
+"""Medians in seconds of cells, by (sender, peer): the usual one, and that of the window."""
+
+
+def finding(fault: Fault, symptom: Symptom, windows: int, window: Window, directed: Directed, rises: Rises) -> Finding:
+    """Return the finding of a fault. `directed` and `rises` need entries only for cells with the symptom."""
+    evidence = _evidence(fault, symptom, windows, rises)
+    if fault.suspect is None:
+        candidates = tuple(sorted({each.element(window) for each in fault.candidates}))
+        names = tuple(sorted({name for each in candidates for name in each.names}))
+        element = Element(Kind.UNDETERMINED, names)
+        return Finding(element, frozenset(), fault.confidence, (evidence,), candidates)
+    element = fault.suspect.element(window)
+    if symptom in STACK_SYMPTOMS:
+        parts = frozenset({Part.STACK}) if element.kind is Kind.NODE else frozenset()
+    else:
+        parts = _lost_parts(fault, fault.suspect, element, window, directed) if symptom is Symptom.LOSS else frozenset()
+    return Finding(element, parts, fault.confidence, (evidence,))
+
+
+def _evidence(fault: Fault, symptom: Symptom, windows: int, rises: Rises) -> Evidence:
+    parameters = rate_parameters(min(max(fault.rate, 1e-6), MOST_RATE))
+    seen: dict[tuple[int, int], float] = defaultdict(float)
+    for sender, _, peer, cell in fault.cells:
+        witness = (
+            (min(sender, peer), max(sender, peer)) if fault.suspect is None else fault.suspect.witness(sender, peer)
+        )
+        seen[witness] += log_ratio(cell, *parameters)
+    shown = sum(cell.shown for *_, cell in fault.cells)
+    trials = sum(cell.trials for *_, cell in fault.cells)
+    risen = [rises[a, b] for a, _, b, cell in fault.cells if cell.shown and (a, b) in rises]
+    usual, now = _middle(risen)
+    return Evidence(symptom, sum(ratio > 0 for ratio in seen.values()), len(seen), shown, trials, windows, usual, now)
+
+
+def _middle(risen: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    if not risen:
+        return None, None
+    factor = median_low([now / usual for usual, now in risen])
+    return next((usual, now) for usual, now in risen if now / usual == factor)
+
+
+def _lost_parts(
+    fault: Fault, suspect: Suspect, element: Element, window: Window, directed: Directed
+) -> frozenset[Part]:
+    """Return the directions in which an element loses packets, empty if they are not known."""
+    lost = away = towards = 0
+    for sender, _, peer, cell in fault.cells:
+        if not cell.shown:
+            continue
+        all_lost, forward, back = directed.get((sender, peer), (0, 0, 0))
+        lost += all_lost
+        if _is_away(sender, peer, suspect, element, window):
+            away, towards = away + forward, towards + back
+        else:
+            away, towards = away + back, towards + forward
+    if away + towards < max(FEWEST_DIRECTED, LEAST_DIRECTED * lost):
+        return frozenset()
+    out, into = (Part.OUT, Part.IN) if isinstance(suspect, NodeSuspect) else (Part.FORWARD, Part.RETURN)
+    return frozenset(
+        part for part, here, there in ((out, away, towards), (into, towards, away)) if here >= ONE_WAY * there and here
+    )
+
+
+def _is_away(sender: int, peer: int, suspect: Suspect, element: Element, window: Window) -> bool:
+    """Return whether requests of this cell leave the node, or go from the first name of the pair to the second."""
+    if isinstance(suspect, NodeSuspect):
+        return sender == suspect.node
+    node = window.nodes[sender]
+    if element.names[0] == element.names[1]:  # within a zone, all directions are one
+        return True
+    return (node.name if isinstance(suspect, PairSuspect) else node.zone) == element.names[0]
