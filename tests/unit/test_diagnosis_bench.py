@@ -1,0 +1,131 @@
+"""The parts of bench/diagnosis that its figures rest on: the graph, the faults, the rivals, the scores."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from bench.diagnosis_cluster import Cluster, regular_graph
+from bench.diagnosis_faults import KINDS, Broken, Mode, broken
+from bench.diagnosis_rivals import Observation, Observed, ObviousRule, Rival, SetCover, Settings, Voting
+from bench.diagnosis_score import Score
+from bench.diagnosis_trial import Outcome
+from monlat_ebpf.diagnosis.findings import Element, Kind, Part
+from monlat_ebpf.model import Result
+from tests.unit.diagnosis_windows import nodes, window
+
+NAMES = "abcdefgh"
+SEEN = window(nodes(NAMES, {name: "x" if name in "abcd" else "y" for name in NAMES}))
+NODE_C = Element(Kind.NODE, ("c",))
+PAIR = Element(Kind.PAIR, ("f", "h"))
+
+
+def observation(*bad: tuple[str, str]) -> Observation:
+    """Return all cells of eight nodes; the bad ones have lost 10 of 15 probes, both ways of each pair."""
+    both = {*bad, *((other, one) for one, other in bad)}
+    cells = [
+        Observed(a, b, 10 if (one, other) in both else 0, 15, 0, 15)
+        for a, one in enumerate(NAMES)
+        for b, other in enumerate(NAMES)
+        if a != b
+    ]
+    return Observation(SEEN, cells)
+
+
+@pytest.mark.parametrize("rival", [ObviousRule, Voting, SetCover])
+def test_rivals_name_one_bad_node(rival: type[Rival]) -> None:
+    """All pairs of c are bad."""
+    seen = observation(*(("c", name) for name in NAMES if name != "c"))
+    assert set(rival(Settings(0.1, 0.2)).elements(seen)) == {NODE_C}
+
+
+@pytest.mark.parametrize(("rival", "expected"), [(ObviousRule, set()), (Voting, {PAIR}), (SetCover, {PAIR})])
+def test_rivals_and_a_pair(rival: type[Rival], expected: set[Element]) -> None:
+    """The obvious rule has no name for a pair: 1 of 7 cells of a row is too few."""
+    assert set(rival(Settings(0.1, 0.25)).elements(observation(("f", "h")))) == expected
+
+
+def test_votes_for_a_node_are_taken_back_from_its_peers() -> None:
+    """c and a pair apart from it: 14 and 2 bad cells. No peer of c is named for the votes that c explains."""
+    seen = observation(*(("c", name) for name in NAMES if name != "c"), ("f", "h"))
+    assert list(Voting(Settings(0.1, 0.01)).elements(seen)) == [NODE_C, PAIR]
+
+
+def test_set_cover_asks_for_a_hit_ratio() -> None:
+    """4 of 7 pairs of c are bad: with a threshold of 0.5 it is c, with 0.6 four pairs."""
+    seen = observation(*(("c", name) for name in "adeg"))
+    assert set(SetCover(Settings(0.1, 0.5)).elements(seen)) == {NODE_C}
+    assert {each.kind for each in SetCover(Settings(0.1, 0.6)).elements(seen)} == {Kind.PAIR}
+
+
+@pytest.mark.parametrize(("size", "degree"), [(3, 2), (10, 4), (60, 16), (10, 16)])
+def test_graph_is_symmetric_and_has_at_most_the_degree(size: int, degree: int) -> None:
+    """Rings may share an edge; every node has two peers at least."""
+    peers = regular_graph(size, degree, Random(1))
+    assert all(node in peers[peer] for node in range(size) for peer in peers[node])
+    assert all(2 <= len(each) <= max(degree, 2) and node not in each for node, each in enumerate(peers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_does_something_to_the_cells_of_its_elements_only(kind: str) -> None:
+    """Every effect is in a cell of a node, pair or zone pair of the truth."""
+    cluster = Cluster("test", 12, 11)
+    for mode, severity in ((Mode.LOSS, 0.5), (Mode.LATENCY, 3.0)):
+        faults = broken(kind, mode, severity, cluster.ground, Random(2))
+        assert faults.truth
+        names, zones = cluster.ground.names, cluster.ground.zones
+        for a, b in faults.effects:
+            groups = [{names[a]}, {names[b]}, {names[a], names[b]}, {zones[a], zones[b]}]
+            assert any(set(element.names) in groups for element in faults.truth)
+        assert faults.effects or faults.dwell_delay or faults.skipped
+
+
+def test_simulated_windows_have_the_loss_that_is_asked_for() -> None:
+    """A node that loses 30 % of what it sends, give or take: 22 cells, 15 probes each, four windows."""
+    cluster = Cluster("test", 12, 11)
+    faults = broken("node out", Mode.LOSS, 0.3, cluster.ground, Random(3))
+    (element,) = faults.truth
+    node = cluster.ground.names.index(element.names[0])
+    lost = ended = elsewhere = 0
+    for _ in range(4):
+        for sender, row in enumerate(cluster.window(faults).rows):
+            for i, peer in enumerate(row.peers if row is not None else ()):
+                assert row is not None
+                of_cell = {result: counts[i] for result, counts in row.results.items()}
+                assert sum(of_cell.values()) == 15
+                assert row.network_rtt is not None
+                assert row.network_rtt.counts()[i] == of_cell[Result.REPLY]
+                if node in (sender, peer):
+                    lost, ended = lost + 15 - of_cell[Result.REPLY], ended + 15
+                else:
+                    elsewhere += 15 - of_cell[Result.REPLY]
+    assert 0.15 < lost / ended < 0.42
+    assert elsewhere < 0.01 * 4 * 110 * 15
+
+
+def test_a_cluster_without_a_fault_is_nearly_without_losses() -> None:
+    """1,000 windows of 20 cells: losses at random, in bursts, and no more than 1 in 1,000."""
+    cluster = Cluster("test", 5, 4)
+    windows = [cluster.window(Broken()) for _ in range(1000)]
+    lost = sum(
+        15 - replies
+        for seen in windows
+        for row in seen.rows
+        if row is not None
+        for replies in row.results[Result.REPLY]
+    )
+    assert 10 < lost < 300
+
+
+def test_scores_by_hand() -> None:
+    """Three faults, two of them named, one of those with the wrong direction; two elements named falsely."""
+    a, b, c, d, e = (Element(Kind.NODE, (name,)) for name in "abcde")
+    out = frozenset({Part.OUT})
+    first = Outcome({a: out, b: out}, opened={a: 2, c: 5, d: 9}, parts={a: out}, undetermined=1)
+    second = Outcome({e: out}, opened={e: 4}, parts={e: frozenset({Part.IN})})
+    score = Score.of([first, second])
+    assert (score.faults, score.right, score.false, score.abstained) == (3, 2, 2, 1)
+    assert score.precision == 0.5
+    assert score.recall == pytest.approx(2 / 3)
+    assert (score.windows, score.directions) == (3, (1, 2, 2))
