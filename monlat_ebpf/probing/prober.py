@@ -38,6 +38,7 @@ PROBES_A_TURN: Final = 32
 """A turn of the loop costs as much as several probes do, so about so many are sent in one, or more."""
 
 FEWEST_TICKS, MOST_TICKS = 8, 64  # in an interval
+LONGEST_TICK_NS: Final = 125_000_000
 
 MOST_AT_ONCE: Final = 128
 """Probes that are sent before others may have the lock: two or three milliseconds."""
@@ -48,7 +49,7 @@ def tick_ns(interval_ns: int, targets: int) -> int:
     ticks = FEWEST_TICKS
     while ticks < MOST_TICKS and ticks * PROBES_A_TURN < targets:
         ticks *= 2
-    return max(interval_ns // ticks, 1)
+    return max(min(interval_ns // ticks, LONGEST_TICK_NS), 1)
 
 
 class Prober:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from monlat_ebpf.model import Result
-from monlat_ebpf.probing.prober import Prober
+from monlat_ebpf.probing.prober import Prober, tick_ns
 from monlat_ebpf.sources import Destination, do_nothing
 from testkit.waiting import wait_until
 from tests.unit.fake_source import FakeSource
@@ -201,3 +201,20 @@ def test_one_target_may_use_the_slots_of_all() -> None:
     [pair] = prober.pairs()
     assert (pair.sent, pair.results[Result.LOST_NETWORK]) == (41, 41)
     assert [sent.slot for sent in source.sent] == list(range(41))
+
+
+@pytest.mark.parametrize(
+    ("interval_ns", "targets", "tick"),
+    [
+        (1_000_000_000, 0, 125_000_000),
+        (1_000_000_000, 256, 125_000_000),  # 32 in each of 8 ticks
+        (1_000_000_000, 257, 62_500_000),
+        (1_000_000_000, 1_000, 31_250_000),
+        (1_000_000_000, 5_000, 15_625_000),  # a 64th at least
+        (3_600_000_000_000, 3, 125_000_000),
+        (5, 3, 1),
+    ],
+)
+def test_tick_of_the_schedule(interval_ns: int, targets: int, tick: int) -> None:
+    """About 32 targets a tick; an eighth of the interval at most, and never over 125 ms."""
+    assert tick_ns(interval_ns, targets) == tick
