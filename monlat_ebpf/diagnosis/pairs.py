@@ -38,12 +38,17 @@ def pair_faults(accounts: Accounts) -> list[Fault]:
     faults = []
     while left:
         ends = Counter(node for pair in left for node in (pair.first, pair.second))
-        node, count = ends.most_common(1)[0]
-        if count < COMMON_NODE:
+        most = max(ends.values())
+        if most < COMMON_NODE:
             break
-        common = [pair for pair in left if node in (pair.first, pair.second)]
+        nodes = sorted(
+            node for node, count in ends.items() if count == most
+        )  # all of them: their order decides nothing
+        common = [pair for pair in left if {pair.first, pair.second} & set(nodes)]
         left = [pair for pair in left if pair not in common]
-        faults.append(_undetermined(common, scores, accounts, (NodeSuspect(node, _side(accounts)),)))
+        faults.append(
+            _undetermined(common, scores, accounts, tuple(NodeSuspect(node, _side(accounts)) for node in nodes))
+        )
     known: dict[Suspect, Account | None] = {}
     faults += [_fault(pair, scores[pair], accounts, known) for pair in left]
     if table.symptom is Symptom.DWELL:  # the time in a kernel is not a pair's
