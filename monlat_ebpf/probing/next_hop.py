@@ -53,10 +53,13 @@ class TableWatch:
         self._warned: set[Family] = set()
 
     def watch(self, addresses: Iterable[Address]) -> None:
-        """Ask the kernel for the next hops to those of `addresses` that are new, and log a table that is too small."""
+        """Ask the kernel for the next hops that are not known yet, and log a table that is too small.
+
+        An address without a route is asked about again: its route may come later, as at the start of a node.
+        """
         known = self._hops
         with closing(NextHops()) as hops:
-            self._hops = {each: known[each] if each in known else hops.next_hop(each) for each in addresses}
+            self._hops = {each: known.get(each) or hops.next_hop(each) for each in addresses}
             tables = hops.tables()
         needed = set(filter(None, self._hops.values()))
         for family, table in tables.items():

@@ -104,7 +104,7 @@ class Resolver:
             return
         transmitted_ns, received_ns, device, reply_device, stamped_by = reply
         target.ledger.add_reply(probe.sequence, received_ns - transmitted_ns)
-        target.device = device
+        target.device = device or target.device
         if transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
         totals = self.totals
