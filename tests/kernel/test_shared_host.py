@@ -61,5 +61,5 @@ def test_agents_of_a_host_and_of_its_pod_count_their_own_packets_alone() -> None
         agents = (away, in_pod, on_host)
         for agent in agents:
             wait_until(lambda agent=agent: min(pair.results[Result.REPLY] for pair in agent.pairs()) >= PROBES)  # type: ignore[misc]
-        assert [agent.unmatched() for agent in agents] == [{}, {}, {}]
+        assert [agent.unexplained() for agent in agents] == [{}, {}, {}]
         assert [rejected(agent.source) for agent in agents] == [{}, {}, {}]
