@@ -100,7 +100,7 @@ class Agents:
             for pair in document["pairs"]
         }
 
-    def wait_complete(self, nodes: Iterable[str], replies: int = 3, *, seconds: float = 90) -> Pairs:
+    def wait_complete(self, nodes: Iterable[str], replies: int = 3, *, seconds: float = 180) -> Pairs:
         """Wait until the agents on exactly these nodes measure all pairs in all families, and return the pairs."""
         names = sorted(nodes)
         pairs: Pairs = {}
@@ -138,7 +138,7 @@ def restarts(pod: Object) -> int:
     return sum(each["restartCount"] for each in pod["status"]["containerStatuses"])
 
 
-def wait(condition: Callable[[], object], failure: str | Callable[[], str], seconds: float = 60) -> None:
+def wait(condition: Callable[[], object], failure: str | Callable[[], str], seconds: float = 120) -> None:
     """Wait for a condition on the cluster. What cannot be read yet does not hold yet."""
 
     def holds() -> bool:

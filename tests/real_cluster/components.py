@@ -15,7 +15,7 @@ from tests.real_cluster.agents import LATENCY, NAMESPACE, Agents, ordered_pairs,
 from tests.real_cluster.api import Api
 from tests.real_cluster.installing import Installer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 COMBINED = ("web-config", "openshift", "nodes-1000", "all-pairs")
 CAP_SYS_RESOURCE = 24  # linux/capability.h

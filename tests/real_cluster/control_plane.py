@@ -10,13 +10,16 @@ import pytest
 from tests.real_cluster.agents import LATENCY, Agents, label_values, lost, value, wait
 from tests.real_cluster.own_cluster import OwnCluster
 
-pytestmark = [pytest.mark.own_cluster("kills the API server"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.own_cluster("kills the API server"), pytest.mark.timeout(900)]
 
 AWAY_SECONDS = 60
 FOLLOWED_WITHIN_SECONDS = 10
 """The 5 s that README states for so small a cluster, and as much for a machine that runs all of it."""
 
 ADDED_AFTER_SECONDS = 5
+LISTED_WITHIN_SECONDS = 420
+"""Kubernetes' own time: after an outage each of its controllers asks again up to a minute later, one after another."""
+
 PROBED_WITHIN_SECONDS = 10
 RESULTS = "monlat_probe_results_total"
 
@@ -55,7 +58,11 @@ def test_a_minute_without_api_server(installed: Agents, own: OwnCluster, nodes: 
     )
     time.sleep(ADDED_AFTER_SECONDS)
     with own.joined() as joined:
-        wait(lambda: joined in peers_listed(installed), "the added node is not listed", 120)
+        wait(
+            lambda: joined in peers_listed(installed),
+            lambda: f"the added node is not listed: {installed.describe()}\n{own.describe(joined)}",
+            LISTED_WITHIN_SECONDS,
+        )
         wait(
             lambda: all(replies(installed, address, joined) for address in addresses),
             "not every agent probes the added node",
@@ -67,7 +74,7 @@ def test_a_minute_without_api_server(installed: Agents, own: OwnCluster, nodes: 
         lambda: all(joined not in label_values(installed.metrics(node), LATENCY, "to") for node in nodes),
         "the node that left still answers",
     )
-    assert lost(installed.wait_complete(nodes, seconds=150)) == losses
+    assert lost(installed.wait_complete(nodes, seconds=300)) == losses
 
 
 def test_etcd_is_compacted_under_a_watch(installed: Agents, own: OwnCluster, nodes: list[str]) -> None:
@@ -90,7 +97,7 @@ def test_etcd_is_compacted_under_a_watch(installed: Agents, own: OwnCluster, nod
         now = counts("monlat_discovery_relists_total")
         return all(now[node] > relists[node] for node in nodes) and set(counts("monlat_discovery_up").values()) == {1}
 
-    wait(all_listed_again, "an agent did not list again", 60)
+    wait(all_listed_again, "an agent did not list again", 120)
     now = counts("monlat_discovery_errors_total", reason="gone")
     assert [node for node in nodes if now[node] <= gone[node]] == []
     assert all(count >= sent[node] for node, count in counts("monlat_probes_sent_total").items())

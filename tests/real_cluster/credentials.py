@@ -11,7 +11,7 @@ from tests.real_cluster.agents import Agents, restarts, value, wait
 from tests.real_cluster.installing import wait_for_agents
 from tests.real_cluster.own_cluster import OwnCluster
 
-pytestmark = [pytest.mark.own_cluster("replaces the cluster's keys"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.own_cluster("replaces the cluster's keys"), pytest.mark.timeout(600)]
 
 
 LAX_CA = """[req]

@@ -76,7 +76,7 @@ class Installer:
         for path in ("base", "overlays/pod-network"):
             self.api.run("delete", "--kustomize", self.kustomization(path), "--ignore-not-found", "--wait=false")
         made = [f"/api/v1/namespaces/{name}" for name in NAMESPACES]
-        wait(lambda: not any(map(self.api.exists, made)), "a namespace stays", 120)
+        wait(lambda: not any(map(self.api.exists, made)), "a namespace stays", 240)
 
 
 def wait_for_agents(agents: Agents, nodes: Sequence[str] | None = None) -> None:
@@ -89,4 +89,4 @@ def wait_for_agents(agents: Agents, nodes: Sequence[str] | None = None) -> None:
         counts = (status["numberReady"], status.get("updatedNumberScheduled", 0), len(agents.by_node()))
         return observed and wanted == (len(nodes) if nodes is not None else wanted) > 0 and counts == (wanted,) * 3
 
-    wait(is_so, lambda: f"not every agent is ready: {agents.describe()}", 120)
+    wait(is_so, lambda: f"not every agent is ready: {agents.describe()}", 240)

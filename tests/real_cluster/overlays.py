@@ -12,7 +12,7 @@ from tests.real_cluster.api import Api
 from tests.real_cluster.installing import POD_NETWORK, Installer
 from tests.real_cluster.own_cluster import OwnCluster
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 LABEL = "monlat/agent"
 SECCOMP = "/var/lib/kubelet/seccomp"

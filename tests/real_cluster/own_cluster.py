@@ -112,7 +112,7 @@ class OwnCluster:
 
     def wait_for_api_server(self) -> None:
         try:
-            wait_until(self._is_api_server_ready, "the API server is not ready", seconds=60, pause=0.1)
+            wait_until(self._is_api_server_ready, "the API server is not ready", seconds=120, pause=0.1)
         except TimeoutError as error:
             log = (self.directory / "apiserver.log").read_text(errors="replace")
             raise TimeoutError(f"{error}. The end of its log:\n{log[-2000:]}") from None
@@ -122,6 +122,12 @@ class OwnCluster:
             return self.api.text("/readyz") == "ok"
         except OSError:
             return False
+
+    def describe(self, *nodes: str) -> str:
+        """Return the state of all nodes, and the ends of the logs of these and of the control plane."""
+        logs = [self.directory / f"{part}.log" for part in ("kcm", "scheduler", *nodes)]
+        ends = [f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs if log.exists()]
+        return "\n".join([self.api.start("get", "nodes", "--output", "wide").stdout, *ends])
 
     def etcd(self, method: str, **body: Any) -> Any:
         """Call etcd's JSON API: `range`, `put`, `compaction`, with bytes in base64."""

@@ -12,7 +12,7 @@ import pytest
 from tests.manifest_files import Object
 from tests.real_cluster.agents import Agents, is_ready, lost, restarts, value, wait
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 LOADED_PROBES: Final = 23
 """Probes that each pair sends while its node is under load."""

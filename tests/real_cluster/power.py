@@ -7,7 +7,7 @@ import pytest
 from tests.real_cluster.agents import LATENCY, Agents, label_values, value, wait
 from tests.real_cluster.own_cluster import OwnCluster
 
-pytestmark = [pytest.mark.own_cluster("cuts a node's power"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.own_cluster("cuts a node's power"), pytest.mark.timeout(600)]
 
 RESULTS = "monlat_probe_results_total"
 

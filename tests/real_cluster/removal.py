@@ -11,7 +11,7 @@ from tests.real_cluster.agents import NAMESPACE, wait
 from tests.real_cluster.api import Api
 from tests.real_cluster.installing import Installer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def objects_named_monlat(api: Api) -> set[str]:
@@ -45,7 +45,7 @@ def test_uninstalling_leaves_no_object(empty: Installer) -> None:
     empty.apply()
     made = objects_named_monlat(empty.api)
     assert {"Namespace /monlat", "PriorityClass /monlat", "DaemonSet monlat/monlat-agent"} <= made
-    empty.api.run("delete", "--kustomize", empty.kustomization("base"), "--timeout=2m")
+    empty.api.run("delete", "--kustomize", empty.kustomization("base"), "--timeout=4m")
     wait(lambda: not empty.api.exists(f"/api/v1/namespaces/{NAMESPACE}"), "the namespace stays", 120)
     assert objects_named_monlat(empty.api) == set()
 

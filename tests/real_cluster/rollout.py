@@ -8,7 +8,7 @@ from tests.real_cluster.agents import Agents, restarts
 from tests.real_cluster.own_cluster import OwnCluster
 from tests.real_cluster.sampling import SCRAPE_SECONDS, Sampler
 
-pytestmark = pytest.mark.timeout(300)  # one node after the other, each ready for ten seconds
+pytestmark = pytest.mark.timeout(600)  # one node after the other, each ready for ten seconds
 
 DAEMON_SET = "daemonset/monlat-agent"
 

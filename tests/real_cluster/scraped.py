@@ -25,7 +25,7 @@ from tests.real_cluster.api import fetch
 
 pytestmark = [
     pytest.mark.own_cluster("starts Prometheus here, which must reach the nodes' addresses"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
 ]
 
 PROMETHEUS = MANIFESTS / "prometheus"
