@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from tests.manifest_files import Object
 
-MOST_SECONDS = 120
+MOST_SECONDS = 300
 PLUGINS = Path(__file__).parents[2] / "scripts"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
