@@ -14,6 +14,11 @@ _HEADER_BYTES: Final = 8
 _MESSAGE: Final = struct.Struct(f"<BBHHH{layout.PAYLOAD.part('magic', 'nonce').format[1:]}{layout.FEEDBACK.size}sQ")
 """An ICMP header and a payload, little-endian: the 16-bit words of the header, big-endian on the wire, are swapped."""
 
+_pack: Final = _MESSAGE.pack
+_FAMILY_IPV4: Final = Family.IPV4
+_CONSTANT_SUM: Final = _IPV4 + layout.PAYLOAD_MAGIC + layout.PAYLOAD_VERSION
+"""What each request over IPv4 adds to its checksum: its type, and the two members that have one value."""
+
 _U32: Final = 2**32 - 1
 
 
@@ -44,33 +49,34 @@ def echo_request(
     The kernel fills in the checksum of ICMPv6, because that covers addresses which only the kernel knows (RFC 3542,
     section 3.1).
     """
-    message = _MESSAGE.pack(
-        _IPV4 if family is Family.IPV4 else _IPV6,
+    report, known, stream = feedback
+    in_header = sequence & 0xFFFF
+    in_payload = sequence & _U32
+    kind, checksum = _IPV6, 0
+    swapped_identifier = (identifier & 0xFF) << 8 | identifier >> 8
+    swapped_sequence = (in_header & 0xFF) << 8 | in_header >> 8
+    if family is _FAMILY_IPV4:
+        kind = _IPV4
+        # RFC 1071: a sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1, of a longer number as
+        # of its words; and words of the other byte order have the sum in that byte order
+        numbers = swapped_identifier + swapped_sequence + (known << 8) + slot + in_payload + nonce + stream
+        checksum = -(_CONSTANT_SUM + numbers + int.from_bytes(report, "little")) % 0xFFFF
+    return _pack(
+        kind,
         0,
-        0,
-        (identifier & 0xFF) << 8 | identifier >> 8,
-        (sequence & 0xFF) << 8 | sequence >> 8 & 0xFF,
+        checksum,
+        swapped_identifier,
+        swapped_sequence,
         layout.PAYLOAD_MAGIC,
         layout.PAYLOAD_VERSION,
-        feedback.known,
+        known,
         0,
         slot,
-        sequence & _U32,
+        in_payload,
         nonce,
-        feedback.report,
-        feedback.stream,
+        report,
+        stream,
     )
-    if family is Family.IPV6:
-        return message
-    return message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
-
-
-def checksum(message: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of a message with an even length.
-
-    A sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1.
-    """
-    return -int.from_bytes(message, "big") % 0xFFFF
 
 
 _ERROR_NAMES: Final = {

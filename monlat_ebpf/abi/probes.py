@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple
@@ -30,6 +30,9 @@ _OWN_STAMP: Final = layout.PROBE.nested("stamps", layout.STAMPS).part("own")
 _RTT: Final = layout.TARGET.nested("rtt", layout.HISTOGRAM)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
 
+
+_new: Final = tuple.__new__
+"""Makes a NamedTuple in half of the time."""
 
 # What is done with each probe takes its offset at once: these are a part of the cost of a probe.
 _PROBE_BYTES: Final = layout.PROBE.size
@@ -146,6 +149,17 @@ class ProbeTable:
         _write_times(self._probes, offset, sent_ns, sent_ns + timeout_ns)
         return sent_ns
 
+    def starter(self, timeout_ns: int) -> Callable[[int], int]:
+        """Return a function that is `start` of a slot with that time-out, for the loop that sends many probes."""
+        now, write = time.monotonic_ns, _write_times
+
+        def start(slot: int) -> int:
+            sent_ns = now()
+            write(self._probes, slot * _PROBE_BYTES + _SENT_AT, sent_ns, sent_ns + timeout_ns)
+            return sent_ns
+
+        return start
+
     def times(self, slot: int) -> tuple[int, int]:
         """Return t0 and the deadline of the probe in `slot`."""
         times = _TIMES.read(self._probes, slot)
@@ -174,7 +188,7 @@ class ProbeTable:
             return None
         if _read_completion(self._probes, offset) != values:  # as in `completion`
             return None
-        return Reply(transmitted, received, device, reply_device, stamped_by)
+        return _new(Reply, (transmitted, received, device, reply_device, stamped_by))
 
     def sent_ns(self, slot: int) -> int:
         """Return t0 of the probe in `slot`."""

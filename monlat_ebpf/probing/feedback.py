@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from monlat_ebpf.abi import echo, layout
+from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import Feedback
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import ReceptionReport, Sessions
@@ -39,9 +39,14 @@ class TargetHistory:
     """The last exchanges with one target that its peer reported."""
 
     stream: int = field(default_factory=new_stream)
+    nothing: Feedback = field(init=False)
+    """What to say to a peer that sends no requests."""
     one_way: OneWay = field(default_factory=OneWay)
     last_reported: int = 0  # nonce
     last_named: tuple[int, int] = (0, 0)  # nonce and sequence of the probe that the last report named
+
+    def __post_init__(self) -> None:
+        self.nothing = Feedback(stream=self.stream)
 
 
 def where_lost(sequence: int, deadline_ns: int, report: ReceptionReport, named: int) -> Result | None:
@@ -97,7 +102,7 @@ class FeedbackChannel:
     def next_feedback(self, target: int, history: TargetHistory, sequence: int) -> Feedback:
         """Return the feedback for the next request to `target`, which has that sequence."""
         if not self.sessions.has_requests(target):
-            return Feedback(echo.NO_FEEDBACK.report, 0, history.stream)
+            return history.nothing
         alive_since_ns = 0
         if sequence >= _ALIVE_PROBES:
             alive_since_ns = self._table.sent_ns(_slot(target, sequence - _ALIVE_PROBES))

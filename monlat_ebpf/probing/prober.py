@@ -34,21 +34,20 @@ _Read = TypeVar("_Read")
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
 
-PROBES_A_TURN: Final = 32
-"""A turn of the loop costs as much as several probes do, so about so many are sent in one, or more."""
-
-FEWEST_TICKS, MOST_TICKS = 8, 64  # in an interval
-LONGEST_TICK_NS: Final = 125_000_000
-
 MOST_AT_ONCE: Final = 128
 """Probes that are sent before others may have the lock: two or three milliseconds."""
 
+FEWEST_TICKS: Final = 4  # in an interval
+LONGEST_TICK_NS: Final = 250_000_000
+
 
 def tick_ns(interval_ns: int, targets: int) -> int:
-    """Return the tick of the schedule in nanoseconds. Pure."""
-    ticks = FEWEST_TICKS
-    while ticks < MOST_TICKS and ticks * PROBES_A_TURN < targets:
-        ticks *= 2
+    """Return the tick of the schedule in nanoseconds. Pure.
+
+    A wake-up costs as much as 10 to 30 probes do, most of it for caches that hold nothing of this process any more. So
+    all targets are due in few ticks, with MOST_AT_ONCE at most in each of them on average.
+    """
+    ticks = max(FEWEST_TICKS, -(-targets // MOST_AT_ONCE))
     return max(min(interval_ns // ticks, LONGEST_TICK_NS), 1)
 
 
@@ -67,7 +66,7 @@ class Prober:
         positions: int = layout.PROBES_PER_TARGET,
         feedback: FeedbackChannel | None = None,
         own_addresses: Callable[[], Sequence[Address]] = tuple,
-        on_lag: Callable[[float], None] = lambda _seconds: None,
+        on_lag: Callable[[int], None] = lambda _nanoseconds: None,
         on_outcome: OnOutcome | None = None,
     ) -> None:
         """Send at most `count` probes to each target; None for no end.
@@ -76,9 +75,9 @@ class Prober:
         the first one is sent at once and the pace is even. `positions` is how many of a target's last probes have
         a slot. More than PROBES_PER_TARGET is for a single target, which then uses the slots of all.
         `own_addresses` returns the addresses by which the peers know this node: probes leave from these.
-        `on_lag` gets how many seconds late each probe was sent; `on_outcome` gets each probe's outcome, which then is
-        resolved at its deadline at the latest, or before when it is asked for. Both are called under the lock, so they
-        must be quick.
+        `on_lag` gets how many nanoseconds late each probe was sent. `on_outcome` gets each probe's outcome, which then
+        is resolved at its deadline at the latest, or before when it is asked for. Both are called under the lock, so
+        they must be quick.
         """
         self._source = source
         self._node = node
@@ -202,7 +201,7 @@ class Prober:
     def resolve(self, target: Target, sequence: int) -> None:
         """Resolve one probe if it is in flight and its answer has come."""
         with self._lock:
-            probe = target.ledger.open_probe(sequence)
+            probe = target.ledger.unresolved.get(sequence)
             if probe is not None and not target.is_removed:
                 self._resolver.resolve(target, probe, expired=False)
 
@@ -235,13 +234,17 @@ class Prober:
 
     def _send_due(self, now_ns: int) -> None:
         """Send to the first MOST_AT_ONCE targets that are due. The others follow when the lock was free."""
-        rehearse = True
+        due: dict[Target, int] = {}
         for target, due_ns, skipped in islice(self._schedule.due(now_ns), MOST_AT_ONCE):
             if target.ledger.sent == self._count or self._stopping:
                 continue
             self._totals.skipped += skipped
-            self._sender.send(target, due_ns, rehearse=rehearse)
-            rehearse = False
+            if target in due:  # this process was late, and its next time has come, too
+                self._sender.send(due)
+                due = {}
+            due[target] = due_ns
+        if due:
+            self._sender.send(due)
 
     def _end_of_one(self, target: Target, outcome: Outcome) -> None:
         if self._on_outcome is not None:

@@ -50,15 +50,17 @@ class Resolver:
 
     def next_ns(self) -> int | None:
         """Return when a probe must be resolved whose answer has not come, None if there is none."""
-        while self._to_resolve:
-            at_ns, target, sequence = self._to_resolve[0]
-            probe = target.ledger.open_probe(sequence)
+        queue = self._to_resolve
+        while queue:
+            at_ns, target, sequence = queue[0]
+            unresolved = target.ledger.unresolved
+            probe = unresolved.get(sequence)
             if probe is not None and not target.is_removed:
                 if self._on_outcome is None:
                     self.resolve(target, probe, expired=False)
-                if target.ledger.open_probe(sequence) is not None:
+                if sequence in unresolved:
                     return min(at_ns, self._held[0][0]) if self._held else at_ns
-            self._to_resolve.popleft()
+            queue.popleft()
         return self._held[0][0] if self._held else None
 
     def resolve_expired(self, now_ns: int) -> None:
@@ -66,13 +68,13 @@ class Resolver:
         for queue in (self._to_resolve, self._held):
             while queue and queue[0][0] <= now_ns:
                 _, target, sequence = queue.popleft()
-                probe = target.ledger.open_probe(sequence)
+                probe = target.ledger.unresolved.get(sequence)
                 if probe is not None and not target.is_removed:
                     self.resolve(target, probe, expired=True)
 
     def resolve_answered(self, target: Target) -> None:
         """Resolve those probes of `target` whose answer has come."""
-        for probe in target.ledger.open_probes():
+        for probe in list(target.ledger.unresolved.values()):
             self.resolve(target, probe, expired=False)
 
     def make_room(self, target: Target) -> bool:
@@ -87,7 +89,7 @@ class Resolver:
 
     def is_answering(self, target: Target) -> bool:
         """Return whether the last ended probe was answered, and none has waited for a reply for SILENCE_NS."""
-        if target.ledger.in_flight:
+        if target.ledger.unresolved:
             now = time.monotonic_ns()
             while (oldest := target.ledger.oldest_open) is not None and now - oldest.sent_ns > SILENCE_NS:
                 self.resolve(target, oldest, expired=False)
@@ -107,10 +109,9 @@ class Resolver:
         target.device = device or target.device
         if transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
-        totals = self.totals
-        totals.add_send_delay(transmitted_ns - probe.sent_ns)
+        self.totals.add_send_delay(transmitted_ns - probe.sent_ns)
         if stamped_by:
-            totals.reply_stamps.add(reply_device, stamped_by)
+            self.totals.reply_stamps.add(reply_device, stamped_by)
 
     def _resolve_any(self, target: Target, probe: InFlight, slot: int, *, expired: bool) -> None:
         completion = self._table.completion(slot)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from monlat_ebpf.abi.probes import ProbeTable
 from monlat_ebpf.abi.sessions import Sessions
@@ -66,6 +66,18 @@ class Destination:
         return self._socket_address or socket_address(self.address)
 
 
+class Packet(NamedTuple):
+    """An echo request that is ready to leave: an ICMP message without IP header, and the slot of its probe.
+
+    `answering` says that the last probe to that address was answered: others use a socket of their own.
+    """
+
+    slot: int
+    message: bytes
+    to: Destination
+    answering: bool
+
+
 class Source(Protocol):
     """Sends echo requests, and stamps them and their replies."""
 
@@ -97,6 +109,12 @@ class Source(Protocol):
         packet was sent just before, so that the caches have to be filled first. Raises OSError as the system call
         does: NextHopUnresolved if the buffer is full of packets that wait, and nobody has this next hop's address;
         SendBufferFull if it is full otherwise.
+        """
+
+    def send_batch(self, packets: Sequence[Packet], start: Callable[[int], int]) -> list[int | OSError]:
+        """Send packets one after another as `send` does; return for each what `start` returned, or the error.
+
+        `start` gets the packet's slot immediately before the system call. It may be called before that as well.
         """
 
     def next_hop_state(self, address: Address) -> NextHopState:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.abi.probes import ProbeTable, TableSize
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import Destination, do_nothing
+from monlat_ebpf.sources import Destination, Packet, do_nothing
 
 PROBE_BYTES = 96
 TARGET_BYTES = 776
@@ -79,6 +80,15 @@ class FakeSource:
         self.sent.append(probe)
         self.behaviour(probe)
         return sent
+
+    def send_batch(self, packets: Sequence[Packet], start: Callable[[int], int]) -> list[int | OSError]:
+        results: list[int | OSError] = []
+        for slot, message, to, answering in packets:
+            try:
+                results.append(self.send(message, to, partial(start, slot), answering=answering))
+            except OSError as error:
+                results.append(error)
+        return results
 
     def next_hop_state(self, address: Address) -> NextHopState:
         return NextHopState.USABLE

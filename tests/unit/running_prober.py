@@ -19,7 +19,7 @@ class Bench:
 
     def __init__(self, source: FakeSource, interval: float, timeout: float, max_peers: int) -> None:
         self.source = source
-        self.lags: list[float] = []
+        self.lags: list[int] = []
         self.outcomes: list[tuple[str, Outcome]] = []
         self.prober = Prober(
             source,

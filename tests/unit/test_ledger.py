@@ -162,7 +162,7 @@ def test_open_probes_may_be_resolved_while_they_are_walked() -> None:
     for number in range(5):
         ledger.open(number, 10)
     walked = []
-    for probe in ledger.open_probes():
+    for probe in list(ledger.unresolved.values()):
         walked.append(probe.sequence)
         ledger.resolve(Outcome(probe.sequence, Result.REPLY, 1))
     assert walked == [0, 1, 2, 3, 4]
@@ -175,7 +175,7 @@ def test_every_probe_has_one_result_or_is_in_flight(steps: list[tuple[bool, int,
     ledger = Ledger()
     opened = resolved = 0
     for opens, age, result in steps:
-        probe = ledger.open_probe(ledger.sent - 1 - age)
+        probe = ledger.unresolved.get(ledger.sent - 1 - age)
         if opens and ledger.overdue is None:
             ledger.open(0, 1)
             opened += 1

@@ -13,7 +13,7 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.host.wall_clock import WallClock
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import AS_USUAL, Destination, Sending, do_nothing
+from monlat_ebpf.sources import AS_USUAL, Destination, Packet, Sending, do_nothing
 from monlat_ebpf.sources.raw_sockets import RawSockets, new_identifier
 from monlat_ebpf.sources.socket import ancillary
 from monlat_ebpf.sources.socket.endpoint import Endpoint
@@ -116,6 +116,18 @@ class SocketSource:
             self._since_read = 0
             self._receiver.catch_up()
         return self._sockets.send(packet, to, start, answering=answering, rehearse=rehearse)
+
+    def send_batch(self, packets: Sequence[Packet], start: Callable[[int], int]) -> list[int | OSError]:
+        """Send packets one after another; return for each what `start` returned, or the error."""
+        results: list[int | OSError] = []
+        for first in range(0, len(packets), _SENT_BETWEEN_READS):
+            some = packets[first : first + _SENT_BETWEEN_READS]
+            self._since_read += len(some)
+            if self._since_read >= _SENT_BETWEEN_READS:
+                self._since_read = 0
+                self._receiver.catch_up()
+            results += self._sockets.send_batch(some, start)
+        return results
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""

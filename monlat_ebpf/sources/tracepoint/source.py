@@ -15,7 +15,7 @@ from monlat_ebpf.abi.sessions import Sessions
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.host.next_hops import NextHopState
 from monlat_ebpf.model import Address, Family
-from monlat_ebpf.sources import AS_USUAL, Destination, Sending, do_nothing
+from monlat_ebpf.sources import AS_USUAL, Destination, Packet, Sending, do_nothing
 from monlat_ebpf.sources.held_identifier import HeldIdentifier
 from monlat_ebpf.sources.raw_sockets import RawSockets, attach_decider, cookie, open_raw, receive_nothing
 from monlat_ebpf.sources.tracepoint.loader import Loaded, load
@@ -85,6 +85,10 @@ class TracepointSource:
     ) -> int:
         """Send `packet`, and call `start` immediately before; return what it returned."""
         return self._sockets.send(packet, to, start, answering=answering, rehearse=rehearse)
+
+    def send_batch(self, packets: Sequence[Packet], start: Callable[[int], int]) -> list[int | OSError]:
+        """Send packets one after another; return for each what `start` returned, or the error."""
+        return self._sockets.send_batch(packets, start)
 
     def next_hop_state(self, address: Address) -> NextHopState:
         """Return what the kernel knows of the next hop to `address`."""
