@@ -25,6 +25,7 @@ from monlat_ebpf.exposition.security import OPEN
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import LocalAddresses
+from monlat_ebpf.host.heap import share_one_heap
 from monlat_ebpf.model import AgentSnapshot, Family, PairReading, PairSnapshot, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import TableWatch
@@ -43,6 +44,7 @@ _STALLED_AFTER_SECONDS: Final = 30.0
 
 def run(config: AgentConfig) -> int:
     """Run an agent until SIGTERM or SIGINT; return its exit status. Raises MonlatError when it cannot start."""
+    share_one_heap()
     agent: Agent | None = None
 
     def end(_signal: int, _frame: FrameType | None) -> None:
