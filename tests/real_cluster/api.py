@@ -27,7 +27,10 @@ def fetch(url: str, seconds: float = 10) -> str:
 
 
 class Api:
-    """The cluster of a kubeconfig, from entering to leaving the block."""
+    """The cluster of a kubeconfig, from entering to leaving the block.
+
+    At `address` its API server answers over HTTP, without a password.
+    """
 
     def __init__(self, kubectl: str, kubeconfig: str) -> None:
         self._kubectl = kubectl
@@ -46,7 +49,7 @@ class Api:
         if found is None:
             self.__exit__()
             raise AssertionError(f"kubectl proxy said {line!r}")
-        self._address = f"http://{found[0]}"
+        self.address = found[0]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +76,7 @@ class Api:
 
     def text(self, path: str) -> str:
         """Return a page of the API server. Raises OSError."""
-        return fetch(self._address + path)
+        return fetch(f"http://{self.address}{path}")
 
     def get(self, path: str) -> Object:
         """Return an object, or a list of them. Raises OSError, also when it does not exist."""

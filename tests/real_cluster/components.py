@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from testkit.certificates import make_ca, make_certificate
 from tests.manifest_files import COMPONENTS, MANIFESTS, OVERLAYS, Object
-from tests.real_cluster.agents import LATENCY, NAMESPACE, Agents, ordered_pairs, wait
+from tests.real_cluster.agents import NAMESPACE, Agents, wait
 from tests.real_cluster.api import Api
 from tests.real_cluster.installing import Installer
 
@@ -30,7 +29,8 @@ tls_server_config:
 def test_every_component_has_its_test() -> None:
     """A new component needs an overlay or a test here. nodes-5000 differs from nodes-1000 by its numbers alone."""
     of_overlays = {*OVERLAYS, "pod-monitor"}  # prometheus-operator has it
-    assert of_overlays | {*COMBINED, "collector", "locked-memory", "nodes-5000"} == set(COMPONENTS)
+    of_collected = {"collector"}  # collected.py
+    assert of_overlays | of_collected | {*COMBINED, "locked-memory", "nodes-5000"} == set(COMPONENTS)
 
 
 @pytest.fixture
@@ -98,21 +98,6 @@ def may_use_constraints(api: Api, namespace: str) -> bool:
 def measured(agents: Agents, nodes: list[str]) -> None:
     pairs = agents.wait_complete(nodes)
     assert {pair["source"] for pair in pairs.values()} == {"tracepoint"}
-
-
-def test_collector_has_every_pair(empty: Installer, nodes: list[str]) -> None:
-    """It finds the agents with their own account, reaches them from the pod network, and each ordered pair is there."""
-    measured(empty.apply(components=["collector"]), nodes)
-    in_namespace = ("--namespace", NAMESPACE)
-    empty.api.run("rollout", "status", "deployment/monlat", *in_namespace, "--timeout=120s")
-    read = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
-
-    def pairs() -> set[tuple[str, str]]:
-        text = empty.api.run("exec", *in_namespace, "deployment/monlat", "--", "python3", "-c", read)
-        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        return {(each.labels["from"], each.labels["to"]) for each in samples if each.name == LATENCY}
-
-    wait(lambda: pairs() == ordered_pairs(nodes), lambda: f"the collector has only {pairs()}")
 
 
 def test_tls_openshift_and_size_combine(

@@ -85,6 +85,13 @@ def running(folder: Path, pods: Sequence[Object]) -> Iterator[Prometheus]:
         job["file_sd_configs"] = [{"files": [str(folder / "pods.json")]}]
     configuration["rule_files"] = [str(PROMETHEUS / "rules.yml")]
     configuration["global"] = {"evaluation_interval": "5s"}
+    with prometheus_with(folder, configuration) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def prometheus_with(folder: Path, configuration: Object) -> Iterator[Prometheus]:
+    """Start it with that configuration and without a store of before."""
     (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
