@@ -29,7 +29,8 @@ _STREAM_NONCE: Final = f"{layout.STREAM.offset('nonce')}xQ{layout.STREAM.size - 
 _NEWEST_REQUESTS: Final = struct.Struct(f"<{_STREAM_NONCE * layout.STREAMS}Q").unpack_from
 """Reads the nonces of the newest requests: of each stream, and of none."""
 _REPORT: Final = layout.SESSION.part("report_received", "report")
-_REPORTED: Final = layout.SESSION.part("reported_nonce")
+_REPORTED_AT: Final = layout.SESSION.offset("reported_nonce")
+_read_reported: Final = struct.Struct(layout.SESSION.part("reported_nonce").format).unpack_from
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
 _OWN: Final = layout.SETTINGS.part("cookies", "identifier")
 _EXCHANGES_PER_TARGET: Final = layout.STREAMS * layout.PROBES_PER_TARGET
@@ -175,7 +176,7 @@ class Sessions:
 
     def reported_nonce(self, target: int) -> int:
         """Return the nonce of the last probe of ours whose dwell the peer reported, 0 if there is none."""
-        nonce: int = _REPORTED.values_at(self._sessions, target)[0]
+        nonce: int = _read_reported(self._sessions, target * layout.SESSION.size + _REPORTED_AT)[0]
         return nonce
 
     def peer_report_of(self, target: int, nonce: int) -> PeerReport | None:

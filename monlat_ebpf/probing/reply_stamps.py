@@ -24,6 +24,7 @@ class ReplyStamps:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._new: Counter[int] = Counter()  # by device's index and stamp; not in _counts yet
+        self._last_key = self._last_replies = 0  # likewise; nearly all replies are of one key
         self._warned: set[str] = set()
 
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -33,10 +34,19 @@ class ReplyStamps:
 
     def add(self, device_index: int, stamped_by: int) -> None:
         """Count a reply."""
-        self._new[device_index << _STAMP_BITS | stamped_by] += 1
+        key = device_index << _STAMP_BITS | stamped_by
+        if key == self._last_key:
+            self._last_replies += 1
+            return
+        if self._last_replies:
+            self._new[self._last_key] += self._last_replies
+        self._last_key, self._last_replies = key, 1
 
     def update(self) -> None:
         """Find the names of the devices of the last replies. Call it about once a second: a device may get another."""
+        if self._last_replies:
+            self._new[self._last_key] += self._last_replies
+            self._last_replies = 0
         for key, replies in self._new.items():
             if by := STAMPED_BY.get(key & (1 << _STAMP_BITS) - 1):  # else the source does not say who stamped it
                 device = device_name(key >> _STAMP_BITS)
