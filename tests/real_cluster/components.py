@@ -10,9 +10,11 @@ import pytest
 
 from testkit.certificates import make_ca, make_certificate
 from tests.manifest_files import COMPONENTS, MANIFESTS, OVERLAYS, Object
-from tests.real_cluster.agents import NAMESPACE, Agents, wait
+from tests.real_cluster.agents import LATENCY, NAMESPACE, Agents, ordered_pairs, wait
 from tests.real_cluster.api import Api
+from tests.real_cluster.collector import PATH, Collector
 from tests.real_cluster.installing import Installer
+from tests.real_cluster.scraped import prometheus_with
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,8 +31,7 @@ tls_server_config:
 def test_every_component_has_its_test() -> None:
     """A new component needs an overlay or a test here. nodes-5000 differs from nodes-1000 by its numbers alone."""
     of_overlays = {*OVERLAYS, "pod-monitor"}  # prometheus-operator has it
-    of_collected = {"collector"}  # collected.py
-    assert of_overlays | of_collected | {*COMBINED, "locked-memory", "nodes-5000"} == set(COMPONENTS)
+    assert of_overlays | {*COMBINED, "collector", "locked-memory", "nodes-5000"} == set(COMPONENTS)
 
 
 @pytest.fixture
@@ -98,6 +99,29 @@ def may_use_constraints(api: Api, namespace: str) -> bool:
 def measured(agents: Agents, nodes: list[str]) -> None:
     pairs = agents.wait_complete(nodes)
     assert {pair["source"] for pair in pairs.values()} == {"tracepoint"}
+
+
+def test_every_pair_is_at_the_collectors_service_and_in_a_prometheus(
+    empty: Installer, nodes: list[str], tmp_path: Path
+) -> None:
+    """Each ordered pair has a time there, and one in the query of the prototype's users."""
+    measured(empty.apply(components=["collector"]), nodes)
+    collector = Collector(empty.api)
+    collector.wait()
+    wait(lambda: collector.latencies().keys() == ordered_pairs(nodes), lambda: f"it has only {collector.latencies()}")
+    assert all(0 < milliseconds < 1000 for milliseconds in collector.latencies().values())
+    job = {
+        "job_name": "collector",
+        "scrape_interval": "5s",
+        "metrics_path": f"{PATH}/metrics",
+        "static_configs": [{"targets": [empty.api.address]}],
+    }
+    query = f"avg_over_time({LATENCY}[30s])"
+    with prometheus_with(tmp_path, {"scrape_configs": [job]}) as prometheus:
+        wait(lambda: len(prometheus.query(query)) == len(ordered_pairs(nodes)), "not every pair has an average")
+        series = prometheus.query(query)
+        assert {(each["metric"]["from"], each["metric"]["to"]) for each in series} == ordered_pairs(nodes)
+        assert all(0 < float(each["value"][1]) < 1000 for each in series)
 
 
 def test_tls_openshift_and_size_combine(
