@@ -98,12 +98,13 @@ class Row:
         allowed = self._unseen("stack") if stamp == "driver" else 0
         if self.stamps[stamp] < self.results[Result.REPLY] - allowed:
             yield f"stamps: {dict(self.stamps)}, expected {stamp}"
+        known = sum(each.rtt_ns is not None for each in self.outcomes)
         if self.version in self.path.without_rtt:
-            wrong = len(self.rtts_ns) > 0
+            is_wrong = known > 0
         else:
-            wrong = len(self.rtts_ns) < self.results[Result.REPLY] - unseen(len(self.outcomes))
-        if wrong:
-            yield f"{len(self.rtts_ns)} of {self.results[Result.REPLY]} replies with an RTT"
+            is_wrong = known < self.results[Result.REPLY] - unseen(len(self.outcomes))
+        if is_wrong:
+            yield f"{known} of {self.results[Result.REPLY]} replies with an RTT"
         if self.beside_capture_ns and abs(median(self.beside_capture_ns)) > wrong_ns:
             yield f"RTT beside the packet sockets': {median(self.beside_capture_ns) / 1e6:.3f} ms"
 
