@@ -1,6 +1,6 @@
 """The programs that bench/packet_cost compares, each loaded once for each hook, and what the kernel says of their runs.
 
-monlat attaches one program to all its receive hooks, so its own statistics are sums over them.
+The programs have typed arguments, as monlat's hooks do; those of earlier commits may be untyped.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monlat_ebpf.abi import layout
+from monlat_ebpf.sources.tracepoint import typed_hooks
+from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 
 ROOT = Path(__file__).resolve().parent.parent
 FEWEST = 0.1  # of the runs at the hook that has most: with fewer, it does not see this traffic
@@ -23,12 +26,12 @@ FEWEST = 0.1  # of the runs at the hook that has most: with fewer, it does not s
 EMPTY, ONE_READ, EARLIER, MONLAT = "empty", "one read", "earlier", "monlat"
 
 OTHERS = """
-int empty(struct bpf_raw_tracepoint_args *ctx) { return 0; }
-int one_read(struct bpf_raw_tracepoint_args *ctx)
+int empty(u64 *ctx) { return 0; }
+int one_read(u64 *ctx)
 {
-	u64 window[SKB_WINDOW_BYTES / 8];
+	u64 header[3];
 
-	return bpf_probe_read_kernel(window, sizeof(window), (const char *)ctx->args[0] + SKB_WINDOW) != 0;
+	return bpf_probe_read_kernel(header, sizeof(header), member(char *, ctx[0], SKB_DATA)) != 0;
 }
 """
 
@@ -42,18 +45,20 @@ try:
 except ImportError:  # the packages of an earlier tree: the size is a number of slots
     size = 2 * 16
 defines = program.defines(KernelTypes(), size)
-print(json.dumps({"text": program.text(), "defines": defines, "hooks": dict(program.HOOKS)}))
+is_typed = hasattr(KernelTypes, "tracepoint")
+print(json.dumps({"text": program.text(), "defines": defines, "hooks": dict(program.HOOKS), "is_typed": is_typed}))
 """
 """Run with a tree's own modules: prints what its loader would give to the compiler."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The text of a kernel program, its macros, and its function for each hook."""
+    """The text of a kernel program, its macros, its function for each hook, and whether their arguments are typed."""
 
     text: str
     defines: Mapping[str, int]
     hooks: Mapping[str, str]
+    is_typed: bool
 
 
 def describe(tree: Path) -> Description:
@@ -81,14 +86,18 @@ class Programs:
         from bcc import BPF  # reads the environment
 
         ours = describe(ROOT)
-        self._loaded: dict[tuple[str, str], tuple[Any, str, int]] = {}
+        types = KernelTypes()
+        self._loaded: dict[tuple[str, str], _Loaded] = {}
 
         def load(description: Description, hook: str, functions: Mapping[str, str]) -> None:
             cflags = [f"-D{name}={value}" for name, value in description.defines.items()]
-            module = BPF(text=description.text + OTHERS, cflags=cflags)
+            module = BPF(text=description.text + (OTHERS if description.is_typed else ""), cflags=cflags)
             for name, function in functions.items():
-                descriptor = module.load_func(function, BPF.RAW_TRACEPOINT).fd
-                self._loaded[name, hook] = (module, function, descriptor)
+                if description.is_typed:
+                    program = typed_hooks.load(module.dump_func(function), types.tracepoint(hook), function)
+                else:
+                    program = module.load_func(function, BPF.RAW_TRACEPOINT).fd
+                self._loaded[name, hook] = _Loaded(module, function, hook, program, description.is_typed)
 
         for hook, function in ours.hooks.items():
             load(ours, hook, {EMPTY: "empty", ONE_READ: "one_read", MONLAT: function})
@@ -102,19 +111,42 @@ class Programs:
     def costs(self, name: str, traffic: Callable[[], None]) -> Iterator[tuple[str, float]]:
         """Attach the programs of a name while `traffic` runs; yield each hook and the ns per run."""
         chosen = {hook: self._loaded[name, hook] for hook in self.hooks if (name, hook) in self._loaded}
-        before = {hook: _runs(descriptor) for hook, (_, _, descriptor) in chosen.items()}
-        for hook, (module, function, _) in chosen.items():
-            module.attach_raw_tracepoint(tp=hook, fn_name=function)
-        try:
+        before = {hook: _runs(each.program) for hook, each in chosen.items()}
+        with ExitStack() as attached:
+            for each in chosen.values():
+                attached.enter_context(each.attached())
             traffic()
-        finally:
-            for hook, (module, _, _) in chosen.items():
-                module.detach_raw_tracepoint(tp=hook)
-        runs = {hook: _runs(descriptor) - before[hook] for hook, (_, _, descriptor) in chosen.items()}
-        most = max(each.count for each in runs.values())
-        for hook, each in runs.items():
-            if each.count > most * FEWEST:
-                yield hook, each.time_ns / each.count
+        runs = {hook: _runs(each.program) - before[hook] for hook, each in chosen.items()}
+        most = max(of_hook.count for of_hook in runs.values())
+        for hook, of_hook in runs.items():
+            if of_hook.count > most * FEWEST:
+                yield hook, of_hook.time_ns / of_hook.count
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A program for one hook; `module` is BCC's, which keeps its maps."""
+
+    module: Any
+    function: str
+    hook: str
+    program: int
+    is_typed: bool
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        if self.is_typed:
+            link = typed_hooks.attach(self.program)
+            try:
+                yield
+            finally:
+                os.close(link)
+        else:
+            self.module.attach_raw_tracepoint(tp=self.hook, fn_name=self.function)
+            try:
+                yield
+            finally:
+                self.module.detach_raw_tracepoint(tp=self.hook)
 
 
 @dataclass(frozen=True, slots=True)

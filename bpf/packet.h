@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Reads packets that anyone may have made.
  *
- * The loader defines SKB_* and others, byte offsets in the running kernel's structs, from its BTF. One read copies the
- * window of sk_buff that holds all fields needed to reject most packets; offsets within the window count from its
- * first byte. */
+ * The loader defines SKB_* and others, byte offsets in the running kernel's structs, from its BTF. The verifier knows
+ * the types of a hook's arguments from there, too, so it lets their members be read without a helper's call. A null or
+ * stale pointer reads as zeros. */
+
+#define member(type, object, offset) (*(type volatile *)((char *)(object) + (offset)))
 
 #define ETHERTYPE_VLAN 0x0081  /* 802.1Q; big-endian, as a little-endian machine reads it */
 #define ETHERTYPE_SVLAN 0xa888 /* 802.1ad */
@@ -115,34 +117,27 @@ static __always_inline int read_echo(const char *start, u32 bytes, struct packet
 	return packet->kind == REQUEST || packet->kind == REPLY;
 }
 
-#define window_field(type, offset) (*(type *)((char *)window + (offset)))
-
 /* Contract: as read_echo, for a packet that a hook sees. Its IP header is at skb->network_header if it is transmitted,
  * else at skb->data, behind two VLAN tags at most. */
 static __always_inline int read_packet(const char *skb, int is_transmitted, struct packet *packet)
 {
-	u64 window[SKB_WINDOW_BYTES / 8];
-	char *start;
-	u32 bytes, before;
+	u32 bytes = member(u32, skb, SKB_LEN) - member(u32, skb, SKB_DATA_LEN), before;
+	char *start = member(char *, skb, SKB_DATA);
 	u16 protocol;
 
-	if (bpf_probe_read_kernel(window, sizeof(window), skb + SKB_WINDOW))
-		return 0;
-	start = window_field(char *, SKB_DATA);
-	bytes = window_field(u32, SKB_LEN) - window_field(u32, SKB_DATA_LEN);
 	if (is_transmitted) {
-		before = window_field(char *, SKB_HEAD) + window_field(u16, SKB_NETWORK_HEADER) - start;
+		before = member(char *, skb, SKB_HEAD) + member(u16, skb, SKB_NETWORK_HEADER) - start;
 		if (before > bytes)
 			return 0;
 		start += before;
 		bytes -= before;
 	} else if (bytes == 0) { /* napi_gro_frags: the data is in a page, whose address is in the control block */
-		bytes = window_field(u32, SKB_LEN);
+		bytes = member(u32, skb, SKB_LEN);
 		bpf_probe_read_kernel(&start, sizeof(start), skb + SKB_FRAG0);
 	}
 	if (bytes < SHORTEST_ECHO || bytes > LONGEST_ECHO + 2 * VLAN_TAG_BYTES)
 		return 0;
-	protocol = is_transmitted ? 0 : window_field(u16, SKB_PROTOCOL);
+	protocol = is_transmitted ? 0 : member(u16, skb, SKB_PROTOCOL);
 #pragma unroll
 	for (int tags = 0; tags < 2; tags++) {
 		if (protocol == ETHERTYPE_VLAN || protocol == ETHERTYPE_SVLAN) {
@@ -151,7 +146,7 @@ static __always_inline int read_packet(const char *skb, int is_transmitted, stru
 			bytes -= VLAN_TAG_BYTES;
 		}
 	}
-	packet->is_fresh = window_field(u32, SKB_SKB_IIF) == 0;
+	packet->is_fresh = member(u32, skb, SKB_SKB_IIF) == 0;
 	return read_echo(start, bytes, packet);
 }
 
@@ -173,10 +168,5 @@ static __always_inline int is_checksum_right(const struct echo *echo)
 /* Other network namespaces pass through the same hooks. */
 static __always_inline int is_our_namespace(const char *device)
 {
-	char *net = 0;
-	u32 inode = 0;
-
-	bpf_probe_read_kernel(&net, sizeof(net), device + NET_DEVICE_ND_NET);
-	bpf_probe_read_kernel(&inode, sizeof(inode), net + NET_NS_INUM);
-	return inode == NETNS_INODE;
+	return member(u32, member(char *, device, NET_DEVICE_ND_NET), NET_NS_INUM) == NETNS_INODE;
 }

@@ -12,29 +12,26 @@
 static __always_inline void stamp(struct stamps *stamps, const char *skb, int is_fresh)
 {
 	u64 now = bpf_ktime_get_ns();
-	char *device = 0;
-	u32 index = 0;
-	u8 bits = 0;
+	char *device = member(char *, skb, SKB_DEV);
+	u32 index;
 
-	bpf_probe_read_kernel(&bits, sizeof(bits), skb + SKB_IP_SUMMED);
-	stamps->checksum_owed = (bits >> SKB_IP_SUMMED_BIT & 3) == CHECKSUM_PARTIAL;
-	bpf_probe_read_kernel(&device, sizeof(device), skb + SKB_DEV);
+	stamps->checksum_owed = (member(u8, skb, SKB_IP_SUMMED) >> SKB_IP_SUMMED_BIT & 3) == CHECKSUM_PARTIAL;
 	if (is_our_namespace(device)) {
 		if (stamps->own == 0 || (stamps->forwarded && is_fresh)) {
 			stamps->own = now;
 			stamps->forwarded = 0;
 		}
 	} else {
-		bpf_probe_read_kernel(&index, sizeof(index), device + NET_DEVICE_IFINDEX);
+		index = member(u32, device, NET_DEVICE_IFINDEX);
 		if (stamps->other == 0 || stamps->other_device != index)
 			stamps->other = now;
 		stamps->other_device = index;
 	}
 }
 
-int monlat_receive(struct bpf_raw_tracepoint_args *ctx)
+int monlat_receive(u64 *ctx)
 {
-	const char *skb = (const char *)ctx->args[0];
+	const char *skb = (const char *)ctx[0];
 	struct packet packet;
 	struct request_stamp *request;
 	struct probe *probe;

@@ -11,11 +11,13 @@ static __always_inline int is_of_our_socket(const char *skb)
 {
 	u32 key = 0;
 	struct settings *current = settings.lookup(&key);
-	char *sock = 0;
-	u64 cookie = 0;
+	char *sock = member(char *, skb, SKB_SK);
+	u64 cookie;
 
-	bpf_probe_read_kernel(&sock, sizeof(sock), skb + SKB_SK);
-	if (!current || bpf_probe_read_kernel(&cookie, sizeof(cookie), sock + SOCK_COOKIE) || cookie == 0)
+	if (!current || !sock)
+		return 0;
+	cookie = member(u64, sock, SOCK_COOKIE);
+	if (cookie == 0)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < SENDING_SOCKETS; i++) {
@@ -25,26 +27,25 @@ static __always_inline int is_of_our_socket(const char *skb)
 	return 0;
 }
 
-int monlat_transmit(struct bpf_raw_tracepoint_args *ctx)
+int monlat_transmit(u64 *ctx)
 {
-	const char *skb = (const char *)ctx->args[0], *device = (const char *)ctx->args[1];
+	const char *skb = (const char *)ctx[0], *device = (const char *)ctx[1];
 	struct packet packet;
 	struct probe *probe;
-	u32 flags = 0, is_original;
+	u32 is_original;
 
 	if (!read_packet(skb, 1, &packet))
 		return 0;
 	probe = live_probe(packet.echo.payload.slot, packet.echo.payload.nonce);
 	if (packet.kind == REQUEST) {
-		bpf_probe_read_kernel(&flags, sizeof(flags), device + NET_DEVICE_PRIV_FLAGS);
-		if (!probe || probe->received || flags & UPPER_DEVICES)
+		if (!probe || probe->received || member(u32, device, NET_DEVICE_PRIV_FLAGS) & UPPER_DEVICES)
 			return 0;
 		/* tc mirrors a clone, but redirects a clone as well and drops the original: a clone counts without one */
 		is_original = packet.is_fresh && is_of_our_socket(skb);
 		if (!is_original && (probe->is_original || !is_our_namespace(device)))
 			return 0;
 		probe->is_original = is_original;
-		bpf_probe_read_kernel(&probe->device, sizeof(probe->device), device + NET_DEVICE_IFINDEX);
+		probe->device = member(u32, device, NET_DEVICE_IFINDEX);
 		probe->transmitted = bpf_ktime_get_ns();
 	} else if (is_our_namespace(device)) {
 		if (packet.is_fresh)

@@ -20,7 +20,7 @@ from tests.kernel.leftovers import maps_of_size, objects_of_process, processes_w
 
 NODE2 = entry("node2", "10.77.0.2", "fd77::2")
 NOBODY = entry("nobody", "10.77.0.99")
-HOOKS, PROGRAMS, MAPS = 5, 4, 7
+HOOKS, PROGRAMS, MAPS = 5, 7, 7
 LOADER = "monlat_ebpf.sources.tracepoint.child"
 
 

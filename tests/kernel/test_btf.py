@@ -11,19 +11,24 @@ from monlat_ebpf.abi.probes import TableSize
 from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint.btf import VMLINUX, KernelTypes
 from monlat_ebpf.sources.tracepoint.loader import CHILD, load
-from monlat_ebpf.sources.tracepoint.program import defines
+from monlat_ebpf.sources.tracepoint.program import HOOKS, defines
 
 TYPE = re.compile(r"\[(\d+)\] (STRUCT|UNION) '(.+?)' ")
 MEMBER = re.compile(r"\t'(.+?)' type_id=(\d+) bits_offset=(\d+)")
 
 
 @pytest.fixture(scope="module")
-def dumped() -> dict[str, list[tuple[str, str, int]]]:
+def dump() -> str:
+    done = subprocess.run(["bpftool", "btf", "dump", "file", str(VMLINUX)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def dumped(dump: str) -> dict[str, list[tuple[str, str, int]]]:
     """Members (name, number of type, offset in bits) of each struct and union, by number, and by name if it has one."""
-    dump = subprocess.run(["bpftool", "btf", "dump", "file", str(VMLINUX)], capture_output=True, text=True, check=True)
     types: dict[str, list[tuple[str, str, int]]] = {}
     members: list[tuple[str, str, int]] = []
-    for line in dump.stdout.splitlines():
+    for line in dump.splitlines():
         if begins := TYPE.match(line):
             number, kind, name = begins.groups()
             members = types[number] = []
@@ -54,18 +59,25 @@ def test_offsets_are_those_of_bpftool(struct: str, dumped: dict[str, list[tuple[
     assert {member: types.offset(struct, member) for member in expected} == expected
 
 
-def test_window_covers_the_fields_that_are_read(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
-    """The window of sk_buff has whole words, and every field that is read lies within it, at its own offset."""
+def test_members_that_are_read_have_their_own_offsets(dumped: dict[str, list[tuple[str, str, int]]]) -> None:
+    """Those of sk_buff and, through two structs, the number of a network namespace."""
     values = defines(KernelTypes(), TableSize(2))
     offsets = flattened(dumped, "sk_buff")
-    assert values["SKB_WINDOW"] % 8 == values["SKB_WINDOW_BYTES"] % 8 == 0
-    for member, size in {
-        "len": 4, "data_len": 4, "skb_iif": 4, "protocol": 2, "network_header": 2, "head": 8, "data": 8,
-    }.items():  # fmt: skip
-        at = values[f"SKB_{member.upper()}"]
-        assert values["SKB_WINDOW"] + at == offsets[member]
-        assert 0 <= at <= values["SKB_WINDOW_BYTES"] - size
+    for member in ("len", "data_len", "skb_iif", "protocol", "network_header", "head", "data", "dev", "sk"):
+        assert values[f"SKB_{member.upper()}"] == offsets[member]
     assert values["NET_NS_INUM"] == flattened(dumped, "net")["ns"] + flattened(dumped, "ns_common")["inum"]
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_types_of_tracepoints_are_those_of_bpftool(name: str, dump: str) -> None:
+    """Each type is listed with its number."""
+    (line,) = (line for line in dump.splitlines() if f" TYPEDEF 'btf_trace_{name}' " in line)
+    assert line.startswith(f"[{KernelTypes().tracepoint(name)}] ")
+
+
+def test_missing_tracepoint_is_named() -> None:
+    with pytest.raises(SourceError, match="no tracepoint no_such_hook"):
+        KernelTypes().tracepoint("no_such_hook")
 
 
 @pytest.mark.parametrize(("struct", "member"), [("sk_buff", "no_such_member"), ("no_such_struct", "len")])

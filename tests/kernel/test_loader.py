@@ -95,12 +95,12 @@ def test_maps_and_hooks_are_loaded() -> None:
 
 
 def test_close_frees_everything() -> None:
-    """Four programs, five links and seven maps exist while loaded, and none of them after close."""
+    """Seven programs, five links and seven maps exist while loaded, and none of them after close."""
     loaded = load(TableSize(2))
     objects = objects_of(loaded)
     alive = objects.alive()
     loaded.close()
-    assert len(alive) == 4 + 5 + 7
+    assert len(alive) == 7 + 5 + 7
     objects.wait_until_gone()
 
 
@@ -204,15 +204,15 @@ def broken_program(directory: Path, name: str, old: str, new: str) -> tuple[str,
 
 def test_unbroken_copy_loads(tmp_path: Path) -> None:
     """Without a change the copy of the next tests loads, with the kernel program inside the package."""
-    load(TableSize(2), child=broken_program(tmp_path, "packet.h", "u32 inode = 0;", "u32 inode = 0;")).close()
+    load(TableSize(2), child=broken_program(tmp_path, "packet.h", "u32 sum = 0;", "u32 sum = 0;")).close()
 
 
 def test_syntax_error_is_reported_as_the_compiler_wrote_it(tmp_path: Path) -> None:
     """The error has file, line and text of the compiler's first error, of many, and then a summary."""
-    said = failure(*broken_program(tmp_path, "packet.h", "u32 bytes, before;", "u32 bytes before;"))
-    number = 1 + (layout.program_directory() / "packet.h").read_text().splitlines().index("\tu32 bytes, before;")
+    said = failure(*broken_program(tmp_path, "packet.h", "u32 sum = 0;", "u32 sum 0;"))
+    number = 1 + (layout.program_directory() / "packet.h").read_text().splitlines().index("\tu32 sum = 0;")
     first, *_, last = said.splitlines()
-    assert f"packet.h:{number}:11: error: expected ';' at end of declaration" in first
+    assert f"packet.h:{number}:9: error: expected ';' at end of declaration" in first
     assert last.startswith("the kernel program cannot be loaded")
     assert len(said) < 500
 

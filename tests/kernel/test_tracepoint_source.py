@@ -56,7 +56,7 @@ def test_close_frees_everything() -> None:
     loaded = source._loaded
     assert loaded is not None
     objects = objects_of(loaded)
-    assert len(objects.alive()) == 7 + 4 + 5  # maps, programs, links
+    assert len(objects.alive()) == 7 + 7 + 5  # maps, programs, links
     source.close()
     source.close()
     Objects((), objects.programs, objects.links).wait_until_gone()
@@ -86,7 +86,7 @@ def test_kill_frees_everything() -> None:
                 for part in holder.stdout.readline().decode().strip().split("|")
             )
             objects = Objects(maps, programs, links)
-            assert len(objects.alive()) == 7 + 4 + 5  # maps, programs, links
+            assert len(objects.alive()) == 7 + 7 + 5  # maps, programs, links
         finally:
             holder.kill()
         assert holder.wait(timeout=30) == -signal.SIGKILL

@@ -12,6 +12,7 @@ from typing import Final
 from monlat_ebpf.errors import SourceError
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
+_TYPEDEF: Final = 8
 _STRUCT: Final = 4
 _UNION: Final = 5
 
@@ -65,6 +66,13 @@ class KernelTypes:
         if found is None:
             raise SourceError(f"this kernel's struct {struct} has no {member}: its version is not supported yet")
         return found
+
+    def tracepoint(self, name: str) -> int:
+        """Return the number of the type that has the arguments of a tracepoint. Raises SourceError."""
+        number: int = self._library.btf__find_by_name_kind(self._btf, f"btf_trace_{name}".encode(), _TYPEDEF)
+        if number <= 0:
+            raise SourceError(f"this kernel has no tracepoint {name}: its version is not supported yet")
+        return number
 
     def _find(self, number: int, member: str, base: int) -> int | None:
         address = self._library.btf__type_by_id(self._btf, number)

@@ -22,6 +22,7 @@ from monlat_ebpf.errors import SourceError
 from monlat_ebpf.sources.tracepoint import program
 from monlat_ebpf.sources.tracepoint.btf import KernelTypes
 from monlat_ebpf.sources.tracepoint.permission import read_rights, what_may_refuse, why_refused
+from monlat_ebpf.sources.tracepoint.typed_hooks import load_and_attach
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,7 +51,9 @@ def load(size: TableSize) -> dict[str, int]:
     refusal = why_refused(rights)
     if refusal is not None:
         raise SourceError(str(refusal))
-    defines = program.defines(KernelTypes(), size)
+    types = KernelTypes()
+    defines = program.defines(types, size)
+    hook_types = {tracepoint: types.tracepoint(tracepoint) for tracepoint in program.HOOKS}
     os.environ["BCC_KERNEL_SOURCE"] = str(layout.program_directory() / "headers")
     try:
         from bcc import BPF  # its import maps LLVM
@@ -65,16 +68,16 @@ def load(size: TableSize) -> dict[str, int]:
         ) from error
     try:
         module = BPF(text=program.text(), cflags=[f"-D{name}={value}" for name, value in defines.items()])
-        for tracepoint, function in program.HOOKS.items():
-            module.load_func(function, BPF.RAW_TRACEPOINT)
-            module.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
         filters = {name: module.load_func(name, BPF.SOCKET_FILTER).fd for name in program.FILTERS.values()}
+        hooks = {
+            tracepoint: load_and_attach(module.dump_func(function), hook_types[tracepoint], function)
+            for tracepoint, function in program.HOOKS.items()
+        }
     except Exception as error:  # BCC raises nothing narrower; compiler and verifier wrote to standard error
         likely = what_may_refuse(rights, str(error))
         raise SourceError(f"the kernel program cannot be loaded: {error}{f'; {likely}' if likely else ''}") from error
-    hooks = {tracepoint.decode(): descriptor for tracepoint, descriptor in module.raw_tracepoint_fds.items()}
-    descriptors = {name: module[name].map_fd for name in layout.MAPS} | hooks | filters
-    return {name: os.dup(descriptor) for name, descriptor in descriptors.items()}  # BCC closes its own when collected
+    of_bcc = {name: module[name].map_fd for name in layout.MAPS} | filters  # it closes them when it is collected
+    return {name: os.dup(descriptor) for name, descriptor in of_bcc.items()} | hooks
 
 
 if __name__ == "__main__":

@@ -6,20 +6,18 @@ pure.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import platform
 import resource
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from monlat_ebpf.host import capabilities
+from monlat_ebpf.sources.tracepoint import bpf_call
 
 _INITIAL_USER_NAMESPACE: Final = "user:[4026531837]"  # PROC_USER_INIT_INO, linux/proc_ns.h
-_BPF_CALL: Final[Mapping[str, int]] = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_CREATE: Final = 0  # every seccomp profile made for us allows it; a map without a type always gives EINVAL
 _SECCOMP_FILTER: Final = 2  # proc(5)
 MAPS_COUNT_BY_CGROUP: Final = (5, 11)
@@ -173,9 +171,10 @@ def _read_if_any(path: Path) -> str:
 
 def _try_bpf() -> int | None:
     """Call bpf(2) for a map without a type, and return the error."""
-    number = _BPF_CALL.get(platform.machine())
-    if number is None:
+    if not bpf_call.is_known():
         return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall(ctypes.c_long(number), ctypes.c_long(_MAP_CREATE), None, ctypes.c_long(0))
-    return ctypes.get_errno()
+    try:
+        bpf_call.bpf(_MAP_CREATE)
+    except OSError as error:
+        return error.errno
+    return 0

@@ -24,7 +24,7 @@ HOOKS: Final[Mapping[str, str]] = {
 FILTERS: Final[Mapping[Family, str]] = {Family.IPV4: "monlat_ipv4", Family.IPV6: "monlat_ipv6"}
 """Address family of a raw socket to the function that filters what it receives."""
 
-_WINDOW: Final = ("len", "data_len", "protocol", "skb_iif", "network_header", "head", "data")
+_READ: Final = ("len", "data_len", "protocol", "skb_iif", "network_header", "head", "data")
 
 
 def text() -> str:
@@ -42,9 +42,6 @@ def _inline(directory: Path, name: str) -> str:
 
 def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
     """Return the macros that depend on this kernel, this network namespace and the size of the maps."""
-    offsets = {member: types.offset("sk_buff", member) for member in _WINDOW}
-    start = min(offsets.values()) & ~7
-    end = max(offsets.values()) + 8
     ip_summed = types.bit_offset("sk_buff", "ip_summed")
     return {
         **size.defines(),
@@ -59,7 +56,5 @@ def defines(types: KernelTypes, size: TableSize) -> dict[str, int]:
         "SKB_IP_SUMMED": ip_summed // 8,
         "SKB_IP_SUMMED_BIT": ip_summed % 8,
         "SOCK_COOKIE": types.offset("sock", "__sk_common") + types.offset("sock_common", "skc_cookie"),
-        "SKB_WINDOW": start,
-        "SKB_WINDOW_BYTES": (end - start + 7) & ~7,
-        **{f"SKB_{member.upper()}": offset - start for member, offset in offsets.items()},
+        **{f"SKB_{member.upper()}": types.offset("sk_buff", member) for member in _READ},
     }
