@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,16 +19,9 @@ def count_hits() -> None:
 
 
 def hits(source: TracepointSource) -> Mapping[str, int]:
-    """Return how often each program ran, for any packet of the machine, by the hooks that it is attached to.
-
-    The kernel counts by program, and the receive hooks share one: "napi_gro_receive_entry + netif_rx" ran that often
-    at both together.
-    """
-    hooks: dict[int, list[str]] = defaultdict(list)
-    for hook, link in _links(source).items():
-        if "prog_id" in (said := details(link)):
-            hooks[int(said["prog_id"])].append(hook)
-    return {" + ".join(names): _runs(program) for program, names in hooks.items()}
+    """Return how often the program of each hook ran, for any packet of the machine."""
+    programs = {hook: details(link) for hook, link in _links(source).items()}
+    return {hook: _runs(int(said["prog_id"])) for hook, said in programs.items() if "prog_id" in said}
 
 
 def one_receive_hook(wanted: str, size: TableSize) -> TracepointSource:
