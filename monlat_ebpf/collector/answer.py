@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from array import array
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from monlat_ebpf.collector.fetch import AskError, Failure
 from monlat_ebpf.model import PeerKind, Result
@@ -47,6 +48,9 @@ ENDED: Final = "ended"
 _EXACT: Final = "rtt"  # in double precision: latency_between_nodes shows the agent's own number
 _SIGNED: Final = "clock_offset"
 _COUNTER_MASK: Final = 0xFFFF_FFFF
+_LOSS_INDICES: Final = {
+    name: tuple(index for index, result in enumerate(Result) if result in kinds) for name, kinds in LOSSES.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,26 @@ class Row:
     zone: str
 
 
+class Pair(NamedTuple):
+    """One address family of one node in an answer: its results in the order of Result, and the whole object."""
+
+    to: str
+    sent: int
+    results: tuple[int, ...]
+    document: Mapping[str, Any]
+
+
 def parse_row(body: bytes, node: str, known: Set[str]) -> Row:
     """Return the pairs from `node` to the `known` nodes. Raises AskError."""
-    document = load(body, node)
+    return row_of(pairs_of(load(body, node), node, known))
+
+
+def pairs_of(document: Mapping[str, Any], node: str, known: Set[str]) -> list[Pair]:
+    """Return the pairs from `node` to the `known` nodes, one for each address family. Raises AskError."""
     pairs = document.get("pairs")
     if not isinstance(pairs, list):
         raise invalid("pairs is not a list")
-    chosen: dict[str, Mapping[str, Any]] = {}
-    zone = ""
+    found = []
     for position, pair in enumerate(pairs):
         if not isinstance(pair, dict):
             raise invalid(f"pairs[{position}] is not an object")
@@ -81,9 +97,23 @@ def parse_row(body: bytes, node: str, known: Set[str]) -> Row:
         to = pair.get("to")
         if pair.get("kind") != PeerKind.NODE or not isinstance(to, str) or to not in known or to == node:
             continue
-        zone = zone or text(pair, "from_zone")
-        if to not in chosen or (_last(chosen[to]) is None and _last(pair) is not None):
-            chosen[to] = pair
+        results = pair.get("results")
+        # interned: the name of a node is in the rows of all others
+        found.append(
+            Pair(sys.intern(to), count(pair, "sent"), tuple(count(results, result) for result in Result), pair)
+        )
+    return found
+
+
+def row_of(pairs: Iterable[Pair]) -> Row:
+    """Return the row of `pairs`: of each node, the first address family that answers. Raises AskError."""
+    chosen: dict[str, Pair] = {}
+    zone = ""
+    for pair in pairs:
+        zone = zone or text(pair.document, "from_zone")
+        before = chosen.get(pair.to)
+        if before is None or (_last(before) is None and _last(pair) is not None):
+            chosen[pair.to] = pair
     return _row(chosen, zone)
 
 
@@ -100,25 +130,23 @@ def load(body: bytes, node: str) -> Mapping[str, Any]:
     return document
 
 
-def _row(chosen: Mapping[str, Mapping[str, Any]], zone: str) -> Row:
+def _row(chosen: Mapping[str, Pair], zone: str) -> Row:
     values = {name: array("d" if name == _EXACT else "f") for name in VALUES}
     counters = {name: array("I") for name in (ENDED, *LOSSES)}
     states = bytearray()
     for pair in chosen.values():
         for name, path in VALUES.items():
-            values[name].append(_number_at(pair, path, least=-math.inf if name == _SIGNED else 0.0))
-        results = pair.get("results")
-        counts = {result: count(results, result) for result in Result}
-        ended = sum(counts.values())
+            values[name].append(_number_at(pair.document, path, least=-math.inf if name == _SIGNED else 0.0))
+        ended = sum(pair.results)
         counters[ENDED].append(ended & _COUNTER_MASK)
-        for name, kinds in LOSSES.items():
-            counters[name].append(sum(counts[kind] for kind in kinds) & _COUNTER_MASK)
+        for name, indices in _LOSS_INDICES.items():
+            counters[name].append(sum(pair.results[index] for index in indices) & _COUNTER_MASK)
         states.append(MEASURED if _last(pair) is not None else LOST if ended else NOT_PROBED)
     return Row(tuple(chosen), bytes(states), values, counters, zone)
 
 
-def _last(pair: Mapping[str, Any]) -> object:
-    rtt = pair.get("rtt_seconds")
+def _last(pair: Pair) -> object:
+    rtt = pair.document.get("rtt_seconds")
     return rtt.get("last") if isinstance(rtt, dict) else None
 
 

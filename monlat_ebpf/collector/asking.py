@@ -6,17 +6,19 @@ import asyncio
 import logging
 import ssl
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
-from monlat_ebpf.collector.answer import parse_row
+from monlat_ebpf.collector.answer import Row, parse_row
 from monlat_ebpf.collector.config import CollectorConfig, Scheme
+from monlat_ebpf.collector.counts import AgentCounts, parse_answer
 from monlat_ebpf.collector.detail import Document, parse_detail
 from monlat_ebpf.collector.fetch import AskError, Exchange, Failure
+from monlat_ebpf.collector.slots import Slots
 from monlat_ebpf.collector.store import Store
+from monlat_ebpf.collector.windows import Windows
 from monlat_ebpf.errors import ConfigError
 from monlat_ebpf.model import Peer
 
@@ -29,6 +31,7 @@ BODIES: Final = 8
 RETRY_SECONDS: Final = 1.0
 
 _PATH: Final = "/api/v1/peers"
+_COUNTS_PATH: Final = f"{_PATH}?buckets=true"
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,12 +45,16 @@ class Asker:
         self,
         config: CollectorConfig,
         store: Store,
+        windows: Windows,
+        slots: Slots,
         parser: Executor,
         observe: Callable[[Failure | None, float], None],
     ) -> None:
         """Read the files of the access. Raises ConfigError."""
         self._config = config
         self._store = store
+        self._windows = windows
+        self._slots = slots
         self._parser = parser
         self._observe = observe
         self._connections = asyncio.Semaphore(CONNECTIONS)
@@ -58,29 +65,37 @@ class Asker:
         self._read_access()
 
     async def follow(self, peer: Peer) -> None:
-        """Ask for the row of `peer` on every interval, until cancelled.
+        """Ask for the row of `peer` in every slot, until cancelled.
 
-        Each agent has its own moment in the interval, so that they do not answer all at once. After one failure the
-        agent is asked again soon; after more, on the interval.
+        After one failure the agent is asked again soon; after more, in the next slot.
         """
-        offset = zlib.crc32(peer.name.encode()) / (1 << 32) * self._config.interval_seconds
         failures = 0
         while True:
             failures = 0 if await self._ask_row(peer) else failures + 1
-            interval = self._config.interval_seconds
-            pause = interval - (time.monotonic() - offset) % interval
+            pause = self._slots.pause(peer.name, time.monotonic())
             await asyncio.sleep(min(pause, RETRY_SECONDS) if failures == 1 else pause)
 
     async def _ask_row(self, peer: Peer) -> bool:
         began = time.monotonic()
+        ends_window = self._windows.ends_window(peer.name, began)
+        path = _COUNTS_PATH if ends_window and self._windows.has_room else _PATH
+
+        def parse(body: bytes) -> tuple[Row, AgentCounts | None]:
+            if not ends_window:
+                return parse_row(body, peer.name, self._store.names()), None
+            row, counts = parse_answer(body, peer.name, self._store.names())
+            self._windows.answered(peer.name, began, counts)
+            return row, counts
+
         try:
-            row = await self._ask(peer, _PATH, lambda body: parse_row(body, peer.name, self._store.names()))
+            row, counts = await self._ask(peer, path, parse)
         except AskError as error:
             self._observe(error.failure, time.monotonic() - began)
             self._store.failed(peer.name, error)
+            self._windows.failed(peer.name, began)
             return False
         self._observe(None, time.monotonic() - began)
-        self._store.answered(peer.name, row)
+        self._store.answered(peer.name, row, counts)
         return True
 
     async def ask_detail(self, peer: Peer, about: str) -> Document:

@@ -14,11 +14,14 @@ from typing import Final
 from monlat_ebpf.collector.asking import Asker
 from monlat_ebpf.collector.config import CollectorConfig
 from monlat_ebpf.collector.detail import Document
+from monlat_ebpf.collector.diagnosing import Diagnosing
 from monlat_ebpf.collector.fetch import AskError, Failure
 from monlat_ebpf.collector.metrics import CollectorMetrics
 from monlat_ebpf.collector.routes import collector_routes
+from monlat_ebpf.collector.slots import Slots
 from monlat_ebpf.collector.store import Store
 from monlat_ebpf.collector.watching import Watching
+from monlat_ebpf.collector.windows import Windows
 from monlat_ebpf.config import DiscoveryKind
 from monlat_ebpf.discovery import Discovery
 from monlat_ebpf.discovery.static import StaticDiscovery
@@ -47,7 +50,16 @@ class Collector:
         """Open the port. Raises ConfigError."""
         self._config = config
         self._store = Store(stale_after_seconds=config.stale_after_seconds, history_bytes=config.history_bytes)
-        self._metrics = CollectorMetrics(self._store)
+        self._slots = Slots(config.interval_seconds)
+        self._windows = Windows(self._slots)
+        self._metrics = CollectorMetrics(self._store, lambda: self._diagnosing.last)
+        self._diagnosing = Diagnosing(
+            self._windows,
+            self._slots,
+            self._store.view,
+            grace_seconds=2 * config.timeout_seconds,
+            observe=self._metrics.count_window,
+        )
         self._discovery = _discovery(config, self._metrics)
         self._web_security = (
             WebSecurity(config.web_config, report=self._metrics.show_web_config()) if config.web_config else None
@@ -67,6 +79,7 @@ class Collector:
                 self._healthy,
                 self._ready,
                 config.interval_seconds,
+                lambda: self._diagnosing.last,
             ),
             count_error=self._metrics.count_http_error,
             security=self._web_security.current if self._web_security else lambda: OPEN,
@@ -78,15 +91,16 @@ class Collector:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        parser = ThreadPoolExecutor(1, "parser")
+        parser, decider = ThreadPoolExecutor(1, "parser"), ThreadPoolExecutor(1, "diagnosis")
         try:
-            self._asker = Asker(self._config, self._store, parser, self._metrics.count_ask)
+            self._asker = Asker(self._config, self._store, self._windows, self._slots, parser, self._metrics.count_ask)
             if self._web_security:
                 self._web_security.start()
             self._discovery.start(self._publish)
             self._server.start()
             _LOG.info("port %s, process %d", ", ".join(map(str, self._server.ports)), os.getpid())
-            parts = [asyncio.create_task(part) for part in (stopped.wait(), self._watching.run(), self._turn())]
+            running = (stopped.wait(), self._watching.run(), self._diagnosing.run(decider), self._turn())
+            parts = [asyncio.create_task(part) for part in running]
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             failed = [error for part in ended if (error := part.exception())]
             for error in failed:
@@ -96,7 +110,8 @@ class Collector:
             self._discovery.stop()
             if self._web_security:
                 self._web_security.stop()
-            parser.shutdown(wait=False, cancel_futures=True)
+            for executor in (parser, decider):
+                executor.shutdown(wait=False, cancel_futures=True)
         _LOG.info("ended")
         return 1 if failed else 0
 
@@ -118,6 +133,7 @@ class Collector:
         """Follow the agents of `peers` alone; one whose addresses have changed is followed anew."""
         self._listed = True
         self._store.set_peers(peers)
+        self._windows.follow((peer.name for peer in peers), time.monotonic())
         new = {peer.name: peer for peer in peers}
         for name, peer in self._peers.items():
             if new.get(name) != peer:

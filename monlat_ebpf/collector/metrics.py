@@ -15,14 +15,18 @@ from prometheus_client.registry import Collector
 
 import monlat_ebpf
 from monlat_ebpf.collector.answer import MEASURED
+from monlat_ebpf.collector.diagnosing import Decision
 from monlat_ebpf.collector.fetch import Failure
 from monlat_ebpf.collector.pair import STATES
 from monlat_ebpf.collector.store import NodeView, Store, state_of
+from monlat_ebpf.diagnosis.hysteresis import State
+from monlat_ebpf.diagnosis.text import title_of
 from monlat_ebpf.exposition.chunks import in_chunks
 from monlat_ebpf.exposition.families import LATENCY_BETWEEN_NODES
 from monlat_ebpf.exposition.text import label_text
 
 _ASK_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # seconds
+_DECISION_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # seconds
 
 
 def render_latencies(nodes: Sequence[NodeView]) -> Iterator[bytes]:
@@ -47,7 +51,8 @@ def _latency_lines(nodes: Sequence[NodeView]) -> Iterator[bytes]:
 class CollectorMetrics:
     """The collector's own series. Others may register theirs in `registry`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, decision: Callable[[], Decision] = Decision) -> None:
+        """Show what is in `store`, and the last decision."""
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation
         self.registry = CollectorRegistry()
         self._asked = Counter(
@@ -67,6 +72,17 @@ class CollectorMetrics:
             buckets=_ASK_BUCKETS,
             registry=self.registry,
         )
+        self._windows = Counter(
+            "monlat_diagnosis_windows_total",
+            "Windows that were diagnosed: while it stands still, no diagnosis means nothing.",
+            registry=self.registry,
+        )
+        self._decision_seconds = Histogram(
+            "monlat_diagnosis_seconds",
+            "Time to decide what is broken, after a window was closed.",
+            buckets=_DECISION_BUCKETS,
+            registry=self.registry,
+        )
         self._http_errors = Counter(
             "monlat_http_errors_total",
             "Requests that the collector failed to answer, by exception.",
@@ -76,6 +92,7 @@ class CollectorMetrics:
         build = Info("monlat_build", "Always 1: the collector's version and what it runs on.", registry=self.registry)
         build.info({"version": monlat_ebpf.__version__, "python": platform.python_version()})
         self.registry.register(_StoreCollector(store))
+        self.registry.register(_DiagnosisCollector(decision))
         prometheus_client.ProcessCollector(registry=self.registry)
         prometheus_client.PlatformCollector(registry=self.registry)
         prometheus_client.GCCollector(registry=self.registry)
@@ -86,6 +103,11 @@ class CollectorMetrics:
         self._seconds.observe(seconds)
         if failure is not None:
             self._failures.labels(reason=failure.value).inc()
+
+    def count_window(self, seconds: float) -> None:
+        """Count a window, and how long its decision took."""
+        self._windows.inc()
+        self._decision_seconds.observe(seconds)
 
     def count_http_error(self, kind: str) -> None:
         """Count a request that failed with the exception of that name."""
@@ -146,4 +168,33 @@ class _StoreCollector(Collector):
         yield pairs
         yield GaugeMetricFamily(
             "monlat_collector_history_bytes", "Memory of the history of all pairs.", value=self._store.history_size
+        )
+
+
+class _DiagnosisCollector(Collector):
+    """The series of the last decision."""
+
+    def __init__(self, decision: Callable[[], Decision]) -> None:
+        self._decision = decision
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present values."""
+        decision = self._decision()
+        family = GaugeMetricFamily(
+            "monlat_diagnosis",
+            "What is broken: the confidence in each diagnosis that is open or closing, from 0 to 1.",
+            labels=["element", "kind", "state"],
+        )
+        confidences: dict[tuple[str, str, str], float] = {}
+        for each in decision.diagnoses:
+            if each.state is not State.SUSPECTED:
+                finding = each.finding
+                key = (title_of(finding), finding.element.kind.value, each.state.value)
+                # undetermined ones may have the same title
+                confidences[key] = max(confidences.get(key, 0.0), finding.confidence)
+        for labels, confidence in confidences.items():
+            family.add_metric(labels, confidence)
+        yield family
+        yield GaugeMetricFamily(
+            "monlat_diagnosis_window_seconds", "How long a diagnosed window is.", value=decision.window_seconds
         )

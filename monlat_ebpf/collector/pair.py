@@ -12,6 +12,7 @@ from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, bucket_of, edge_se
 from monlat_ebpf.collector.answer import LOST, MEASURED, NOT_PROBED, STALE
 from monlat_ebpf.collector.history import Point
 from monlat_ebpf.collector.matrix import MEASURES, measure_of, node_document
+from monlat_ebpf.collector.recent import Recent
 from monlat_ebpf.collector.store import NodeView, state_of
 
 STATES = {MEASURED: "measured", LOST: "lost", STALE: "stale", NOT_PROBED: "not_probed"}
@@ -31,6 +32,7 @@ class Direction(NamedTuple):
     source: NodeView
     to: NodeView
     history: Sequence[Point]
+    recent: Recent | None
     detail: Detail | None
 
 
@@ -44,7 +46,7 @@ def direction_document(direction: Direction) -> dict[str, Any]:
 
     A stale direction keeps its last numbers under `last`, of `age_seconds` ago.
     """
-    node, to, history, detail = direction
+    node, to, history, recent, detail = direction
     position = node.row.to.index(to.name) if node.row and to.name in node.row.to else None
     return {
         "from": node.name,
@@ -61,7 +63,7 @@ def direction_document(direction: Direction) -> dict[str, Any]:
             "rtt_seconds": [_rounded(point.rtt_seconds) for point in history],
             "is_lost": [int(point.is_lost) for point in history],
         },
-        "distribution": distribution([point.rtt_seconds for point in history if point.rtt_seconds is not None]),
+        "distribution": distribution(recent or _of_points(history)),
         "detail": None if detail is None else detail.document,
         "detail_age_seconds": None if detail is None or detail.age_seconds is None else round(detail.age_seconds, 3),
         "detail_failure_text": None if detail is None else detail.failure,
@@ -73,19 +75,26 @@ def key_of(measure: str) -> str:
     return f"{measure}_{MEASURES[measure]}"
 
 
-def distribution(rtts: Sequence[float]) -> dict[str, Any]:
-    """Return how many of `rtts` (seconds) are in each bucket of the agents' histogram that holds one.
+def distribution(recent: Recent) -> dict[str, Any]:
+    """Return how many RTTs are in each bucket of the agents' histogram that holds one.
 
     A bucket holds times up to its edge, and above the edge before; buckets are 9 % wide.
     """
-    counts = Counter(bucket_of(round(rtt * NANOSECONDS_PER_SECOND)) for rtt in rtts)
-    buckets = sorted(counts)
+    buckets = sorted(recent.counts)
     edges = [edge_seconds(bucket) for bucket in buckets]
     return {
-        "samples": len(rtts),
+        "seconds": round(recent.seconds, 3),
+        "samples": recent.counts.total(),
         "edges_seconds": [edge if math.isfinite(edge) else None for edge in edges],
-        "counts": [counts[bucket] for bucket in buckets],
+        "counts": [recent.counts[bucket] for bucket in buckets],
     }
+
+
+def _of_points(history: Sequence[Point]) -> Recent:
+    """Return the points of the history: less than all RTTs, for agents without histograms."""
+    rtts = [point.rtt_seconds for point in history if point.rtt_seconds is not None]
+    seconds = history[-1].unix_seconds - history[0].unix_seconds if history else 0
+    return Recent(Counter(bucket_of(round(rtt * NANOSECONDS_PER_SECOND)) for rtt in rtts), seconds)
 
 
 def _known(value: float) -> float | None:

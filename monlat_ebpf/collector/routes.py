@@ -9,6 +9,8 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
+from monlat_ebpf.collector.diagnosing import Decision
+from monlat_ebpf.collector.diagnosis_document import render_diagnosis
 from monlat_ebpf.collector.matrix import MEASURES, render_matrix
 from monlat_ebpf.collector.metrics import CollectorMetrics, render_latencies
 from monlat_ebpf.collector.page import page_routes
@@ -31,8 +33,12 @@ def collector_routes(
     healthy: Check,
     ready: Check,
     interval_seconds: float,
+    decision: Callable[[], Decision] = Decision,
 ) -> Mapping[str, Route]:
-    """Return the routes of a collector. `detail_of` returns the details of the direction from a node to another."""
+    """Return the routes of a collector.
+
+    `detail_of` returns the details of the direction from a node to another, `decision` the last decision.
+    """
 
     def metric_text(_: Request) -> Response:
         def render() -> Iterator[bytes]:
@@ -64,11 +70,18 @@ def collector_routes(
             return _refuse(HTTPStatus.BAD_REQUEST, "a node is no pair; name two nodes")
         return Response(lambda: [render_pair(list(_directions(store, detail_of, *ends)))], _JSON, headers=_FRESH)
 
+    def diagnosis(request: Request) -> Response:
+        with_suspected = parse_qs(request.query).get("suspected", ["0"])[-1] == "1"
+        return Response(
+            lambda: [render_diagnosis(decision(), store.view(), with_suspected=with_suspected)], _JSON, headers=_FRESH
+        )
+
     return {
         **page_routes(),
         "/metrics": metric_text,
         "/api/v1/matrix": matrix,
         "/api/v1/pair": pair,
+        "/api/v1/diagnosis": diagnosis,
         "/healthz": check_route(healthy),
         "/readyz": check_route(ready),
     }
@@ -78,7 +91,8 @@ def _directions(store: Store, detail_of: DetailOf, one: str, other: str) -> Iter
     for source, to in ((one, other), (other, one)):
         nodes = store.node(source), store.node(to)
         if nodes[0] and nodes[1]:  # neither has left the list since the request
-            yield Direction(nodes[0], nodes[1], store.history(source, to), detail_of(source, to))
+            history, recent = store.history(source, to), store.recent(source, to)
+            yield Direction(nodes[0], nodes[1], history, recent, detail_of(source, to))
 
 
 def _refuse(status: HTTPStatus, reason: str) -> Response:

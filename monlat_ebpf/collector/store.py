@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from monlat_ebpf.collector.answer import LOSSES, LOST, NOT_PROBED, STALE, Row
+from monlat_ebpf.collector.counts import AgentCounts
 from monlat_ebpf.collector.fetch import AskError
 from monlat_ebpf.collector.history import Point, RowHistory
 from monlat_ebpf.collector.loss import LossWindow
+from monlat_ebpf.collector.recent import Recent, RecentCounts
 from monlat_ebpf.model import Peer
 
 FAILURES_UNTIL_STALE: Final = 2
@@ -53,10 +55,13 @@ class _Agent:
         self.losses: Mapping[str, array[float]] = {}
         self.window = LossWindow()
         self.history = RowHistory(share)
+        self.recent = RecentCounts()
         self.typical_rtts = array("f")
         self.typical_at = -math.inf
 
-    def answer(self, now: float, unix_seconds: int, row: Row) -> None:
+    def answer(self, now: float, unix_seconds: int, row: Row, counts: AgentCounts | None) -> None:
+        if counts is not None:
+            self.recent.update(now, counts)
         lost_since = _lost_since(self.row, row)
         self.losses = self.window.update(now, row)
         self.history.record(unix_seconds, row.to, row.values["rtt"], lost_since)
@@ -102,11 +107,11 @@ class Store:
         with self._lock:
             return frozenset(self._agents)
 
-    def answered(self, name: str, row: Row) -> None:
+    def answered(self, name: str, row: Row, counts: AgentCounts | None = None) -> None:
         """Take the answer of an agent; one that has left the list is forgotten."""
         with self._lock:
             if agent := self._agents.get(name):
-                agent.answer(self._clock(), int(self._wall_clock()), row)
+                agent.answer(self._clock(), int(self._wall_clock()), row, counts)
 
     def failed(self, name: str, error: AskError) -> None:
         """Note that an agent had no usable answer."""
@@ -132,6 +137,12 @@ class Store:
         with self._lock:
             agent = self._agents.get(source)
             return list(agent.history.points(to)) if agent else []
+
+    def recent(self, source: str, to: str) -> Recent | None:
+        """Return the RTTs of a pair in the last minutes; None if the agent has no histograms."""
+        with self._lock:
+            agent = self._agents.get(source)
+            return agent.recent.rtts(to) if agent else None
 
     @property
     def history_size(self) -> int:

@@ -77,10 +77,15 @@ def silent_agents(window: Window) -> list[Finding]:
 
 
 def _answers(window: Window, index: int) -> Iterator[tuple[int, int]]:
-    """Yield (replies, ended) of the probes of each peer to the node."""
+    """Yield (replies, ended) of the probes of each peer to the node.
+
+    Probes that were sent count as ended: of a node that has just been cut off, no loss is known yet.
+    """
     for row in window.rows:
         position = None if row is None else row.position(index)
         if row is not None and position is not None:
             ended = sum(counts[position] for counts in row.results.values())
+            if row.sent is not None:
+                ended = max(ended, row.sent[position])
             if ended:
                 yield row.results[Result.REPLY][position] if Result.REPLY in row.results else 0, ended

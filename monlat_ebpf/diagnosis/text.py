@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from monlat_ebpf.diagnosis.findings import Element, Evidence, Kind, Part, Symptom
+from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Part, Symptom
 from monlat_ebpf.diagnosis.hysteresis import Diagnosis, State
 
 NOTHING: Final = "Nothing is known to be broken."
@@ -76,8 +76,8 @@ def evidence_text(evidence: Evidence, element: Element) -> str:
     return f"{text}; seen by {evidence.seen_by} of {evidence.witnesses} {witnesses}"
 
 
-def _title(diagnosis: Diagnosis) -> str:
-    finding = diagnosis.finding
+def title_of(finding: Finding) -> str:
+    """Return what is broken, with the parts of it that are known."""
     element = finding.element
     if element.kind is Kind.UNDETERMINED:
         return "undetermined: too few witnesses to name the cause" if finding.candidates else "undetermined"
@@ -86,7 +86,13 @@ def _title(diagnosis: Diagnosis) -> str:
         Part.RETURN: f"from {element.names[-1]} to {element.names[0]}",
     }
     parts = " and ".join(names[part] for part in Part if part in finding.parts)
-    return f"{name_of(element)}{f' ({parts})' if parts else ''}, confidence {finding.confidence:.1%}"
+    return f"{name_of(element)}{f' ({parts})' if parts else ''}"
+
+
+def _title(diagnosis: Diagnosis) -> str:
+    finding = diagnosis.finding
+    title = title_of(finding)
+    return title if finding.element.kind is Kind.UNDETERMINED else f"{title}, confidence {finding.confidence:.1%}"
 
 
 def _closing(diagnosis: Diagnosis) -> str:

@@ -96,7 +96,8 @@ class Row:
     `peers` are indices of `Window.nodes`, ascending, those that the agent probes. `results` counts the probes that
     ended in the window, over all address families; a result that is left out counts zero. `rtt` and `network_rtt` are
     of this agent's probes; `network_rtt` covers the probes that the peer reported. `dwell` is the time that this node's
-    kernel took to answer the peer's probes. None: not known.
+    kernel took to answer the peer's probes. `sent` counts the probes that were sent in the window: a lost one ends some
+    seconds later than it was sent. None: not known.
     """
 
     peers: Counts
@@ -105,13 +106,16 @@ class Row:
     health: Health
     network_rtt: Samples | None = None
     dwell: Samples | None = None
+    sent: Counts | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when peers are not in order, or arrays differ in length."""
         if not all(map(lt, self.peers, self.peers[1:])):
             raise ValueError("the peers of a row must be in ascending order")
-        samples = [each.ends for each in (self.rtt, self.network_rtt, self.dwell) if each is not None]
-        if any(len(each) != len(self.peers) for each in chain(self.results.values(), samples)):
+        arrays = [each.ends for each in (self.rtt, self.network_rtt, self.dwell) if each is not None]
+        if self.sent is not None:
+            arrays.append(self.sent)
+        if any(len(each) != len(self.peers) for each in chain(self.results.values(), arrays)):
             raise ValueError("every array of a row must have an entry for each peer")
 
     def position(self, peer: int) -> int | None:

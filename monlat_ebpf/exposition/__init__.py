@@ -8,6 +8,7 @@ protobuf.py      Prometheus protobuf; native_histogram.py  its histograms; wire.
 self_metrics.py  the agent's metrics about itself; self_protobuf.py  in the protobuf format
 sections.py      gzip of a body whose families are written by turns
 api.py           JSON of /api/v1/peers
+buckets.py       what that JSON has besides for a collector
 peer_detail.py   JSON of one peer, with its last probes
 chunks.py        joins small pieces of text or JSON to chunks
 client.py        asks an agent for this JSON; client_access.py: with which certificates and password

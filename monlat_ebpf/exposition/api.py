@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, TypedDict
 
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, quantile
+from monlat_ebpf.exposition.buckets import Counted
 from monlat_ebpf.exposition.chunks import in_chunks
 from monlat_ebpf.model import AgentSnapshot, Family, Histogram, PairSnapshot, Queueing, Result
 
@@ -129,16 +130,18 @@ class PeersDocument(AgentDocument):
     pairs: list[PairDocument]
 
 
-def render_peers(snapshot: AgentSnapshot) -> Iterator[bytes]:
-    """Yield a PeersDocument as JSON, in chunks: 5,000 peers make 4 MB."""
-    return in_chunks(_pieces(snapshot))
+def render_peers(snapshot: AgentSnapshot, counted: Counted | None = None) -> Iterator[bytes]:
+    """Yield a PeersDocument as JSON, in chunks: 5,000 peers make 4 MB. `counted` adds what a collector asks for."""
+    return in_chunks(_pieces(snapshot, counted))
 
 
-def _pieces(snapshot: AgentSnapshot) -> Iterator[bytes]:
-    yield json.dumps(agent_document(snapshot)).removesuffix("}").encode() + b', "pairs": ['
+def _pieces(snapshot: AgentSnapshot, counted: Counted | None) -> Iterator[bytes]:
+    of_agent = {**agent_document(snapshot), **(counted.of_agent(snapshot) if counted else {})}
+    yield json.dumps(of_agent).removesuffix("}").encode() + b', "pairs": ['
     separator = b""
     for pair in snapshot.pairs:
-        yield separator + json.dumps(pair_document(snapshot, pair)).encode()
+        of_pair = {**pair_document(snapshot, pair), **(counted.of_pair(pair) if counted else {})}
+        yield separator + json.dumps(of_pair).encode()
         separator = b", "
     yield b"]}\n"
 

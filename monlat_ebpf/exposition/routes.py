@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from monlat_ebpf.exposition import api, negotiation, peer_detail
+from monlat_ebpf.exposition.buckets import Counted
 from monlat_ebpf.exposition.detail import Details
 from monlat_ebpf.exposition.formats import formats
 from monlat_ebpf.exposition.http import Request, Response, Route
@@ -46,9 +47,10 @@ def agent_routes(
     `snapshot` is called once for each answer in JSON, with the name of the one peer that it is about or None;
     `readings` for each other one, both in the thread that renders. `recent` returns the last probes of a peer, by
     family, oldest first. `details` says which pairs /metrics shows in full; without it, all. /metrics?classic=true has
-    classic buckets beside native ones.
+    classic buckets beside native ones, /api/v1/peers?buckets=true all counts that a collector compares.
     """
     details = details or Details()
+    counted = Counted(self_metrics.schedule_lag_buckets)
     usual, with_classic = (formats(self_metrics, details, has_classic=has) for has in (False, True))
 
     def metrics(request: Request) -> Response:
@@ -61,11 +63,12 @@ def agent_routes(
         return Response(render, chosen.content_type)
 
     def peers(request: Request) -> Response:
-        wanted = parse_qs(request.query).get("peer")
-        if wanted:
-            name = wanted[-1]
+        query = parse_qs(request.query)
+        if "peer" in query:
+            name = query["peer"][-1]
             return Response(lambda: [peer_detail.render_peer(snapshot(name), name, recent(name))], api.CONTENT_TYPE)
-        return Response(lambda: api.render_peers(snapshot(None)), api.CONTENT_TYPE)
+        with_counts = counted if query.get("buckets", ["false"])[-1] == "true" else None
+        return Response(lambda: api.render_peers(snapshot(None), with_counts), api.CONTENT_TYPE)
 
     return {
         "/": _index,

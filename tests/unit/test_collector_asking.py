@@ -15,7 +15,9 @@ import pytest
 from monlat_ebpf.collector.asking import BODIES, Asker
 from monlat_ebpf.collector.config import CollectorConfig
 from monlat_ebpf.collector.fetch import LARGEST_ANSWER, AskError, Failure
+from monlat_ebpf.collector.slots import Slots
 from monlat_ebpf.collector.store import Store
+from monlat_ebpf.collector.windows import Windows
 from monlat_ebpf.exposition.client_access import ClientAccess
 from monlat_ebpf.model import Peer
 from testkit.fake_agents import FakeAgents, honest, sending
@@ -44,10 +46,11 @@ def asking(
         timeout_seconds=timeout,
     )
     store = Store(stale_after_seconds=60.0, history_bytes=1024)
+    slots = Slots(config.interval_seconds)
 
     async def run() -> None:
         with ThreadPoolExecutor(1) as parser:
-            await use(Asker(config, store, parser, lambda failure, seconds: None))
+            await use(Asker(config, store, Windows(slots), slots, parser, lambda failure, seconds: None))
 
     asyncio.run(run())
 

@@ -150,7 +150,7 @@ def test_pair_keeps_the_last_numbers_of_a_stale_direction_with_their_age(store: 
     node, to = store.node("node1"), store.node("node2")
     assert node is not None
     assert to is not None
-    found = direction_document(Direction(node, to, store.history("node1", "node2"), Detail(None, None, "hangs")))
+    found = direction_document(Direction(node, to, store.history("node1", "node2"), None, Detail(None, None, "hangs")))
     assert found["state"] == "stale"
     assert found["agent"]["age_seconds"] == 60
     assert found["last"]["rtt_seconds"] == 1e-3
@@ -167,7 +167,7 @@ def test_state_of_a_pair_is_its_own(store: Store) -> None:
     views = {name: store.node(name) for name in ("node1", "node2", "node3", "node10")}
     node = views.pop("node1")
     assert node is not None
-    states = [direction_document(Direction(node, to, (), None))["state"] for to in views.values() if to]
+    states = [direction_document(Direction(node, to, (), None, None))["state"] for to in views.values() if to]
     assert states == ["measured", "lost", "not_probed"]
 
 
@@ -191,7 +191,7 @@ def test_distribution_counts_the_history_in_the_agents_buckets(store: Store, clo
     node, to = store.node("node1"), store.node("node2")
     assert node is not None
     assert to is not None
-    found = direction_document(Direction(node, to, store.history("node1", "node2"), None))["distribution"]
+    found = direction_document(Direction(node, to, store.history("node1", "node2"), None, None))["distribution"]
     assert found["samples"] == 10
     assert found["counts"] == [9, 1]
     assert found["edges_seconds"] == pytest.approx([2 ** (-79 / 8), 2 ** (-53 / 8)])
