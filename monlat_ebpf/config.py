@@ -27,7 +27,7 @@ LARGEST_DEGREE: Final = 128
 HIGHEST_DSCP: Final = 63
 """The field has six bits (RFC 2474)."""
 
-_SHORTEST_INTERVAL: Final = 0.010
+SHORTEST_INTERVAL: Final = 0.010
 _LONGEST_INTERVAL: Final = 3600.0
 _SHORTEST_TIMEOUT: Final = 0.001
 _LONGEST_TIMEOUT: Final = float(2**layout.HIGHEST_OCTAVE)
@@ -272,7 +272,7 @@ class AgentConfig:
         interval, timeout = duration_text(self.interval_seconds), duration_text(self.timeout_seconds)
         if self.interval_seconds <= 0:
             refuse("interval", f"{interval} is not a time between two probes; give 10ms or more, for example 1s")
-        if self.interval_seconds < _SHORTEST_INTERVAL:
+        if self.interval_seconds < SHORTEST_INTERVAL:
             refuse(
                 "interval", f"{interval} is too short: a probe would wait behind the one before it; give 10ms or more"
             )

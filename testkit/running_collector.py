@@ -51,6 +51,10 @@ class RunningCollector:
         document: dict[str, Any] = json.loads(self.get(f"/api/v1/pair?{urlencode({'from': source, 'to': to})}"))
         return document
 
+    def diagnosis(self, query: str = "") -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.get(f"/api/v1/diagnosis{query}"))
+        return document
+
     def node(self, name: str) -> dict[str, Any]:
         return next(node for node in self.matrix()["nodes"] if node["name"] == name)
 

@@ -78,7 +78,7 @@ class Asker:
     async def _ask_row(self, peer: Peer) -> bool:
         began = time.monotonic()
         ends_window = self._windows.ends_window(peer.name, began)
-        path = _COUNTS_PATH if ends_window and self._windows.has_room else _PATH
+        path = _COUNTS_PATH if ends_window and self._windows.wants_histograms(peer.name) else _PATH
 
         def parse(body: bytes) -> tuple[Row, AgentCounts | None]:
             if not ends_window:
@@ -92,7 +92,7 @@ class Asker:
         except AskError as error:
             self._observe(error.failure, time.monotonic() - began)
             self._store.failed(peer.name, error)
-            self._windows.failed(peer.name, began)
+            self._windows.failed(peer.name, began, error.failure)
             return False
         self._observe(None, time.monotonic() - began)
         self._store.answered(peer.name, row, counts)

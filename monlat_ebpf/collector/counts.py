@@ -66,7 +66,7 @@ class AgentCounts:
     `counters` has COUNTERS numbers for each of `pairs`: probes sent, and results in the order of Result.
 
     `histograms` has what the agent's source of time stamps can see of all pairs. `created` is another number after the
-    agent has begun to count again; None: not known. `lag` is one histogram, or None.
+    agent has begun to count again. `lag` is one histogram. These are empty and None in an answer without histograms.
     """
 
     pairs: tuple[Key, ...]
@@ -75,6 +75,10 @@ class AgentCounts:
     skipped: int
     created: int | None
     lag: Buckets | None
+
+    def is_restarted(self, before: AgentCounts) -> bool:
+        """Return whether the agent has begun to count again since `before`, as far as both answers tell."""
+        return None not in (self.created, before.created) and self.created != before.created
 
 
 def parse_answer(body: bytes, node: str, known: Set[str]) -> tuple[Row, AgentCounts]:

@@ -75,7 +75,10 @@ class Diagnosing:
         while True:
             await self._wait_until_closed(slot)
             began = time.monotonic()
-            await loop.run_in_executor(executor, self._decide, slot)
+            try:
+                await loop.run_in_executor(executor, self._decide, slot)
+            except Exception:  # noqa: BLE001  # a defect must not end the matrix; the number of windows stands still
+                _LOG.exception("a window could not be diagnosed")
             self._limit(time.monotonic() - began)
             slot = self._windows.next_end(time.monotonic(), after=slot)
 

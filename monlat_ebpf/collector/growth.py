@@ -19,10 +19,10 @@ from monlat_ebpf.collector.counts import COUNTERS, AgentCounts, Buckets
 from monlat_ebpf.diagnosis.window import Counts, Health
 from monlat_ebpf.model import Histogram, HistogramKind
 
-MOST_OF_A_PAIR: Final = 100_000
-"""Probes of a pair between two answers: one every 6 ms in ten minutes. More is not true, and a byte each is kept."""
 MOST_OF_ALL: Final = 16_000_000
-"""Samples of a kind in a row: 5,000 peers in ten minutes at five a second."""
+"""Samples of a kind in a row, a byte each: 5,000 peers in ten minutes at five a second."""
+MOST_DUE: Final = 1_000_000
+"""Probes that were due in a window. An agent that skipped more of them counts what it missed long before."""
 
 _BYTES: Final = [bytes((bucket,)) for bucket in range(layout.BUCKETS)]
 
@@ -44,14 +44,14 @@ class Growth:
     health: Health
 
 
-def growth(before: AgentCounts, now: AgentCounts) -> Growth:
-    """Return what was counted from `before` to `now`. Raises AskError when it is more than can be true.
+def growth(before: AgentCounts, now: AgentCounts, most: int) -> Growth:
+    """Return what was counted from `before` to `now`. Raises AskError when a pair has more than `most` probes.
 
     Kinds of histograms that one of the two does not have are left out.
     """
     there = {key: position for position, key in enumerate(before.pairs)}
     kinds = [kind for kind in now.histograms if kind in before.histograms]
-    found = Growth([], [array("I") for _ in range(COUNTERS)], {kind: [] for kind in kinds}, _health(before, now))
+    found = Growth([], [array("I") for _ in range(COUNTERS)], {kind: [] for kind in kinds}, Health(0))
     positions: dict[str, int] = {}
     fallen: set[str] = set()
     for here, key in enumerate(now.pairs):
@@ -59,10 +59,10 @@ def growth(before: AgentCounts, now: AgentCounts) -> Growth:
         if earlier is None:
             continue
         to = key[0]
-        counters = _counters(before, earlier, now, here)
+        counters = _counters(before, earlier, now, here, most)
         cells: list[bytes] = []
         for kind in kinds:
-            cell = _grown(before.histograms[kind], earlier, now.histograms[kind], here)
+            cell = _grown(before.histograms[kind], earlier, now.histograms[kind], here, most)
             if cell is not None:
                 cells.append(cell)
         if counters is None or len(cells) < len(kinds):
@@ -74,6 +74,7 @@ def growth(before: AgentCounts, now: AgentCounts) -> Growth:
             _add(found, position, counters, cells)
     if any(sum(map(len, cells_of_kind)) > MOST_OF_ALL for cells_of_kind in found.samples.values()):
         raise invalid("it has more samples than there can be")
+    found.health = _health(before, now, sum(found.counters[0]))
     return only(found, set(found.to) - fallen) if fallen else found
 
 
@@ -117,17 +118,17 @@ def grown_counts(before: Buckets | None, earlier: int, now: Buckets, here: int) 
     return grown
 
 
-def _counters(before: AgentCounts, earlier: int, now: AgentCounts, here: int) -> list[int] | None:
+def _counters(before: AgentCounts, earlier: int, now: AgentCounts, here: int, most: int) -> list[int] | None:
     start, base = here * COUNTERS, earlier * COUNTERS
     grown = list(map(sub, now.counters[start : start + COUNTERS], before.counters[base : base + COUNTERS]))
     if min(grown) < 0:
         return None
-    if sum(grown) > MOST_OF_A_PAIR:
+    if max(grown) > most:
         raise invalid("it has more probes than can be sent")
     return grown
 
 
-def _grown(before: Buckets, earlier: int, now: Buckets, here: int) -> bytes | None:
+def _grown(before: Buckets, earlier: int, now: Buckets, here: int, most: int) -> bytes | None:
     """Return the new samples of a histogram; None when a count fell."""
     span, base = now.span(here), before.span(earlier)
     numbers, counts = now.numbers[span], now.counts[span]
@@ -143,19 +144,19 @@ def _grown(before: Buckets, earlier: int, now: Buckets, here: int) -> bytes | No
         if by_number is None:
             return None
         grown = list(by_number.values())
-    if sum(grown) > MOST_OF_A_PAIR:
+    if sum(grown) > most:
         raise invalid("it has more samples than probes can be sent")
     return b"".join([_BYTES[number] * count for number, count in zip(numbers, grown, strict=True) if count])
 
 
-def _health(before: AgentCounts, now: AgentCounts) -> Health:
-    """Return what the agent says of itself; nothing if it does not count that, or began to count again."""
+def _health(before: AgentCounts, now: AgentCounts, sent: int) -> Health:
+    """Return what the agent says of itself; nothing if it began to count again. `sent` is of the nodes alone."""
     skipped = now.skipped - before.skipped
-    if skipped < 0 or before.lag is None or now.lag is None:
+    if not 0 <= skipped <= MOST_DUE:
         return Health(0)
-    by_number = grown_counts(before.lag, 0, now.lag, 0)
-    if by_number is None:
-        return Health(0)
+    by_number = grown_counts(before.lag, 0, now.lag, 0) if before.lag and now.lag else None
+    if by_number is None or sum(by_number.values()) > MOST_DUE:
+        return Health(min(sent, MOST_DUE), skipped)
     buckets = [0] * layout.BUCKETS
     for number, count in by_number.items():
         buckets[number] = count

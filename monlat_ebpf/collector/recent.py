@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from monlat_ebpf.collector.counts import AgentCounts
+from monlat_ebpf.collector.counts import AgentCounts, Buckets
 from monlat_ebpf.collector.growth import grown_counts
 from monlat_ebpf.model import HistogramKind
 
@@ -33,11 +33,13 @@ class RecentCounts:
         self._states: list[tuple[float, AgentCounts]] = []  # at most three: the base, the next base, and now
 
     def update(self, now: float, counts: AgentCounts) -> None:
-        """Take an answer; an agent that counts again from the begin has no past."""
-        if self._states and self._states[-1][1].created != counts.created:
+        """Take an answer; an agent that counts again from the begin has no past, one without histograms nothing."""
+        if HistogramKind.RTT not in counts.histograms:
+            return
+        if self._states and counts.is_restarted(self._states[-1][1]):
             self._states = []
-        kept = {kind: counts.histograms[kind] for kind in (HistogramKind.RTT,) if kind in counts.histograms}
-        counts = replace(counts, counters=(), histograms=kept, lag=None)  # the rest need not be kept for minutes
+        rtts: dict[HistogramKind, Buckets] = {HistogramKind.RTT: counts.histograms[HistogramKind.RTT]}
+        counts = replace(counts, counters=(), histograms=rtts, lag=None)  # the rest need not be kept for minutes
         if len(self._states) < 3 or now - self._states[1][0] >= WINDOW_SECONDS:
             self._states = [*self._states[-2:], (now, counts)]
         else:
@@ -48,9 +50,7 @@ class RecentCounts:
         if len(self._states) < 2:
             return None
         (began, before), (ended, now) = self._states[0], self._states[-1]
-        histograms, base = now.histograms.get(HistogramKind.RTT), before.histograms.get(HistogramKind.RTT)
-        if histograms is None or base is None:
-            return None
+        histograms, base = now.histograms[HistogramKind.RTT], before.histograms[HistogramKind.RTT]
         there = {key: position for position, key in enumerate(before.pairs)}
         total: Counter[int] = Counter()
         for here, key in enumerate(now.pairs):

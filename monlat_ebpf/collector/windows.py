@@ -21,9 +21,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from monlat_ebpf.abi import layout
 from monlat_ebpf.collector.counts import COUNTERS, AgentCounts
+from monlat_ebpf.collector.fetch import Failure
 from monlat_ebpf.collector.growth import Growth, growth, only
 from monlat_ebpf.collector.slots import Slots
+from monlat_ebpf.config import SHORTEST_INTERVAL
 from monlat_ebpf.diagnosis.window import Health, Node, Row, Samples, Window
 from monlat_ebpf.model import HistogramKind, Result
 
@@ -32,6 +35,8 @@ NEW_SECONDS: Final = 60.0
 
 MOST_PAIRS: Final = 100_000
 """Of more pairs than this the histograms are not asked for, and losses are diagnosed alone: a pair's take 1 KiB."""
+MOST_OF_AGENT: Final = 2_500
+"""The same for one agent: with the histograms of more, an answer may be longer than is read."""
 
 _NOTHING: Final = Growth([], [array("I") for _ in range(COUNTERS)], {}, Health(0))
 
@@ -46,13 +51,19 @@ class _Agent:
     """Nodes of which there is a row, since the agent's start and without an end of the pair."""
     rows: dict[int, Growth] = field(default_factory=dict)
     """By the slot in which the agent answered."""
+    is_too_long: bool = False
+    """An answer with histograms was longer than is read."""
 
-    def answer(self, slot: int, length: int, counts: AgentCounts) -> None:
+    @property
+    def pairs(self) -> int:
+        return len(self.last.pairs) if self.last else 0
+
+    def answer(self, slot: int, length: int, counts: AgentCounts, most: int) -> None:
         found = _NOTHING
-        if self.last is None or self.last.created != counts.created:
+        if self.last is None or counts.is_restarted(self.last):
             self.seen = set()
         elif slot == self.last_slot + length:
-            found = growth(self.last, counts)
+            found = growth(self.last, counts, most)
             self.seen, seen = set(found.to), self.seen
             found = found if self.seen <= seen else only(found, seen)
         else:
@@ -68,6 +79,7 @@ class Windows:
         self._lock = threading.Lock()
         self._agents: dict[str, _Agent] = {}
         self._length = 1
+        self._pairs = 0
 
     @property
     def length(self) -> int:
@@ -80,8 +92,14 @@ class Windows:
         """How long a window is."""
         return self.length * self._slots.interval_seconds
 
+    @property
+    def _most(self) -> int:
+        """How many probes of a pair there may be in a row, if it is twice as long as a window."""
+        seconds = self._length * self._slots.interval_seconds
+        return int(2 * seconds / SHORTEST_INTERVAL) + 2 * layout.PROBES_PER_TARGET
+
     def lengthen(self, factor: int = 2) -> None:
-        """Make windows longer from now on. The next one has no rows."""
+        """Make windows longer from now on. The next one may have no rows."""
         with self._lock:
             self._length *= factor
 
@@ -90,17 +108,23 @@ class Windows:
         with self._lock:
             old = self._agents
             self._agents = {name: old.get(name) or _Agent(now) for name in names}
+            self._pairs = sum(agent.pairs for agent in self._agents.values())
 
     def ends_window(self, name: str, now: float) -> bool:
         """Return whether an answer to a question of now ends a window of the agent: only then are counts needed."""
         with self._lock:
             return self._is_last(self._slots.slot(name, now))
 
-    @property
-    def has_room(self) -> bool:
-        """Whether histograms are asked for."""
+    def wants_histograms(self, name: str) -> bool:
+        """Return whether the agent is asked for histograms: not the first time, when its number of pairs is not known.
+
+        What is new cannot be diagnosed, so nothing is missed by that.
+        """
         with self._lock:
-            return sum(len(agent.last.pairs) for agent in self._agents.values() if agent.last) <= MOST_PAIRS
+            agent = self._agents.get(name)
+            if agent is None or agent.last is None or agent.is_too_long:
+                return False
+            return agent.pairs <= MOST_OF_AGENT and self._pairs <= MOST_PAIRS
 
     def answered(self, name: str, asked_at: float, counts: AgentCounts) -> None:
         """Take the counts that an agent answered. Raises AskError when they cannot be true."""
@@ -108,13 +132,16 @@ class Windows:
             slot = self._slots.slot(name, asked_at)
             agent = self._agents.get(name)
             if agent is not None and self._is_last(slot) and slot > agent.last_slot:
-                agent.answer(slot, self._length, counts)
+                before = agent.pairs
+                agent.answer(slot, self._length, counts, self._most)
+                self._pairs += agent.pairs - before
 
-    def failed(self, name: str, asked_at: float) -> None:
-        """Note that an agent had no usable answer."""
+    def failed(self, name: str, asked_at: float, failure: Failure) -> None:
+        """Note that an agent had no usable answer. After one that was too long, no histograms are asked for."""
         with self._lock:
             if agent := self._agents.get(name):
                 agent.failed_slot = self._slots.slot(name, asked_at)
+                agent.is_too_long |= failure is Failure.TOO_LONG
 
     def next_end(self, now: float, after: int | None = None) -> int:
         """Return the last slot of the window that is open now; or of the next one after slot `after`.

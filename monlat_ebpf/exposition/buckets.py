@@ -42,10 +42,7 @@ class Counted:
 
     def of_agent(self, snapshot: AgentSnapshot) -> AgentCountsDocument:
         """Return the agent's counts."""
-        return {
-            "created_unix_seconds": snapshot.created_unix_seconds,
-            "schedule_lag_buckets": self.schedule_lag(),
-        }
+        return {"created_unix_seconds": snapshot.created_unix_seconds, "schedule_lag_buckets": self.schedule_lag()}
 
     def of_pair(self, pair: PairSnapshot) -> dict[str, BucketsDocument]:
         """Return the counts of a pair; none of a target: no collector has a row for it."""

@@ -198,3 +198,13 @@ def test_failing_snapshot_fails_the_scrape_and_is_counted() -> None:
     ):
         assert get(connection, "/metrics")[0] == 500
         assert b'\nmonlat_http_errors_total{kind="LookupError"} 1.0\n' in get(connection, "/metrics")[1]
+
+
+def test_counts_are_added_when_a_collector_asks_for_them(connection: HTTPConnection) -> None:
+    """By that parameter alone; with a peer's name, the answer is about the peer."""
+    answers = [
+        json.loads(get(connection, f"/api/v1/peers{query}")[1])
+        for query in ("?buckets=true", "", "?buckets=1", "?buckets=true&peer=node2")
+    ]
+    assert ["buckets" in answer["pairs"][0] for answer in answers] == [True, False, False, False]
+    assert ["schedule_lag_buckets" in answer for answer in answers] == [True, False, False, False]
