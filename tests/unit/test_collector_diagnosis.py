@@ -59,7 +59,9 @@ def diagnosis_lines(collector: RunningCollector) -> list[str]:
     return [line for line in collector.get("/metrics").decode().splitlines() if line.startswith("monlat_diagnosis{")]
 
 
-def test_node_that_loses_all_is_named_until_it_works_again(counting: CountingAgents, collector: RunningCollector) -> None:
+def test_node_that_loses_all_is_named_until_it_works_again(
+    counting: CountingAgents, collector: RunningCollector
+) -> None:
     """With evidence of its four peers and itself; as JSON with the documented keys, and as one series."""
     assert collector.diagnosis()["diagnoses"] == []
     counting.lost = counting.around("node3")
