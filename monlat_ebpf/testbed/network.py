@@ -13,7 +13,9 @@ from monlat_ebpf.testbed.links import Links
 from monlat_ebpf.testbed.namespace import Namespace
 
 DEVICE = "eth0"
-MAX_NODES = 254  # what 10.77.0.0/24 has room for
+BRIDGE = "bridge"
+MAX_NODES = 253  # what 10.77.0.0/24 has room for, beside the switch
+SWITCH_ADDRESS = "10.77.0.254"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,25 @@ class Cluster(Network):
         self._make_nodes()
         self.switch = self._stack.enter_context(Namespace("switch"))
         with Links(self.switch) as links:
-            links.add_bridge("bridge")
-            links.set_mtu("bridge", self._mtu)
-            links.set_up("bridge")
-            for number, node in enumerate(self.nodes, start=1):
-                port = f"port{number}"
+            links.add_bridge(BRIDGE)
+            links.set_mtu(BRIDGE, self._mtu)
+            links.set_up(BRIDGE)
+            for node in self.nodes:
+                port = self.port_of(node)
                 links.add_veth(port, node.namespace, node.device, self._mtu)
-                links.set_master(port, "bridge")
+                links.set_master(port, BRIDGE)
                 links.set_up(port)
             for node in self.nodes:
                 self._configure(node)
-            for number in range(1, len(self) + 1):
-                links.wait_until_usable(f"port{number}")
+            for node in self.nodes:
+                links.wait_until_usable(self.port_of(node))
+
+    @staticmethod
+    def port_of(node: Node) -> str:
+        """Return the name of the interface in the switch that a node is connected to."""
+        return f"port{node.name.removeprefix('node')}"
+
+    def join_switch(self) -> None:
+        """Give the switch itself an address, so that a process in its namespace reaches the nodes."""
+        with Links(self.switch) as links:
+            links.add_address(BRIDGE, f"{SWITCH_ADDRESS}/24")

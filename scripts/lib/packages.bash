@@ -5,6 +5,7 @@ run_packages=(
 	ca-certificates # pip's trust
 	iproute2        # ip and tc, to inspect a demo's network
 	libbpf1         # offsets of kernel structs from BTF
+	nftables        # what a demo breaks
 	python3-bpfcc   # BCC; brings LLVM, most of the download
 	python3-venv
 	util-linux # nsenter
@@ -19,7 +20,6 @@ dev_packages=(
 	iperf3                       # load for the benches
 	iputils-ping                 # RTTs by others
 	mmdebstrap                   # a fresh Debian: base of the image, scripts/fresh-root
-	nftables                     # a firewall that drops
 	openssl                      # a certificate for a fake API server
 	podman                       # builds and runs the image
 	procps                       # ps, sysctl
