@@ -6,7 +6,9 @@ The tree of exceptions, with the exit status of a command that ends with one:
     +-- ConfigError         a flag, a variable or a file has a wrong value       exit status 2
     +-- StartError          the machine lacks what monlat needs to run           exit status 1
     +-- SourceError         a timestamp source does not work on this machine     exit status 1
-    +-- AgentUnreachable    no agent answers a command                           exit status 1
+    +-- Unreachable         nobody answers a command                             exit status 1
+    |   +-- AgentUnreachable      no agent does
+    |   +-- CollectorUnreachable  no collector does; `diagnose`: exit status 2
     +-- UnknownPeer         a command asks for a peer that is not measured       exit status 2
     +-- RouteError          the kernel has no route to an address                exit status 1
     +-- TestbedError        namespaces or links cannot be made                   exit status 1
@@ -35,8 +37,16 @@ class SourceError(MonlatError):
     """A timestamp source does not work on this machine."""
 
 
-class AgentUnreachable(MonlatError):
+class Unreachable(MonlatError):
+    """Nobody answers a command."""
+
+
+class AgentUnreachable(Unreachable):
     """No agent answers a command."""
+
+
+class CollectorUnreachable(Unreachable):
+    """No collector answers a command."""
 
 
 class UnknownPeer(MonlatError):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from monlat_ebpf.cli.asking import access_options
 from monlat_ebpf.cli.log import start_logging
 from monlat_ebpf.cli.options import Duration, Listen, setting
 from monlat_ebpf.collector.config import CollectorConfig, Scheme
@@ -90,21 +91,7 @@ _MIB: Final = 1024 * 1024
     show_default=True,
     help="Name that the agents' certificate must have.",
 )
-@setting(
-    "--ca", type=click.Path(path_type=Path), metavar="FILE", help="CA of agents with TLS, in place of the system's."
-)
-@setting(
-    "--cert",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Client certificate and its key, in one PEM file.",
-)
-@setting(
-    "--user-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="File with USER:PASSWORD for agents that ask for them.",
-)
+@access_options("an agent")
 @setting(
     "--collect-interval",
     type=Duration(),
@@ -145,9 +132,7 @@ def command(
     agent_port: int,
     agent_scheme: Scheme,
     agent_server_name: str,
-    ca: Path | None,
-    cert: Path | None,
-    user_file: Path | None,
+    access: ClientAccess,
     collect_interval: float,
     collect_timeout: float,
     history_mib: int,
@@ -163,7 +148,7 @@ def command(
         agent_port=agent_port,
         agent_scheme=agent_scheme,
         agent_server_name=agent_server_name,
-        access=ClientAccess(ca, cert, user_file),
+        access=access,
         interval_seconds=collect_interval,
         timeout_seconds=collect_timeout,
         history_bytes=history_mib * _MIB,

@@ -11,7 +11,8 @@ api.py           JSON of /api/v1/peers
 buckets.py       what that JSON has besides for a collector
 peer_detail.py   JSON of one peer, with its last probes
 chunks.py        joins small pieces of text or JSON to chunks
-client.py        asks an agent for this JSON; client_access.py: with which certificates and password
+client.py        asks an agent for this JSON; json_client.py: one request; client_access.py: with which certificates
+                 and password
 negotiation.py   which format and encoding a scraper accepts
 routes.py        what each path answers
 http.py          the HTTP server; messages.py, connection.py, target.py, rendering.py, listener.py, acceptor.py,
