@@ -12,7 +12,7 @@ import click
 from monlat_ebpf import __version__
 from monlat_ebpf.errors import MonlatError, StartError
 
-COMMANDS = ("agent", "collect", "ping", "peers", "explain", "watch", "doctor", "demo")
+COMMANDS = ("agent", "collect", "matrix", "diagnose", "ping", "peers", "explain", "watch", "doctor", "demo")
 """In the order of the help. Each is the object `command` in the module of the same name in this package."""
 
 _NO_COMMAND = 2  # as for any other wrong command line

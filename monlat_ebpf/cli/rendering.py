@@ -32,6 +32,7 @@ class Tone(StrEnum):
 
     PLAIN = ""
     FAINT = "faint"
+    WARNING = "warning"
     BAD = "bad"
     BAR = "bar"
 
@@ -61,6 +62,17 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of text, each with its tone. A terminal may wrap them."""
+
+    lines: tuple[Cell, ...]
+
+
+Layout = tuple[Table | Lines, ...]
+"""What a command shows, from top to bottom."""
 
 
 _PEERS_COLUMNS = (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
 
-from monlat_ebpf.cli.rendering import Cell, Table, Tone, narrowed
+from monlat_ebpf.cli.rendering import Cell, Layout, Table, Tone, narrowed
 
 if TYPE_CHECKING:
     import rich.console
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 _GUTTER = "  "
 _WIDEST = 10_000  # columns: no table is wider
-_STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.BAD: "bold red", Tone.BAR: ""}
+_STYLES = {Tone.PLAIN: "", Tone.FAINT: "dim", Tone.WARNING: "yellow", Tone.BAD: "bold red", Tone.BAR: ""}
 _BAR_STYLES = ("black on yellow", "black on cyan", "black on magenta", "black on green", "black on white")
 """The styles of the letters of bars, in the order in which the letters first appear in a table."""
 
@@ -25,6 +27,59 @@ def show(table: Table) -> None:
         _show_in_terminal(table)
     else:
         sys.stdout.write(as_text(table))
+
+
+def show_fitting(layouts: Sequence[Layout]) -> None:
+    """Write the first of `layouts` that fits the terminal, or the last; in a pipe, the first."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(layout_as_text(layouts[0]))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(layout_as_rich(first_fitting(layouts, console)))
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is, None if it is none."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console().width
+
+
+def first_fitting(layouts: Sequence[Layout], console: rich.console.Console) -> Layout:
+    """Return the first layout whose tables fit `console`, or the last."""
+    for layout in layouts:
+        tables = (as_rich(block) for block in layout if isinstance(block, Table))
+        if all(_width_of(table, console) <= console.width for table in tables):
+            break
+    return layout
+
+
+def layout_as_text(layout: Layout) -> str:
+    """Return the blocks as lines of any width, without colours, a blank line between two blocks."""
+    return "\n".join(
+        as_text(block) if isinstance(block, Table) else "".join(f"{line.text}\n" for line in block.lines)
+        for block in layout
+    )
+
+
+def layout_as_rich(layout: Layout) -> rich.console.RenderableType:
+    """Return the blocks as one rich object, a blank line between two blocks."""
+    from rich.console import Group
+    from rich.text import Text
+
+    drawn: list[rich.console.RenderableType] = []
+    for block in layout:
+        if drawn:
+            drawn.append(Text())
+        if isinstance(block, Table):
+            drawn += [Text(block.title), as_rich(replace(block, title=""))]  # rich wraps a title at the table's width
+        else:
+            drawn += [Text(line.text, style=_STYLES[line.tone]) for line in block.lines]
+    return Group(*drawn)
 
 
 def _show_in_terminal(table: Table) -> None:
@@ -72,7 +127,7 @@ def as_rich(table: Table) -> rich.table.Table:
     from rich.text import Text
 
     drawn = rich.table.Table(
-        title=Text(table.title),
+        title=Text(table.title) if table.title else None,
         title_justify="left",
         caption=Text(table.note) if table.note else None,
         caption_justify="left",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -22,6 +23,7 @@ from monlat_ebpf.exposition.web_security import WebSecurity
 from testkit.certificates import make_ca, make_certificate
 from testkit.waiting import wait_until
 from tests.unit.fake_agent import answer
+from tests.unit.fake_collector import diagnosis
 from tests.unit.http_server import ROUTES, everything_from
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
@@ -260,10 +262,16 @@ def test_missing_key_is_an_error(certificates: Path) -> None:
         WebSecurity(certificates / "web.yml", report=lambda _: None).start()
 
 
-def test_commands_ask_a_protected_agent(cleanup: ExitStack, certificates: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "path", "document", "failed"),
+    [("peers", "/api/v1/peers", answer(), 1), ("diagnose", "/api/v1/diagnosis", diagnosis(), 2)],
+)
+def test_commands_ask_a_protected_server(
+    cleanup: ExitStack, certificates: Path, command: str, path: str, document: dict[str, Any], failed: int
+) -> None:
     """With CA, certificate and user the answer comes; without one of them the error names the option."""
-    body = json.dumps(answer()).encode()
-    routes: dict[str, Route] = {"/api/v1/peers": lambda request: Response(lambda: [body], "application/json")}
+    body = json.dumps(document).encode()
+    routes: dict[str, Route] = {path: lambda request: Response(lambda: [body], "application/json")}
     served = Served(cleanup, certificates, CLIENT_TLS + "}\n" + USERS, routes=routes)
     both = certificates / "both.pem"
     both.write_bytes(b"".join((certificates / f"client.{kind}").read_bytes() for kind in ("pem", "key")))
@@ -273,13 +281,13 @@ def test_commands_ask_a_protected_agent(cleanup: ExitStack, certificates: Path) 
     def ask(*without: str) -> subprocess.CompletedProcess[str]:
         given = [text for flag, name in options.items() if flag not in without for text in (flag, certificates / name)]
         url = f"https://localhost:{served.server.port}"
-        command = [sys.executable, "-m", "monlat_ebpf", "peers", "--json", "--url", url, *map(str, given)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        line = [sys.executable, "-m", "monlat_ebpf", command, "--json", "--url", url, *map(str, given)]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
 
-    assert json.loads(ask().stdout) == answer()
+    assert json.loads(ask().stdout) == document
     for flag in options:
         done = ask(flag)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (failed, "")
         assert f"{flag} FILE (MONLAT_{flag[2:].upper().replace('-', '_')})" in done.stderr
 
 
