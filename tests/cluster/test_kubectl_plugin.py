@@ -39,6 +39,21 @@ def pod(name: str, node: str, state: Object = RUNNING, *, created: str = "2026-0
     }
 
 
+def collector_pod(name: str, state: Object = RUNNING, *, created: str = "2026-01-01T00:00:00Z") -> Object:
+    """A pod as the Deployment of the component makes it."""
+    (deployment,) = objects_in((ROOT / "manifests/components/collector/deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {
+        "metadata": {
+            "name": name,
+            "creationTimestamp": created,
+            "labels": deployment["spec"]["template"]["metadata"]["labels"],
+        },
+        "spec": {"nodeName": "node2"},
+        "status": {"phase": "Running", "containerStatuses": [{"name": container["name"], "state": state}]},
+    }
+
+
 class Server:
     """Lists pods by label and node, and knows which nodes and namespaces exist."""
 
@@ -171,6 +186,37 @@ def test_commands_run_in_the_pod_on_the_node(plugin: Plugin, line: str, executed
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize(
+    "line", ["matrix", "matrix --measure loss --zones", "diagnose", "diagnose --json", "diagnose --watch --interval 5s"]
+)
+def test_commands_about_the_cluster_run_in_the_collector(plugin: Plugin, server: Server, line: str) -> None:
+    """In the newest pod that runs; the exit status is that of the command there."""
+    server.namespaces["monlat"] += [
+        collector_pod("c-1"),
+        collector_pod("c-2", created="2026-01-01T00:00:02Z"),
+        collector_pod("c-3", CRASHED, created="2026-01-01T00:00:03Z"),
+    ]
+    done = plugin.run(*line.split())
+    assert done.stdout == f"exec --namespace monlat c-2 --container collector -- monlat {line}\n"
+    assert done.returncode == 3
+
+
+def test_missing_collector_names_the_component(plugin: Plugin, server: Server) -> None:
+    """One line. `diagnose` has status 2, as where it cannot be told: 1 would mean that something is broken."""
+    text = plugin.failure("matrix")
+    assert "the namespace monlat has no collector" in text
+    assert "manifests/components/collector" in text
+    assert "collector.enabled=true" in text
+    assert (ROOT / "manifests/components/collector/kustomization.yaml").exists()
+    done = plugin.run("diagnose")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", text)
+    assert "there is no namespace wrong" in plugin.failure("matrix", "-n", "wrong")
+    server.namespaces["monlat"].append(collector_pod("c-1", CRASHED))
+    text = plugin.failure("matrix")
+    assert "the collector does not run: its container is waiting: CrashLoopBackOff" in text
+    assert "kubectl --namespace monlat describe pod c-1" in text
+
+
 def test_other_namespace_and_context_are_used(plugin: Plugin, server: Server) -> None:
     """The context is passed to kubectl in both of its runs."""
     server.namespaces["other"] = [pod("b-1", "node1")]
@@ -212,7 +258,8 @@ def test_an_agent_that_does_not_run_is_named_with_its_reason(plugin: Plugin, ser
     [
         ("peers", "give --node NODE"),
         ("peer --node node1", "there is no command 'peer'"),
-        ("matrix --node node1", "the matrix takes no node"),
+        ("matrix --node node1", "matrix takes no node"),
+        ("--node node1", "the matrix takes no node"),
     ],
 )
 def test_a_wrong_line_is_a_usage_error(plugin: Plugin, line: str, text: str) -> None:

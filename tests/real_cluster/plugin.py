@@ -9,7 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.real_cluster.agents import Agents
+from tests.real_cluster.agents import NAMESPACE, Agents, ordered_pairs, wait
+from tests.real_cluster.installing import Installer
 
 
 def plugin(agents: Agents, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +29,25 @@ def test_matrix_of_all_agents(installed: Agents, nodes: list[str]) -> None:
         assert name == node
         assert [cell for cell in cells if cell != "-" and not re.fullmatch(r"\d+\.\d{3}", cell)] == []
         assert cells[nodes.index(node)] == "-"
+
+
+def test_commands_about_the_cluster(empty: Installer, nodes: list[str]) -> None:
+    """Without the collector, the component to add is named. With it, every pair is shown and nothing is broken."""
+    agents = empty.apply()
+    agents.wait_complete(nodes)
+    for command, status in (("matrix", 1), ("diagnose", 2)):
+        done = plugin(agents, command)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert "manifests/components/collector" in done.stderr
+    agents = empty.apply(components=["collector"])
+    agents.api.run("rollout", "status", "deployment/monlat", "--namespace", NAMESPACE, "--timeout=240s")
+
+    def numbers() -> int:
+        rows = (line.split() for line in plugin(agents, "matrix").stdout.splitlines())
+        return sum(cell.replace(".", "", 1).isdigit() for row in rows if row and row[0] in nodes for cell in row[1:])
+
+    wait(lambda: numbers() == len(ordered_pairs(nodes)), "pairs are missing")
+    wait(lambda: plugin(agents, "diagnose").returncode == 0, "something is said to be broken, or nothing is known")
 
 
 def test_commands_on_a_node(installed: Agents, nodes: list[str]) -> None:
