@@ -7,16 +7,16 @@ and the kernel ends the agents when this process dies.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Final, Self
 
 import yaml
 
+from monlat_ebpf.cli.demo_collector import VirtualCollector
+from monlat_ebpf.cli.demo_process import VirtualProcess
 from monlat_ebpf.config import DEFAULT_PORT
 from monlat_ebpf.errors import AgentUnreachable, MonlatError, TestbedError
 from monlat_ebpf.exposition import client
@@ -29,26 +29,21 @@ INTERVAL: Final = "200ms"
 START_SECONDS: Final = 60.0
 """Each agent compiles its kernel program: 0.5 s of a core, and much longer on a busy machine."""
 
+ZONES: Final = "abcdefghijklmnop"
+"""Their names; there are as many as nodes at most."""
+
 _POLL_SECONDS: Final = 0.05
-_LAST_LINES: Final = 5
 
 
-class VirtualAgent:
+class VirtualAgent(VirtualProcess):
     """The agent of one node: a process in the node's namespace."""
 
     def __init__(self, node: Node, peers_descriptor: int) -> None:
         self.node = node
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
-        self.process: subprocess.Popen[bytes] = node.namespace.popen(
-            [
-                *(sys.executable, "-P", "-m", "monlat_ebpf", "agent", "--node-name", node.name, "--interval", INTERVAL),
-                *("--peers", f"/proc/self/fd/{peers_descriptor}"),
-            ],
-            env={name: value for name, value in os.environ.items() if not name.startswith("MONLAT_")},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=(peers_descriptor,),
+        arguments = ["agent", "--node-name", node.name, "--interval", INTERVAL]
+        arguments += ["--peers", f"/proc/self/fd/{peers_descriptor}"]
+        super().__init__(
+            f"the agent of {node.name}", node.namespace, "monlat_ebpf", arguments, descriptors=[peers_descriptor]
         )
 
     @property
@@ -62,38 +57,31 @@ class VirtualAgent:
         with self.node.namespace.entered():
             return client.ask(f"http://127.0.0.1:{DEFAULT_PORT}")
 
-    def check(self) -> None:
-        """Raise TestbedError with the last lines of the agent's log if it has ended."""
-        if self.process.poll() is not None:
-            raise TestbedError(f"the agent of {self.node.name} ended:\n{self._last_lines()}")
-
-    def close(self) -> None:
-        """End the agent and wait for it."""
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._log.close()
-
-    def _last_lines(self) -> str:
-        self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
-
 
 class Demo:
-    """The running cluster: a context manager. Raises TestbedError when it cannot start."""
+    """The running cluster: a context manager. Raises TestbedError when it cannot start.
 
-    def __init__(self, nodes: int) -> None:
-        self._count = nodes
+    Its nodes are spread evenly over `zones` zones. With `listen`, a host and a port of this machine, it has a collector
+    there; raises ConfigError if that port is not free.
+    """
+
+    def __init__(self, nodes: int, zones: int = 1, listen: tuple[str, int] | None = None) -> None:
+        self.cluster: Final = Cluster(nodes)
+        self._listen = listen
         self._stack = ExitStack()
+        names = [f"node{number}" for number in range(1, nodes + 1)]
+        self.zones: Final = {name: ZONES[number * zones // nodes] for number, name in enumerate(names)}
         self.agents: tuple[VirtualAgent, ...] = ()
+        self.collector: VirtualCollector | None = None
 
     def __enter__(self) -> Self:
         with self._stack:
-            cluster = self._stack.enter_context(Cluster(self._count))
-            peers = self._stack.enter_context(_peers_file(cluster))
+            cluster = self._stack.enter_context(self.cluster)
+            peers = self._stack.enter_context(_peers_file(cluster, self.zones))
+            if self._listen is not None:
+                cluster.join_switch()
+                self.collector = VirtualCollector(cluster.switch, peers.fileno(), self._listen)
+                self._stack.callback(self.collector.close)
             agents = []
             for node in cluster:
                 agent = VirtualAgent(node, peers.fileno())
@@ -108,6 +96,13 @@ class Demo:
         for agent in self.agents:
             agent.process.terminate()  # all at the same time; close() waits for each
         self._stack.close()
+
+    def check(self) -> None:
+        """Raise TestbedError if an agent or the collector has ended."""
+        for agent in self.agents:
+            agent.check()
+        if self.collector is not None:
+            self.collector.check()
 
     def answers(self) -> list[PeersDocument]:
         """Return each agent's answer of now."""
@@ -142,9 +137,9 @@ class Demo:
                 time.sleep(_POLL_SECONDS)
 
 
-def _peers_file(cluster: Cluster) -> IO[bytes]:
+def _peers_file(cluster: Cluster, zones: Mapping[str, str]) -> IO[bytes]:
     """Return an open file in memory that lists the nodes."""
-    peers = [{"name": node.name, "addresses": [node.ipv4]} for node in cluster]
+    peers = [{"name": node.name, "addresses": [node.ipv4], "zone": zones[node.name]} for node in cluster]
     file = os.fdopen(os.memfd_create("peers"), "w+b")
     file.write(yaml.safe_dump(peers).encode())
     file.flush()

@@ -85,6 +85,11 @@ class Collector:
             security=self._web_security.current if self._web_security else lambda: OPEN,
         )
 
+    @property
+    def ports(self) -> Sequence[int]:
+        """The ports on which it listens."""
+        return self._server.ports
+
     async def run(self) -> int:
         """Ask and serve until a signal; return 0, or 1 if a part has failed. Raises ConfigError."""
         self._loop = loop = asyncio.get_running_loop()

@@ -2,93 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import random
 import signal
-import struct
 import subprocess
-import sys
-import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-from testkit.waiting import wait_until
-from tests.kernel.kernel_objects import Objects
-from tests.kernel.leftovers import networks_in_use, networks_of, objects_of_process, processes_with
+from tests.kernel.leftovers import networks_in_use
+from tests.kernel.running_demo import DEMO, Terminal, Traces, running_demo
 
-DEMO = (sys.executable, "-m", "monlat_ebpf", "demo")
-RUNS = "each node's /metrics"
 RTT_KEYS = {"last", "p50", "p99", "min", "max"}
 PAIR_KEYS = {"from", "to", "family", "sent", "replies", "lost", "rtt_seconds"}
 TITLE = "RTT in ms, last"
 AS_NOBODY = ("unshare", "--user")  # without a mapping of users, root is user 65534
 
 
-class Traces:
-    """The kernel objects of a running demo. Its processes are found by their TMPDIR."""
-
-    def __init__(self, temporary: Path) -> None:
-        self.temporary = temporary
-        self.objects = Objects((), (), ())
-        self.networks: set[int] = set()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "TMPDIR": str(self.temporary), "TERM": "xterm"}
-
-    def processes(self) -> set[int]:
-        return processes_with(str(self.temporary))
-
-    def record(self) -> None:
-        """Record the programs, maps and network namespaces that exist now."""
-        processes = self.processes()
-        self.objects = objects_of_process(*processes)
-        self.networks = set[int]().union(*map(networks_of, processes))
-        self.networks -= networks_of(os.getpid())
-
-    def check_gone(self) -> None:
-        """Wait until all of them are gone; fail if they stay."""
-        wait_until(lambda: not self.processes())
-        self.objects.wait_until_gone()
-        # a dying process has no environment, but its descriptors may still be open
-        wait_until(lambda: not self.networks & networks_in_use())
-        assert list(self.temporary.iterdir()) == []
-
-
-@pytest.fixture
-def traces(tmp_path: Path) -> Traces:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    return Traces(temporary)
-
-
-@contextmanager
-def running_demo(traces: Traces, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Yield a demo that has begun to measure, and the rest of its standard error."""
-    with subprocess.Popen(
-        [*DEMO, *arguments], env=traces.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as demo:
-        try:
-            assert demo.stderr is not None
-            for line in demo.stderr:
-                if line.startswith(RUNS):
-                    break
-            traces.record()
-            yield demo, demo.stderr
-        finally:
-            demo.kill()
-
-
 def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
     """3 nodes for 5 s: 6 ordered pairs, all probes answered, and only JSON on standard output."""
-    with running_demo(traces, "--nodes", "3", "--seconds", "5", "--json") as (demo, _):
+    with running_demo(traces, "--nodes", "3", "--seconds", "5", "--json") as (demo, _, _):
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0
     document = json.loads(output)
@@ -116,7 +50,7 @@ def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_it_with_the_matrix(traces: Traces, number: signal.Signals) -> None:
     """Status 0, the final matrix, a command for each node's /metrics, and nothing is left."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _, _):
         demo.send_signal(number)
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0
@@ -130,7 +64,7 @@ def test_signal_ends_it_with_the_matrix(traces: Traces, number: signal.Signals) 
 
 def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
     """The command that the demo prints for node1 scrapes node1 when a shell runs it."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (_, errors):
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (_, errors, _):
         name, command = errors.readline().strip().split(":", 1)
         assert name == "node1"
         command = command.strip().removeprefix("sudo ")
@@ -141,7 +75,7 @@ def test_printed_command_shows_a_nodes_metrics(traces: Traces) -> None:
 
 def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
     """After SIGKILL, agents, programs, maps and namespaces are gone too."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _):
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, _, _):
         assert traces.networks <= networks_in_use()
         demo.kill()
         demo.wait(timeout=20)
@@ -151,7 +85,7 @@ def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
 
 def test_agent_that_dies_ends_the_demo_with_its_name(traces: Traces) -> None:
     """An error names the node of the agent, the status is 1, and the other agent ends too."""
-    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, stream):
+    with running_demo(traces, "--nodes", "2", "--seconds", "0") as (demo, stream, _):
         (victim,) = (number for number in traces.processes() if "\0--node-name\0node2\0" in _command_line(number))
         os.kill(victim, signal.SIGKILL)
         errors = stream.read()
@@ -187,21 +121,14 @@ def test_signal_while_it_starts_leaves_nothing(traces: Traces, number: signal.Si
 
 
 def test_matrix_is_live_in_a_terminal(traces: Traces) -> None:
-    """The matrix is redrawn in place, with the commands below it, and the last one stays after Ctrl-C."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
-    with subprocess.Popen(
-        [*DEMO, "--nodes", "2", "--seconds", "0"], env=traces.environment, stdout=theirs, stderr=subprocess.DEVNULL
-    ) as demo:
-        os.close(theirs)
-        output, shown = _until_closed(ours), ""
-        while shown.count(TITLE) < 3:
-            shown += next(output)
-        demo.send_signal(signal.SIGINT)
-        shown += "".join(output)
-        assert demo.wait(timeout=60) == 0
-    os.close(ours)
-    drawings = shown.split(TITLE)
+    """The matrix is redrawn in place, with the commands below it, and the last one stays after Ctrl-C.
+
+    Ctrl-C goes to the agents, too, if they are in the foreground: they still answer the demo's last question.
+    """
+    with Terminal(traces, "--nodes", "2", "--seconds", "0", columns=160) as terminal:
+        terminal.read_until(lambda shown: shown.count(TITLE) >= 3)
+        assert terminal.end_by_ctrl_c() == 0, terminal.shown
+    drawings = terminal.shown.split(TITLE)
     assert len(drawings) - 1 > 3
     for drawing in drawings[1:]:
         assert "node1" in drawing
@@ -209,15 +136,8 @@ def test_matrix_is_live_in_a_terminal(traces: Traces) -> None:
     for erased in drawings[1:-2]:
         assert "\x1b[2K" in erased  # the cursor goes back and the line is erased
     assert "/metrics" in drawings[-1]
+    assert "monlat: " not in terminal.shown
     traces.check_gone()
-
-
-def _until_closed(terminal: int) -> Iterator[str]:
-    while True:
-        try:
-            yield os.read(terminal, 65536).decode(errors="replace")
-        except OSError:  # the other end is closed
-            return
 
 
 def test_one_node_is_too_few(traces: Traces) -> None:
