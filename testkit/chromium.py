@@ -42,6 +42,7 @@ _KEYS = {
     "End": 35,
     "Enter": 13,
     "Tab": 9,
+    " ": 32,
 }
 
 Json = dict[str, Any]
@@ -141,7 +142,7 @@ class Chromium:
         """Press keys by name, one after the other."""
         for key in keys:
             common = {"key": key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
-            text = {"text": "\r"} if key == "Enter" else {}
+            text = {"text": {"Enter": "\r", " ": " "}[key]} if key in ("Enter", " ") else {}
             self.call("Input.dispatchKeyEvent", type="keyDown", **common, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 

@@ -20,8 +20,7 @@ matrix      the JSON of all pairs: pure
 pair        the JSON of one pair: pure
 diagnosis_document  the JSON of what is broken: pure
 metrics     the text of `/metrics`
-page        the files of the page
-routes      what each path answers
+routes      what each path answers; page/ has the files of the page
 
 State is in memory only. Data goes one way: asking -> store, windows -> diagnosing -> matrix, pair,
 diagnosis_document, metrics.

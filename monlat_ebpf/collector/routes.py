@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -13,14 +14,15 @@ from monlat_ebpf.collector.diagnosing import Decision
 from monlat_ebpf.collector.diagnosis_document import render_diagnosis
 from monlat_ebpf.collector.matrix import MEASURES, render_matrix
 from monlat_ebpf.collector.metrics import CollectorMetrics, render_latencies
-from monlat_ebpf.collector.page import page_routes
 from monlat_ebpf.collector.pair import Detail, Direction, render_pair
 from monlat_ebpf.collector.store import Store
 from monlat_ebpf.exposition.http import Request, Response, Route
+from monlat_ebpf.exposition.page_files import page_routes
 from monlat_ebpf.exposition.routes import Check, check_route
 from monlat_ebpf.exposition.text import CLASSIC_TYPE as TEXT
 
 _JSON: Final = "application/json"
+_PAGE: Final = Path(__file__).parent / "page"
 _FRESH: Final = {"Cache-Control": "no-store"}
 
 DetailOf = Callable[[str, str], Detail | None]
@@ -77,7 +79,7 @@ def collector_routes(
         )
 
     return {
-        **page_routes(),
+        **page_routes(_PAGE),
         "/metrics": metric_text,
         "/api/v1/matrix": matrix,
         "/api/v1/pair": pair,

@@ -15,6 +15,7 @@ client.py        asks an agent for this JSON; json_client.py: one request; clien
                  and password
 negotiation.py   which format and encoding a scraper accepts
 routes.py        what each path answers
+page_files.py    serves a page: agent_page/ is the agent's; page/ has what the collector's page shares with it
 http.py          the HTTP server; messages.py, connection.py, target.py, rendering.py, listener.py, acceptor.py,
                  service.py, clients.py and turns.py are its parts
 security.py      who is served; web_config.py reads it from a file, web_security.py follows the file,

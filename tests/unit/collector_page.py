@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
+from typing import Any
 
 from monlat_ebpf.collector.fetch import AskError, Failure
 from monlat_ebpf.collector.metrics import CollectorMetrics
 from monlat_ebpf.collector.pair import Detail
 from monlat_ebpf.collector.routes import collector_routes
 from monlat_ebpf.collector.store import Store
-from monlat_ebpf.exposition.http import MetricsServer, Route
+from monlat_ebpf.exposition.http import MetricsServer, Request, Response, Route
 from monlat_ebpf.model import Peer
 from testkit.chromium import Chromium
+from tests.unit import diagnosis_documents
 from tests.unit.collector_rows import row
 from tests.unit.fake_agent import probe
 
@@ -50,10 +53,11 @@ DETAIL = Detail(
 
 
 class Served:
-    """The collector's routes with a store that the test fills, and a browser that has the page open."""
+    """The collector's routes with a store and a diagnosis that the test sets, and a browser that has the page open."""
 
     def __init__(self, store: Store, url: str, browser: Chromium) -> None:
         self.store, self.url, self.browser = store, url, browser
+        self.diagnosis = NOTHING
 
     def open(self, hash_part: str = "") -> None:
         self.browser.open("about:blank")
@@ -104,8 +108,16 @@ def small_store() -> Store:
     return made
 
 
-def routes_of(store: Store) -> Mapping[str, Route]:
-    return collector_routes(
+NOTHING = diagnosis_documents.document()
+
+
+def routes_of(store: Store, diagnosis: Callable[[], Mapping[str, Any]] = lambda: NOTHING) -> Mapping[str, Route]:
+    """The collector's routes. `diagnosis` returns what it answers about what is broken, its times relative to NOW."""
+
+    def answer(_: Request) -> Response:
+        return Response(json.dumps(moved(diagnosis(), time.time() - diagnosis_documents.NOW)).encode())
+
+    routes = collector_routes(
         store,
         lambda source, to: DETAIL,
         CollectorMetrics(store),
@@ -113,14 +125,29 @@ def routes_of(store: Store) -> Mapping[str, Route]:
         ready=lambda: None,
         interval_seconds=0.2,
     )
+    return {**routes, "/api/v1/diagnosis": answer}
+
+
+def moved(value: Any, seconds: float) -> Any:
+    """A document with all its `unix_seconds` moved by so many seconds."""
+    if isinstance(value, list):
+        return [moved(each, seconds) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: each + seconds if key.endswith("unix_seconds") and each is not None else moved(each, seconds)
+        for key, each in value.items()
+    }
 
 
 @contextmanager
 def served_page() -> Iterator[Served]:
     """Yield the small store's page. Afterwards: it had no error, broke no policy and asked no other server."""
     store = small_store()
-    with MetricsServer([("127.0.0.1", 0)], routes_of(store)) as server, Chromium() as browser:
+    routes = routes_of(store, lambda: page.diagnosis)
+    with MetricsServer([("127.0.0.1", 0)], routes) as server, Chromium() as browser:
         url = f"http://127.0.0.1:{server.port}"
-        yield Served(store, url, browser)
+        page = Served(store, url, browser)
+        yield page
         assert browser.complaints == []
         assert {address for address in browser.requested if not address.startswith(f"{url}/")} <= {"about:blank"}

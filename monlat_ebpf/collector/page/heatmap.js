@@ -1,12 +1,13 @@
 // Draws a grid on a canvas: a square for each cell, one pixel if it must be, with putImageData.
 
-import { CIVIDIS, STEPS, packed, position, stateColours } from "./scale.js";
 import { LOST, MEASURED, NOT_PROBED, SELF, STALE, zoneTitle } from "./model.js";
+import { CIVIDIS, STEPS, position } from "./scale.js";
+import { fill, makeStamps, stamp, stampCorner } from "./stamps.js";
 
 const LARGEST_CELL = 56; // CSS pixels
-const LEAST_MARKED = 5; // device pixels: a smaller cell has no room for a mark
 const LEAST_NAMED = 11; // CSS pixels: a smaller cell has no room for a name beside it
 const MARGIN = 4;
+const VEIL = 0.7; // how much of the cells beside a diagnosis is covered
 
 export class Heatmap {
   constructor(canvas) {
@@ -14,6 +15,7 @@ export class Heatmap {
     this.context = canvas.getContext("2d");
     this.grid = null;
     this.selected = null;
+    this.boxes = []; // [row, column, how many rows, how many columns]: outlined; the other cells are veiled
   }
 
   /** Draw `grid` within `width` CSS pixels; `domain` are the limits of the colours. */
@@ -121,6 +123,7 @@ export class Heatmap {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.image) return;
     context.putImageData(this.image, left, top);
+    this.#drawVeil(styles.backgroundColor);
     context.fillStyle = styles.color;
     const each = (label, at) => [label, at, 1];
     if (this.isNamed) this.#drawLabels(grid.rows.map(each), grid.columns.map(each));
@@ -128,17 +131,37 @@ export class Heatmap {
     context.strokeStyle = styles.color;
     context.lineWidth = 1;
     if (grid.kind === "nodes" && cell >= 3) this.#drawZoneLines();
+    const accent = styles.getPropertyValue("--accent");
+    for (const box of this.boxes) this.#outline(box, accent, styles.backgroundColor);
     if (this.selected) {
       const [row, column] = this.selected;
-      const grown = Math.max(cell, 5 * ratio);
-      const shift = (grown - cell) / 2;
-      const box = [left + column * cell - shift, top + row * cell - shift, grown, grown];
-      context.lineWidth = 4 * ratio;
-      context.strokeStyle = this.isDark ? "#000" : "#fff";
-      context.strokeRect(...box);
-      context.lineWidth = 2 * ratio;
-      context.strokeStyle = this.isDark ? "#fff" : "#000";
-      context.strokeRect(...box);
+      this.#outline([row, column, 1, 1], this.isDark ? "#fff" : "#000", this.isDark ? "#000" : "#fff");
+    }
+  }
+
+  /** Cover all cells but those of the boxes, whose pixels are put again. */
+  #drawVeil(colour) {
+    const { context, left, top, cell, image } = this;
+    if (!this.boxes.length) return;
+    context.globalAlpha = VEIL;
+    context.fillStyle = colour;
+    context.fillRect(left, top, image.width, image.height);
+    context.globalAlpha = 1;
+    for (const [row, column, height, width] of this.boxes) {
+      context.putImageData(image, left, top, column * cell, row * cell, width * cell, height * cell);
+    }
+  }
+
+  /** Draw a frame around a box, at least 5 CSS pixels wide and high, with a halo that parts it from the colours. */
+  #outline([row, column, height, width], colour, halo) {
+    const { context, left, top, cell, ratio } = this;
+    const [wide, high] = [width * cell, height * cell].map((size) => Math.max(size, 5 * ratio));
+    const x = left + column * cell - (wide - width * cell) / 2;
+    const y = top + row * cell - (high - height * cell) / 2;
+    for (const [thickness, style] of [[4, halo], [2, colour]]) {
+      context.lineWidth = thickness * ratio;
+      context.strokeStyle = style;
+      context.strokeRect(x, y, wide, high);
     }
   }
 
@@ -193,54 +216,4 @@ function cut(context, text, room) {
   let shown = text;
   while (shown.length > 1 && context.measureText(shown).width > room) shown = `${shown.slice(0, -2)}…`;
   return shown;
-}
-
-/** A square of `size` pixels for each state: its colour, and the mark that says the state without colour. */
-export function makeStamps(size, isDark) {
-  const colours = stateColours(isDark);
-  const thick = Math.max(1, Math.round(size / 10));
-  const middle = (size - 1) / 2;
-  const isMarked = size >= LEAST_MARKED;
-  const make = (ground, mark, isOn) =>
-    Uint32Array.from({ length: size * size }, (_, at) => {
-      const x = at % size;
-      const y = Math.floor(at / size);
-      return packed(isMarked && isOn(x, y) ? mark : ground);
-    });
-  const cross = (x, y) =>
-    Math.min(Math.abs(x - y), Math.abs(x + y - size + 1)) < thick && Math.abs(x - middle) < size * 0.36;
-  return {
-    [LOST]: make(colours.lost, colours.lostMark, cross),
-    [STALE]: make(colours.stale, colours.staleMark, (x, y) => (x + y) % Math.max(4, 3 * thick) < thick),
-    [NOT_PROBED]: make(colours.paper, colours.mark, (x, y) => Math.hypot(x - middle, y - middle) <= thick),
-    [SELF]: make(colours.paper, colours.mark, (x, y) => x === y),
-    unknown: make(colours.paper, colours.mark, (x, y) => Math.abs(y - middle) < thick && Math.abs(x - middle) < size / 4),
-    corner: packed(colours.lost),
-    gap: size >= LEAST_MARKED ? 1 : 0,
-  };
-}
-
-function fill(pixels, start, width, size, colour, gap) {
-  for (let y = 0; y < size - gap; y += 1) {
-    const line = start + y * width;
-    pixels.fill(colour, line, line + size - gap);
-  }
-}
-
-function stamp(pixels, start, width, size, square) {
-  for (let y = 0; y < size; y += 1) {
-    for (let x = 0; x < size; x += 1) pixels[start + y * width + x] = square[y * size + x];
-  }
-}
-
-/** Whether a pixel of a cell is in the triangle in its upper right corner. */
-export function isCorner(x, y, size) {
-  return x - y >= size - Math.ceil(size / 3);
-}
-
-/** Mark a zone cell some of whose pairs are lost: a triangle in its upper right corner. */
-function stampCorner(pixels, start, width, size, colour) {
-  for (let y = 0; y < size; y += 1) {
-    for (let x = 0; x < size; x += 1) if (isCorner(x, y, size)) pixels[start + y * width + x] = colour;
-  }
 }

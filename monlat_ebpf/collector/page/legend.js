@@ -1,9 +1,9 @@
 // What the colours and the marks mean.
 
 import { element } from "./dom.js";
-import { isCorner, makeStamps } from "./heatmap.js";
 import { LOST, NOT_PROBED, SELF, STALE } from "./model.js";
 import { CIVIDIS, STEPS } from "./scale.js";
+import { isCorner, makeStamps } from "./stamps.js";
 import { written } from "./measures.js";
 
 const SQUARE = 14;

@@ -1,8 +1,10 @@
 // The worst pairs and the agents that do not answer, in text.
 
+import { explains } from "./diagnosis.js";
 import { element, byId } from "./dom.js";
 import { LOST, MEASURED } from "./model.js";
-import { ago, written } from "./measures.js";
+import { written } from "./measures.js";
+import { ago } from "./units.js";
 
 const MOST = 20;
 
@@ -25,15 +27,19 @@ export function worstCells(model, most = MOST) {
   return [...lost, ...worst].slice(0, most).map((cell) => [Math.floor(cell / model.count), cell % model.count]);
 }
 
-/** Show the worst pairs; `open` is called with the names of the pair that is chosen. */
-export function showWorst(model, measure, open) {
+/**
+ * Show the worst pairs, each with the diagnosis that explains it; `open` is called with the names of the chosen pair.
+ * @param {import("./diagnosis.js").Diagnosis[]} diagnoses
+ */
+export function showWorst(model, measure, diagnoses, open) {
   const items = worstCells(model).map(([row, column]) => {
-    const [from, to] = [model.nodes[row].name, model.nodes[column].name];
+    const [from, to] = [model.nodes[row], model.nodes[column]];
     const cell = row * model.count + column;
     const text = model.states[cell] === LOST ? "lost" : written(measure, model.values[cell]);
-    const button = element("button", { type: "button" }, `${from} to ${to}: ${text}`);
-    button.addEventListener("click", () => open(from, to));
-    return element("li", {}, button);
+    const button = element("button", { type: "button" }, `${from.name} to ${to.name}: ${text}`);
+    button.addEventListener("click", () => open(from.name, to.name));
+    const why = diagnoses.find((each) => explains(each, from, to));
+    return element("li", {}, button, ...(why ? [element("small", {}, ` ${why.title}`)] : []));
   });
   replaceItems(byId("worst"), items, "no pair has a number above zero");
 }

@@ -1,16 +1,20 @@
 // The page: asks the collector again and again, and connects what is shown with what is chosen.
 
+import { elementOf, keyOf } from "./diagnosis.js";
+import { showDiagnoses, showNoDiagnosis } from "./diagnosis_panel.js";
 import { byId, element, setText } from "./dom.js";
 import { Heatmap } from "./heatmap.js";
+import { boxesOf } from "./highlight.js";
 import { showLegend } from "./legend.js";
 import { showMissing, showWorst } from "./lists.js";
-import { MEASURES, ago, measureOf } from "./measures.js";
+import { MEASURES, measureOf } from "./measures.js";
 import { nodeGrid, parseMatrix, zoneGrid, zoneTitle, zonesOf } from "./model.js";
 import { showPair, showPairProblem } from "./pair.js";
 import { domainOf } from "./scale.js";
-import { showTable } from "./table.js";
-import { parseView, showView } from "./view.js";
 import { cellSentence } from "./sentences.js";
+import { showTable } from "./table.js";
+import { ago } from "./units.js";
+import { parseView, showView } from "./view.js";
 
 const PROBLEM_SECONDS = 2; // between two questions while the collector does not answer
 
@@ -18,6 +22,7 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const map = new Heatmap(byId("map"));
 let view = parseView(window.location.hash);
 let model = null;
+let diagnosis = null; // the newest answer about what is broken
 let grid = null;
 let selected = null; // [row, column] of the grid
 let receivedAt = 0;
@@ -32,9 +37,7 @@ async function ask() {
   const question = (asking = new AbortController());
   let pause = PROBLEM_SECONDS;
   try {
-    const answer = await fetch(`api/v1/matrix?measure=${view.measure}`, { signal: question.signal });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    const document = await answer.json();
+    const [document] = await Promise.all([getJson(`api/v1/matrix?measure=${view.measure}`), askDiagnosis()]);
     model = parseMatrix(document);
     receivedAt = performance.now();
     pause = document.interval_seconds;
@@ -47,6 +50,24 @@ async function ask() {
   }
   await askPair();
   if (!question.signal.aborted) timer = setTimeout(ask, pause * 1000);
+}
+
+/** Ask what is broken. Without an answer, the matrix is still shown. */
+async function askDiagnosis() {
+  const question = asking;
+  try {
+    diagnosis = await getJson("api/v1/diagnosis");
+  } catch (error) {
+    if (question.signal.aborted) return;
+    diagnosis = null;
+    showNoDiagnosis(`Nothing is known: the collector gives no diagnosis (${error.message}).`);
+  }
+}
+
+async function getJson(address) {
+  const answer = await fetch(address, { signal: asking.signal });
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return answer.json();
 }
 
 async function askPair() {
@@ -80,12 +101,13 @@ function show() {
   byId("measure").value = measure.name;
   findSelected();
   map.selected = selected;
+  showDiagnosis();
   map.draw(grid, domain, measure, byId("scroller").clientWidth, dark.matches);
   const unit = kind === "zones" ? "zones" : "nodes";
   setText(byId("matrix-title"), `${measure.title}: ${grid.rows.length} × ${grid.columns.length} ${unit}`);
   byId("map").setAttribute("aria-label", `${measure.title}, ${grid.rows.length} by ${grid.columns.length} ${unit}`);
   showLegend(byId("legend"), measure, domain, kind, dark.matches);
-  showWorst(model, measure, openPair);
+  showWorst(model, measure, diagnosis?.diagnoses ?? [], openPair);
   showMissing(model);
   showTable(grid, measure, selected);
   sayCell();
@@ -100,6 +122,19 @@ function findSelected() {
   const find = (names, wanted) => (wanted ? names.findIndex((name) => (isZones ? zoneTitle(name) : name) === wanted) : -1);
   const cell = [find(grid.rows, from), find(grid.columns, to)];
   selected = cell[0] < 0 || cell[1] < 0 ? null : cell;
+}
+
+/** Show the diagnoses; the map gets the cells of the chosen one. */
+function showDiagnosis() {
+  const key = view.diagnosis;
+  if (diagnosis) showDiagnoses(diagnosis, model.unixSeconds, key, chooseDiagnosis);
+  const found = diagnosis?.diagnoses.find((each) => keyOf(each) === key);
+  const zones = new Map(model.nodes.map((node) => [node.name, node.zone]));
+  const boxes = key ? boxesOf(found ?? elementOf(key), grid, zones) : [];
+  map.boxes = boxes;
+  const ended = found ? "" : `There is no open diagnosis of ${elementOf(key).title} now. `;
+  byId("chosen").hidden = !key;
+  setText(byId("chosen").firstElementChild, ended + (boxes.length ? "Its cells are outlined." : "It has no cell in this view."));
 }
 
 function sayCell() {
@@ -126,6 +161,12 @@ function change(changes) {
   else ask();
 }
 
+/** Outline the cells of a diagnosis; if it is the chosen one already, of none. */
+function chooseDiagnosis(key) {
+  change({ diagnosis: key === view.diagnosis ? "" : key });
+  if (map.boxes.length) scrollToCell(map.boxes[0]);
+}
+
 function select(cell) {
   selected = cell;
   map.select(cell);
@@ -134,6 +175,10 @@ function select(cell) {
   showView(view);
   sayCell();
   showTable(grid, measureOf(model.measure), selected);
+  scrollToCell(cell);
+}
+
+function scrollToCell(cell) {
   const box = map.boxOf(cell);
   const scroller = byId("scroller");
   const into = (position, start, room) => (position < start ? position : Math.max(start, position + box.size - room));
@@ -205,6 +250,10 @@ function connect() {
     byId("map").title = cell ? cellSentence(grid, cell, measureOf(model.measure)) : "";
   });
   byId("close").addEventListener("click", closePair);
+  byId("chosen").lastElementChild.addEventListener("click", () => {
+    change({ diagnosis: "" });
+    byId("map").focus();
+  });
   byId("table-part").addEventListener("toggle", show);
   dark.addEventListener("change", show);
   window.addEventListener("resize", show);

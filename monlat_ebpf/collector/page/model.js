@@ -21,7 +21,8 @@ export function parseMatrix(document) {
       if (value !== null) values[row * count + column] = value;
     }
   });
-  return { nodes: document.nodes, count, states, values, measure: document.measure };
+  const { nodes, measure, unix_seconds: unixSeconds } = document;
+  return { nodes, count, states, values, measure, unixSeconds };
 }
 
 /** The numbers of the nodes that a filter names: part of a name, or zone=NAME. Empty: all. */

@@ -1,4 +1,4 @@
-"""The files of the page, read once from the package.
+"""The files of a page, read once. The agent's page and the collector's share some of them.
 
 Their paths contain a hash of their content, so a browser keeps them for ever and never has an old one. The page itself
 is asked for anew each time.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
-from monlat_ebpf.exposition.http import Response, Route
+from monlat_ebpf.exposition.messages import Response, Route
 
 SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -29,15 +29,20 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_SHARED: Final = Path(__file__).parent / "page"  # importlib.resources would cost the agent 17 ms and its memory
 _INDEX: Final = "index.html"
 _VERSION: Final = b"{version}"  # in the page, where the hash goes
 
 
-def page_routes() -> Mapping[str, Route]:
-    """Return the routes of the page and of its files."""
+def page_routes(own: Path) -> Mapping[str, Route]:
+    """Return the routes of the page in the directory `own`, and of its files and the shared ones.
+
+    All files are served side by side, so a module imports each other one as `./NAME.js`.
+    """
     contents = {
         file.name: file.read_bytes()
-        for file in sorted(files("monlat_ebpf.collector").joinpath("page").iterdir(), key=lambda file: file.name)
+        for directory in (_SHARED, own)
+        for file in sorted(directory.iterdir())
         if file.is_file()
     }
     version = hashlib.sha256(b"\0".join(contents.values())).hexdigest()[:16]

@@ -12,6 +12,11 @@ export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
 
+/** A list of terms: [title, text] each. */
+export function definitions(rows) {
+  return element("dl", {}, ...rows.flatMap(([title, text]) => [element("dt", {}, title), element("dd", {}, text)]));
+}
+
 export function byId(id) {
   return document.getElementById(id);
 }

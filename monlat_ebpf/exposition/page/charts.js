@@ -1,7 +1,7 @@
 // The three pictures of one direction: where the time of a probe went, its history, its distribution.
 
 import { element, svg } from "./dom.js";
-import { ago, seconds } from "./measures.js";
+import { ago, seconds } from "./units.js";
 
 const WIDTH = 360;
 
