@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from html import escape
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -13,6 +13,7 @@ from monlat_ebpf.exposition.buckets import Counted
 from monlat_ebpf.exposition.detail import Details
 from monlat_ebpf.exposition.formats import formats
 from monlat_ebpf.exposition.http import Request, Response, Route
+from monlat_ebpf.exposition.page_files import page_routes
 from monlat_ebpf.exposition.sections import Piece
 from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.model import AgentSnapshot, Family, PairReading, RecentProbe
@@ -25,12 +26,7 @@ Readings = Callable[[], tuple[AgentSnapshot, Iterable[PairReading]]]
 
 Recent = Callable[[str], Mapping[Family, Sequence[RecentProbe]]]
 
-_INDEX: Final = {
-    "/metrics": "the measurements, for Prometheus",
-    "/api/v1/peers": "the measurements by peer, as JSON; with ?peer=NAME one peer and its last probes",
-    "/healthz": "whether the process works",
-    "/readyz": "whether the agent is loaded and knows its peers",
-}
+_PAGE: Final = Path(__file__).parent / "agent_page"
 
 
 def agent_routes(
@@ -71,7 +67,7 @@ def agent_routes(
         return Response(lambda: api.render_peers(snapshot(None), with_counts), api.CONTENT_TYPE)
 
     return {
-        "/": _index,
+        **page_routes(_PAGE),
         "/metrics": metrics,
         "/api/v1/peers": peers,
         "/healthz": check_route(healthy),
@@ -89,9 +85,3 @@ def check_route(check: Check) -> Route:
         return Response(f"{reason}\n".encode(errors="replace"), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     return route
-
-
-def _index(_: Request) -> Response:
-    items = "".join(f'<li><a href="{path}">{path}</a>: {escape(content)}\n' for path, content in _INDEX.items())
-    page = f"<!doctype html>\n<title>monlat agent</title>\n<h1>monlat agent</h1>\n<ul>\n{items}</ul>\n"
-    return Response(page.encode(), "text/html; charset=utf-8")

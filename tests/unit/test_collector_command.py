@@ -244,7 +244,7 @@ def test_page_and_its_files_have_a_strict_policy(agents: FakeAgents, tmp_path: P
     with running_collector(tmp_path, *collecting(agents, tmp_path)) as collector:
         page = collector.get("/").decode()
         files = sorted({part.split('"')[0] for part in page.split('="')[1:] if part.startswith("page/")})
-        assert [file.rsplit("/", 1)[1] for file in files] == ["icon.svg", "main.js", "page.css"]
+        assert [file.rsplit("/", 1)[1] for file in files] == ["icon.svg", "main.js", "matrix.css", "page.css"]
         for path in ("/", *(f"/{file}" for file in files)):
             headers = headers_of(collector, path)
             policy = headers["content-security-policy"]

@@ -178,7 +178,7 @@ def test_index_links_every_path(connection: HTTPConnection) -> None:
     """The page at / links to all other paths."""
     status, body, headers = get(connection, "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    for path in ("/metrics", "/api/v1/peers", "/healthz", "/readyz"):
+    for path in ("metrics", "api/v1/peers", "healthz", "readyz"):
         assert f'href="{path}"'.encode() in body
 
 
