@@ -31,6 +31,7 @@ _OPTIONS = (
     "--disable-sync",
     "--no-first-run",
     "--force-device-scale-factor=1",
+    "--hide-scrollbars",  # a picture of the whole page is as wide as the window
     "--remote-debugging-pipe",
 )
 _KEYS = {

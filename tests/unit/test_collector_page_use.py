@@ -59,7 +59,7 @@ def test_pair_shows_distribution_waterfall_history_device_and_stamps(served: Ser
         f"peer's kernel (dwell) 30 {MICRO}s, way back 20 {MICRO}s"
     )
     assert labels[1].startswith("History: 1 ms to 1 ms since ")
-    assert labels[2].startswith("Distribution of 1 points of the history")
+    assert labels[2].startswith("Distribution of 1 reply within 0 s")
     widths = served.browser.run(
         "[...document.querySelectorAll('#directions svg')][0].querySelectorAll('rect').values().map((each) =>"
         " each.width.baseVal.value).toArray()"

@@ -43,7 +43,7 @@ def direct_dependencies() -> list[tuple[str, tuple[str, ...]]]:
     ]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "cluster-tools"])
+@pytest.mark.parametrize("name", [*NAMES, "axe", "cluster-tools"])
 def test_every_line_is_pinned_and_hashed(name: str) -> None:
     """Nothing but comments, exact versions and their SHA-256 hashes: no option, no address of a registry."""
     rest = RECORD.sub("", lock_text(name))

@@ -1,10 +1,12 @@
 // Draws a grid on a canvas: a square for each cell, one pixel if it must be, with putImageData.
 
+import { written } from "./measures.js";
 import { LOST, MEASURED, NOT_PROBED, SELF, STALE, zoneTitle } from "./model.js";
 import { CIVIDIS, STEPS, position } from "./scale.js";
 import { fill, makeStamps, stamp, stampCorner } from "./stamps.js";
 
 const LARGEST_CELL = 56; // CSS pixels
+const LEAST_WRITTEN = 40; // CSS pixels: a smaller cell has no room for its number
 const LEAST_NAMED = 11; // CSS pixels: a smaller cell has no room for a name beside it
 const MARGIN = 4;
 const VEIL = 0.7; // how much of the cells beside a diagnosis is covered
@@ -18,11 +20,14 @@ export class Heatmap {
     this.boxes = []; // [row, column, how many rows, how many columns]: outlined; the other cells are veiled
   }
 
-  /** Draw `grid` within `width` CSS pixels; `domain` are the limits of the colours. */
-  draw(grid, domain, measure, width, isDark) {
+  /**
+   * Draw `grid` within `width` CSS pixels, and within `height` while names still have room; `domain` are the limits of
+   * the colours.
+   */
+  draw(grid, domain, measure, [width, height], isDark) {
     Object.assign(this, { grid, domain, measure, isDark });
     this.ratio = window.devicePixelRatio || 1;
-    this.#layOut(width);
+    this.#layOut(width, height);
     this.#paintCells();
     this.#drawOver();
   }
@@ -47,7 +52,7 @@ export class Heatmap {
     return { left: this.left / this.ratio + column * size, top: this.top / this.ratio + row * size, size };
   }
 
-  #layOut(width) {
+  #layOut(width, height) {
     const { grid, ratio, context } = this;
     const widthOf = (label) => context.measureText(this.#title(label)).width;
     const names = (labels) => Math.ceil(Math.max(0, ...labels.map(widthOf)));
@@ -60,8 +65,10 @@ export class Heatmap {
     const [beside, above] = labels.map((all) => Math.min(names([...new Set(all)].slice(0, 200)) + 2 * MARGIN, most));
     this.left = Math.ceil(beside * ratio);
     this.top = Math.ceil(above * ratio);
-    const cell = Math.floor((width * ratio - this.left - MARGIN) / room);
-    this.cell = Math.max(1, Math.min(cell, Math.round(LARGEST_CELL * ratio)));
+    const wide = Math.floor((width * ratio - this.left - MARGIN) / room);
+    const high = Math.floor((height * ratio - this.top - MARGIN) / Math.max(grid.rows.length, 1));
+    const fitting = Math.min(wide, Math.max(high, LEAST_NAMED * ratio));
+    this.cell = Math.floor(Math.max(1, Math.min(fitting, LARGEST_CELL * ratio)));
     const { canvas } = this;
     canvas.width = this.left + this.cell * grid.columns.length + MARGIN;
     canvas.height = this.top + this.cell * grid.rows.length + MARGIN;
@@ -128,6 +135,7 @@ export class Heatmap {
     const each = (label, at) => [label, at, 1];
     if (this.isNamed) this.#drawLabels(grid.rows.map(each), grid.columns.map(each));
     else this.#drawLabels(runs(grid.rowZones), runs(grid.columnZones));
+    if (cell >= LEAST_WRITTEN * ratio) this.#writeNumbers();
     context.strokeStyle = styles.color;
     context.lineWidth = 1;
     if (grid.kind === "nodes" && cell >= 3) this.#drawZoneLines();
@@ -137,6 +145,23 @@ export class Heatmap {
       const [row, column] = this.selected;
       this.#outline([row, column, 1, 1], this.isDark ? "#fff" : "#000", this.isDark ? "#000" : "#fff");
     }
+  }
+
+  /** Write the number into each measured cell. */
+  #writeNumbers() {
+    const { context, grid, left, top, cell, ratio, measure, domain } = this;
+    context.font = `${11 * ratio}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    for (let number = 0; number < grid.states.length; number += 1) {
+      const value = grid.values[number];
+      if (grid.states[number] !== MEASURED || Number.isNaN(value)) continue;
+      const [row, column] = [Math.floor(number / grid.columns.length), number % grid.columns.length];
+      const isVeiled = this.boxes.length && !this.boxes.some((box) => isWithin(box, row, column));
+      if (isVeiled) continue;
+      context.fillStyle = position(measure.absolute ? Math.abs(value) : value, domain) > 0.5 ? "#000" : "#fff";
+      context.fillText(cut(context, written(measure, value), cell), left + (column + 0.5) * cell, top + (row + 0.5) * cell);
+    }
+    context.textAlign = "start";
   }
 
   /** Cover all cells but those of the boxes, whose pixels are put again. */
@@ -195,6 +220,10 @@ export class Heatmap {
     });
     context.stroke();
   }
+}
+
+function isWithin([row, column, height, width], atRow, atColumn) {
+  return atRow >= row && atRow < row + height && atColumn >= column && atColumn < column + width;
 }
 
 /** Equal labels beside each other as [text, first, count]. */

@@ -16,6 +16,7 @@ import { showTable } from "./table.js";
 import { ago } from "./units.js";
 import { parseView, showView } from "./view.js";
 
+const MAP_HEIGHT = 0.84; // of the window's: just under the height from which on the stylesheet scrolls
 const PROBLEM_SECONDS = 2; // between two questions while the collector does not answer
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -102,7 +103,8 @@ function show() {
   findSelected();
   map.selected = selected;
   showDiagnosis();
-  map.draw(grid, domain, measure, byId("scroller").clientWidth, dark.matches);
+  const room = [byId("scroller").clientWidth, window.innerHeight * MAP_HEIGHT];
+  map.draw(grid, domain, measure, room, dark.matches);
   const unit = kind === "zones" ? "zones" : "nodes";
   setText(byId("matrix-title"), `${measure.title}: ${grid.rows.length} × ${grid.columns.length} ${unit}`);
   byId("map").setAttribute("aria-label", `${measure.title}, ${grid.rows.length} by ${grid.columns.length} ${unit}`);

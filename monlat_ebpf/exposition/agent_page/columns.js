@@ -27,13 +27,13 @@ export const COLUMNS = [
   time("dwell", "peer's kernel", ({ pair }) => pair.peer_dwell_seconds),
   {
     name: "recent",
-    title: "lost, last minute",
+    title: "lost, 1 min",
     value: ({ recentLoss }) => recentLoss,
     text: ({ recentLoss }) => (recentLoss === null ? "\u2013" : percent(recentLoss)),
   },
   {
     name: "lost",
-    title: "lost, since the start",
+    title: "lost, all",
     value: ({ lost }) => lost,
     text: ({ lost, ended }) => `${lost} of ${ended}`,
   },

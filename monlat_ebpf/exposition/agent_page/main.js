@@ -81,10 +81,11 @@ function show() {
 function summary() {
   const named = (state) => rows.filter((row) => row.state === state).map(({ pair }) => pair.to);
   const [lost, waiting] = [named("lost"), named("waiting")];
+  const answering = rows.length - lost.length - waiting.length;
   const rest = lost.length > MOST_NAMES ? ` and ${lost.length - MOST_NAMES} more` : "";
   return [
-    `${rows.length - lost.length - waiting.length} answer`,
-    ...(lost.length ? [`${lost.length} do not: ${lost.slice(0, MOST_NAMES).join(", ")}${rest}`] : []),
+    `${answering} ${answering === 1 ? "answers" : "answer"}`,
+    ...(lost.length ? [`${lost.length} ${lost.length === 1 ? "does" : "do"} not: ${lost.slice(0, MOST_NAMES).join(", ")}${rest}`] : []),
     ...(waiting.length ? [`of ${waiting.length} no probe has ended yet`] : []),
   ].join("; ");
 }

@@ -22,10 +22,10 @@ export class PeerTable {
     /** @type {Map<number, HTMLTableRowElement>} */
     this.elements = new Map(); // by position among all rows
     this.height = USUAL_HEIGHT;
-    this.heads = COLUMNS.map(({ name, title }) => {
+    this.heads = COLUMNS.map(({ name, title, isText }) => {
       const button = element("button", { type: "button" }, title);
       button.addEventListener("click", () => sort(name));
-      return element("th", { scope: "col" }, button);
+      return element("th", { scope: "col", ...styled(isText) }, button);
     });
     this.table.tHead.append(element("tr", { "aria-rowindex": 1 }, ...this.heads));
     scroller.addEventListener("scroll", () => this.#fill());
@@ -77,7 +77,7 @@ export class PeerTable {
   #make(at) {
     const button = element("button", { type: "button" });
     button.addEventListener("click", () => this.open(button.textContent));
-    const cells = COLUMNS.slice(1).map(({ isText }) => element("td", isText ? { class: "text" } : {}));
+    const cells = COLUMNS.slice(1).map(({ isText }) => element("td", styled(isText)));
     const row = element("tr", {}, element("th", { scope: "row" }, button), ...cells);
     this.elements.set(at, row);
     return row;
@@ -113,4 +113,8 @@ export class PeerTable {
     else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
     this.#fill();
   }
+}
+
+function styled(isText) {
+  return isText ? { class: "text" } : {};
 }

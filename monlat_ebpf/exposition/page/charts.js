@@ -64,7 +64,7 @@ export function history({ unix_seconds: times, rtt_seconds: rtts, is_lost: losse
 }
 
 /** A bar for each bucket that has samples; the axis is logarithmic, as the buckets are. */
-export function distribution({ samples, edges_seconds: edges, counts }) {
+export function distribution({ samples, seconds: span, edges_seconds: edges, counts }) {
   const known = edges.map((edge) => edge ?? 16);
   if (!samples) return element("p", {}, "no sample yet");
   const [low, high] = [Math.log(known[0]), Math.log(known[known.length - 1])];
@@ -76,9 +76,10 @@ export function distribution({ samples, edges_seconds: edges, counts }) {
     return svg("rect", { class: "bar", x: left, y: 66 - height, width, height });
   });
   const range = `up to ${seconds(known[0])} … up to ${seconds(known[known.length - 1])}`;
-  return picture(`Distribution of ${samples} points of the history, ${range}`, 84, [
+  const replies = `${samples} ${samples === 1 ? "reply" : "replies"} within ${Math.round(span)} s`;
+  return picture(`Distribution of ${replies}, ${range}`, 84, [
     ...bars,
-    svg("text", { x: 0, y: 80 }, `${samples} points, buckets ${range}`),
+    svg("text", { x: 0, y: 80 }, `${replies}, buckets ${range}`),
   ]);
 }
 
