@@ -28,7 +28,7 @@ export class PeerTable {
       return element("th", { scope: "col", ...styled(isText) }, button);
     });
     this.table.tHead.append(element("tr", { "aria-rowindex": 1 }, ...this.heads));
-    scroller.addEventListener("scroll", () => this.#fill());
+    scroller.addEventListener("scroll", () => this.#fill(false));
     scroller.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
@@ -44,10 +44,11 @@ export class PeerTable {
       const isSorted = COLUMNS[at].name === sortedBy;
       head.setAttribute("aria-sort", isSorted ? (isDescending ? "descending" : "ascending") : "none");
     });
-    this.#fill();
+    this.#fill(true);
   }
 
-  #fill() {
+  /** Make the elements of the rows in view. Those that are there already are written only if `isChanged`. */
+  #fill(isChanged) {
     const { scroller, rows, body, elements } = this;
     const head = this.table.tHead.offsetHeight;
     this.extent.style.height = `${head + rows.length * this.height}px`;
@@ -63,14 +64,15 @@ export class PeerTable {
     }
     this.table.style.marginTop = `${first * this.height}px`;
     for (let at = first; at < last; at += 1) {
-      const row = elements.get(at) ?? this.#make(at);
+      const known = elements.get(at);
+      const row = known ?? this.#make(at);
       if (body.children[at - first] !== row) body.insertBefore(row, body.children[at - first] ?? null);
-      this.#write(row, at);
+      if (isChanged || !known) this.#write(row, at);
     }
     const measured = body.firstElementChild?.getBoundingClientRect().height;
     if (measured && Math.abs(measured - this.height) > 0.5) {
       this.height = measured;
-      this.#fill();
+      this.#fill(false);
     }
   }
 
@@ -111,7 +113,7 @@ export class PeerTable {
     const top = at * height;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
     else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
-    this.#fill();
+    this.#fill(false);
   }
 }
 
