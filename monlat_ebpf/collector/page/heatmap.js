@@ -15,7 +15,10 @@ export class Heatmap {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.grid = null;
+    this.grid = null; // what was drawn last, and how
+    this.domain = [0, 1];
+    this.measure = null;
+    this.isDark = false;
     this.selected = null;
     this.boxes = []; // [row, column, how many rows, how many columns]: outlined; the other cells are veiled
   }
@@ -23,6 +26,11 @@ export class Heatmap {
   /**
    * Draw `grid` within `width` CSS pixels, and within `height` while names still have room; `domain` are the limits of
    * the colours.
+   * @param {object} grid
+   * @param {number[]} domain
+   * @param {object} measure
+   * @param {number[]} size
+   * @param {boolean} isDark
    */
   draw(grid, domain, measure, [width, height], isDark) {
     Object.assign(this, { grid, domain, measure, isDark });
@@ -46,7 +54,10 @@ export class Heatmap {
     return inside ? [row, column] : null;
   }
 
-  /** The box of a cell in CSS pixels, from the canvas's corner. */
+  /**
+   * The box of a cell in CSS pixels, from the canvas's corner.
+   * @param {number[]} cell
+   */
   boxOf([row, column]) {
     const size = this.cell / this.ratio;
     return { left: this.left / this.ratio + column * size, top: this.top / this.ratio + row * size, size };

@@ -14,7 +14,12 @@ const MARKS = [
   ["unknown", "measured, this number not known"],
 ];
 
-/** Fill the legend: the scale with its limits, and a square for each state. */
+/**
+ * Fill the legend: the scale with its limits, and a square for each state.
+ * @param {HTMLElement} target
+ * @param {object} measure
+ * @param {number[]} limits of the colours
+ */
 export function showLegend(target, measure, [low, high], kind, isDark) {
   const shown = `${measure.name} ${low} ${high} ${kind} ${isDark}`;
   if (target.dataset.shown === shown) return;

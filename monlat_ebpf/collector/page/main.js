@@ -188,7 +188,10 @@ function scrollToCell(cell) {
   scroller.scrollTop = into(box.top, scroller.scrollTop, scroller.clientHeight);
 }
 
-/** Open a cell: the nodes of two zones, or the panel of a pair. */
+/**
+ * Open a cell: the nodes of two zones, or the panel of a pair.
+ * @param {number[]} cell
+ */
 function open([row, column]) {
   if (grid.kind === "zones") {
     change({ view: "nodes", rows: `zone=${grid.rows[row]}`, columns: `zone=${grid.columns[column]}`, from: "", to: "" });

@@ -18,7 +18,11 @@ export function domainOf(numbers) {
   return [low, Math.max(high, LEAST_FACTOR * low)];
 }
 
-/** Where a number is between the limits: 0 to 1, logarithmically. */
+/**
+ * Where a number is between the limits: 0 to 1, logarithmically.
+ * @param {number} value
+ * @param {number[]} limits
+ */
 export function position(value, [low, high]) {
   if (!(value > low)) return 0;
   return Math.min(Math.log(value / low) / Math.log(high / low), 1);
@@ -33,7 +37,10 @@ export function cividis(t) {
   ].map((part) => Math.round(Math.min(Math.max(part, 0), 255)));
 }
 
-/** A colour in the order of a canvas's bytes on a little-endian machine. */
+/**
+ * A colour in the order of a canvas's bytes on a little-endian machine.
+ * @param {number[]} parts
+ */
 export function packed([red, green, blue]) {
   return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
 }

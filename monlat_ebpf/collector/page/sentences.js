@@ -21,7 +21,12 @@ export function cellText(grid, number, measure) {
   return `${text}${state === MEASURED ? " (median)" : ""}, ${[`${all} pairs`, ...parts].join(", ")}`;
 }
 
-/** The whole sentence about a cell, [row, column]. */
+/**
+ * The whole sentence about a cell.
+ * @param {object} grid
+ * @param {number[]} cell [row, column]
+ * @param {object} measure
+ */
 export function cellSentence(grid, [row, column], measure) {
   const title = grid.kind === "zones" ? zoneTitle : (name) => name;
   const number = row * grid.columns.length + column;

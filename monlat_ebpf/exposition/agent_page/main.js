@@ -71,7 +71,8 @@ function show() {
   setText(byId("node"), `of ${agent.node}`);
   setText(byId("row-title"), `Peers of ${agent.node}: ${shown.length} of ${rows.length}`);
   setText(byId("summary"), summary());
-  table.show(sorted(shown, columnOf(view.sort).value, view.descending), view.peer, view.sort, view.descending);
+  const isDescending = Boolean(view.descending);
+  table.show(sorted(shown, columnOf(view.sort).value, isDescending), view.peer, view.sort, isDescending);
   showFacts();
   sayAge();
   byId("scroller").dataset.shownMilliseconds = (performance.now() - began).toFixed(1);

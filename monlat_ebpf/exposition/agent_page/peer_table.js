@@ -14,11 +14,13 @@ export class PeerTable {
    */
   constructor(scroller, open, sort) {
     this.scroller = scroller;
-    this.extent = scroller.firstElementChild;
+    this.extent = /** @type {HTMLElement} */ (scroller.firstElementChild);
     this.table = scroller.querySelector("table");
     this.body = this.table.tBodies[0];
     this.open = open;
+    /** @type {import("./row.js").PeerRow[]} */
     this.rows = [];
+    this.chosen = "";
     /** @type {Map<number, HTMLTableRowElement>} */
     this.elements = new Map(); // by position among all rows
     this.height = USUAL_HEIGHT;
@@ -36,10 +38,12 @@ export class PeerTable {
    * Show rows in their order.
    * @param {import("./row.js").PeerRow[]} rows
    * @param {string} chosen the name of the peer that is open, or ""
+   * @param {string} sortedBy the name of a column
+   * @param {boolean} isDescending
    */
   show(rows, chosen, sortedBy, isDescending) {
     Object.assign(this, { rows, chosen });
-    this.table.setAttribute("aria-rowcount", rows.length + 1);
+    this.table.setAttribute("aria-rowcount", String(rows.length + 1));
     this.heads.forEach((head, at) => {
       const isSorted = COLUMNS[at].name === sortedBy;
       head.setAttribute("aria-sort", isSorted ? (isDescending ? "descending" : "ascending") : "none");
@@ -87,7 +91,7 @@ export class PeerTable {
 
   #write(element, at) {
     const row = this.rows[at];
-    element.setAttribute("aria-rowindex", at + 2); // the head is the first
+    element.setAttribute("aria-rowindex", String(at + 2)); // the head is the first
     element.classList.toggle("chosen", row.pair.to === this.chosen);
     COLUMNS.forEach((column, number) => {
       const cell = element.cells[number];

@@ -4,7 +4,7 @@
  * @typedef {object} PeerRow what this node measures of one peer over one address family
  * @property {string} key of the row, as long as the page is open
  * @property {object} pair the agent's own object
- * @property {"answers" | "lost" | "waiting"} state whether the last probe was answered; waiting: none has ended
+ * @property {string} state "answers", "lost" or "waiting": whether the last probe was answered; waiting: none has ended
  * @property {number} ended probes that have ended since the agent's start
  * @property {number} lost those without a reply
  * @property {number | null} recentLoss the share of lost probes of the last minute, null where it is not known
@@ -71,10 +71,10 @@ const NAMES = new Intl.Collator("en", { numeric: true }); // node2 before node10
 export function sorted(rows, valueOf, isDescending) {
   const sign = isDescending ? -1 : 1;
   const compare = (one, other) => (typeof one === "string" ? NAMES.compare(one, other) : one - other);
-  const keyed = rows.map((row) => [valueOf(row), row]);
-  keyed.sort(([one], [other]) => {
-    if (one === null || other === null) return (one === null) - (other === null);
+  const keyed = rows.map((row) => ({ value: valueOf(row), row }));
+  keyed.sort(({ value: one }, { value: other }) => {
+    if (one === null || other === null) return Number(one === null) - Number(other === null);
     return sign * compare(one, other);
   });
-  return keyed.map(([, row]) => row);
+  return keyed.map(({ row }) => row);
 }

@@ -13,11 +13,8 @@ let timer = 0;
  * @returns {View}
  */
 export function parseAddress(hash, empty) {
-  const view = { ...empty };
-  for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
-    if (Object.hasOwn(empty, key)) view[key] = value;
-  }
-  return view;
+  const found = [...new URLSearchParams(hash.replace(/^#/, ""))].filter(([key]) => Object.hasOwn(empty, key));
+  return { ...empty, ...Object.fromEntries(found) };
 }
 
 /**

@@ -17,6 +17,10 @@ export function definitions(rows) {
   return element("dl", {}, ...rows.flatMap(([title, text]) => [element("dt", {}, title), element("dd", {}, text)]));
 }
 
+/**
+ * @param {string} id
+ * @returns {any} of whatever class the page has there
+ */
 export function byId(id) {
   return document.getElementById(id);
 }
