@@ -38,11 +38,16 @@ async function ask() {
   const question = (asking = new AbortController());
   let pause = PROBLEM_SECONDS;
   try {
-    const [document] = await Promise.all([getJson(`api/v1/matrix?measure=${view.measure}`), askDiagnosis()]);
+    const diagnosed = askDiagnosis();
+    const document = await getJson(`api/v1/matrix?measure=${view.measure}`);
+    const isFirst = !model;
     model = parseMatrix(document);
     receivedAt = performance.now();
     pause = document.interval_seconds;
     byId("problem").hidden = true;
+    if (isFirst) show(); // the first picture does not wait for the diagnosis
+    await diagnosed;
+    if (question.signal.aborted) return;
     show();
   } catch (error) {
     if (question.signal.aborted) return;
@@ -53,7 +58,7 @@ async function ask() {
   if (!question.signal.aborted) timer = setTimeout(ask, pause * 1000);
 }
 
-/** Ask what is broken. Without an answer, the matrix is still shown. */
+/** Ask what is broken; never fails. Without an answer, the matrix is still shown. */
 async function askDiagnosis() {
   const question = asking;
   try {
