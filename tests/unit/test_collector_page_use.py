@@ -35,7 +35,8 @@ def test_keyboard_alone_reaches_a_pair_and_the_live_region_says_each_cell(served
         "node2 to node4: not probed",
         "node2 to node1: 4 ms",
     ]
-    assert served.browser.run("document.querySelector('#cell').getAttribute('aria-live')") == "polite"
+    assert served.browser.run("document.querySelector('#spoken-cell').getAttribute('aria-live')") == "polite"
+    assert served.browser.run("document.querySelector('#spoken-cell').textContent") == said[-1]
     served.browser.press("Enter")
     served.wait_for_text("#directions", "node1 to node2: 1 ms")
     assert "node2 to node1: 4 ms" in served.text("#directions")
@@ -109,6 +110,7 @@ def test_page_follows_the_agents(served: Served) -> None:
     served.wait_for_text("#cell", "node1 to node2: 7 ms")
     served.store.answered("node1", row("node1", {"node2": None}))
     served.wait_for_text("#cell", "node1 to node2: lost")
+    assert served.browser.run("document.querySelector('#spoken-cell').textContent") == ""  # nothing was selected
     served.store.set_peers(peers({**ZONES, "node5": "b"}))
     served.wait_for_text("#matrix-title", f"5 {TIMES} 5 nodes")
 

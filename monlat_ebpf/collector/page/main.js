@@ -136,8 +136,8 @@ function showDiagnosis() {
   const key = view.diagnosis;
   if (diagnosis) showDiagnoses(diagnosis, model.unixSeconds, key, chooseDiagnosis);
   const found = diagnosis?.diagnoses.find((each) => keyOf(each) === key);
-  const zones = new Map(model.nodes.map((node) => [node.name, node.zone]));
-  const boxes = key ? boxesOf(found ?? elementOf(key), grid, zones) : [];
+  const zones = () => new Map(model.nodes.map((node) => [node.name, node.zone]));
+  const boxes = key ? boxesOf(found ?? elementOf(key), grid, zones()) : [];
   map.boxes = boxes;
   const ended = found ? "" : `There is no open diagnosis of ${elementOf(key).title} now. `;
   byId("chosen").hidden = !key;
@@ -181,6 +181,7 @@ function select(cell) {
   view = grid.kind === "nodes" ? { ...view, from, to } : { ...view, fromZone: zoneTitle(from), toZone: zoneTitle(to) };
   showView(view);
   sayCell();
+  setText(byId("spoken-cell"), byId("cell").textContent); // not with each answer: a live region interrupts
   showTable(grid, measureOf(model.measure), selected);
   scrollToCell(cell);
 }
