@@ -53,6 +53,6 @@ def test_lag_is_in_the_first_of_the_kernels_buckets_of_its_octave() -> None:
     """
     metrics = SelfMetrics()
     assert metrics.schedule_lag_buckets() == []
-    for seconds in (1e-6, 0.07, 0.12, 0.13, 9.0):
-        metrics.schedule_lag.observe(seconds)
+    for nanoseconds in (1_000, 70_000_000, 120_000_000, 130_000_000, 9_000_000_000):
+        metrics.schedule_lag.observe(nanoseconds)
     assert metrics.schedule_lag_buckets() == [17, 1, 129, 2, 137, 1, 185, 1]
