@@ -46,7 +46,7 @@ def agent_routes(
     classic buckets beside native ones, /api/v1/peers?buckets=true all counts that a collector compares.
     """
     details = details or Details()
-    counted = Counted(self_metrics.schedule_lag_buckets)
+    counted = Counted(self_metrics.schedule_lag.flat)
     usual, with_classic = (formats(self_metrics, details, has_classic=has) for has in (False, True))
 
     def metrics(request: Request) -> Response:

@@ -23,12 +23,11 @@ import monlat_ebpf
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, bucket_of
 from monlat_ebpf.exposition import self_protobuf
-from monlat_ebpf.exposition.buckets import flat
 
 SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
 """7.6 us to 8 s: no kernel timer wakes a thread more precisely."""
 
-_LAG_NUMBERS: Final = (
+_FIRST_BUCKETS: Final = (
     *(bucket_of(int(edge * NANOSECONDS_PER_SECOND)) + 1 - layout.BUCKETS_PER_OCTAVE for edge in SCHEDULE_LAG_BUCKETS),
     layout.BUCKETS - 1,
 )
@@ -70,16 +69,6 @@ class SelfMetrics:
         prometheus_client.PlatformCollector(registry=self.registry)
         prometheus_client.GCCollector(registry=self.registry)
 
-    def schedule_lag_buckets(self) -> list[int]:
-        """Return how late probes were sent, as `exposition.buckets` writes a histogram.
-
-        An octave's samples are in its first bucket: none is said to be later than it was.
-        """
-        counts = [0] * layout.BUCKETS
-        for number, count in zip(_LAG_NUMBERS, self.schedule_lag.counts, strict=True):
-            counts[number] = count
-        return flat(counts)
-
     def count_http_error(self, kind: str) -> None:
         """Count a request that failed with the exception of that name."""
         self.http_errors.labels(kind=kind).inc()
@@ -119,20 +108,24 @@ class SelfMetrics:
 
 
 class ScheduleLag(Collector):
-    """The histogram of how late probes are sent. It is filled with each probe, so it costs half of the library's.
-
-    `counts` has a number for each of SCHEDULE_LAG_BUCKETS, and one for what is above them.
-    """
+    """The histogram of how late probes are sent. It is filled with each probe, so it costs half of the library's."""
 
     def __init__(self) -> None:
         self._edges_ns: Final = [round(edge * NANOSECONDS_PER_SECOND) for edge in SCHEDULE_LAG_BUCKETS]
-        self.counts: Final = [0] * (len(SCHEDULE_LAG_BUCKETS) + 1)
+        self._counts: Final = [0] * (len(SCHEDULE_LAG_BUCKETS) + 1)
         self._sum_ns = 0
 
     def observe(self, nanoseconds: int) -> None:
         """Count a probe that was sent so late."""
-        self.counts[bisect_left(self._edges_ns, nanoseconds)] += 1
+        self._counts[bisect_left(self._edges_ns, nanoseconds)] += 1
         self._sum_ns += nanoseconds
+
+    def flat(self) -> list[int]:
+        """Return the histogram as `exposition.buckets` writes it.
+
+        An octave's samples are in its first bucket: none is said to be later than it was.
+        """
+        return [number for bucket in zip(_FIRST_BUCKETS, self._counts, strict=True) if bucket[1] for number in bucket]
 
     def collect(self) -> Iterator[Metric]:
         """Yield the histogram. Probes that are counted meanwhile are in it as a whole, or not at all in its buckets."""
@@ -140,7 +133,7 @@ class ScheduleLag(Collector):
             "monlat_schedule_lag_seconds", "Time from the moment a probe was due until it was sent."
         )
         edges = [*map(floatToGoString, SCHEDULE_LAG_BUCKETS), "+Inf"]
-        buckets = list(zip(edges, map(float, accumulate(self.counts)), strict=True))
+        buckets = list(zip(edges, map(float, accumulate(self._counts)), strict=True))
         family.add_metric([], buckets, self._sum_ns / NANOSECONDS_PER_SECOND)
         yield family
 

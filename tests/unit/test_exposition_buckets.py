@@ -11,7 +11,7 @@ import pytest
 
 from monlat_ebpf.exposition.api import render_peers
 from monlat_ebpf.exposition.buckets import Counted
-from monlat_ebpf.exposition.self_metrics import SelfMetrics
+from monlat_ebpf.exposition.self_metrics import ScheduleLag
 from monlat_ebpf.model import PairSnapshot, PeerKind
 from tests.unit import snapshots
 
@@ -51,8 +51,8 @@ def test_lag_is_in_the_first_of_the_kernels_buckets_of_its_octave() -> None:
 
     1 us is at most 2^-17 s, whose octave is that of 2^-18 to 2^-17 s: buckets 17 to 24. 9 s is over 8 s.
     """
-    metrics = SelfMetrics()
-    assert metrics.schedule_lag_buckets() == []
+    lag = ScheduleLag()
+    assert lag.flat() == []
     for nanoseconds in (1_000, 70_000_000, 120_000_000, 130_000_000, 9_000_000_000):
-        metrics.schedule_lag.observe(nanoseconds)
-    assert metrics.schedule_lag_buckets() == [17, 1, 129, 2, 137, 1, 185, 1]
+        lag.observe(nanoseconds)
+    assert lag.flat() == [17, 1, 129, 2, 137, 1, 185, 1]
