@@ -4,10 +4,11 @@ A window is as long as `length` slots, and equally long for all agents: each age
 answers in the last slot of the window before and in that of this window. As every agent has its own moment in a slot,
 rows are shifted against each other by less than an interval: a fault reaches some rows a window earlier than others.
 
-A row is missing (None) when the agent had no answer in that slot, and empty when nothing is known of the time between
-two answers: after a window without an answer, and after the agent has started again. So nothing is ever made up, and
-no row is of a longer time. (An answer that came only when the agent was asked again is later than its moment, by a
-part of the interval. Its row is that much longer, and the next one that much shorter.)
+A row is missing (None) when the agent was asked in that slot and had no answer, and empty when nothing is known of the
+time between two answers: after a window without an answer, after the agent has started again, and when the question
+has not ended yet, because this process is short of time itself. So nothing is ever made up, and no row is of a longer
+time. (An answer that came only when the agent was asked again is later than its moment by a part of the interval. Its
+row is that much longer, and the next one that much shorter.)
 
 What is new cannot be diagnosed. A pair counts from its second row on: in the first, addresses are resolved and the peer
 may still be starting. An agent that has never answered is not missing until `NEW_SECONDS` after it was listed.
@@ -177,9 +178,8 @@ class Windows:
             return _NOTHING
         row = agent.rows.get(slot)
         agent.rows = {of: each for of, each in agent.rows.items() if of > slot}
-        if row is None and agent.last is None and now - agent.listed_at < NEW_SECONDS:
-            return _NOTHING
-        return row
+        is_new = agent.last is None and now - agent.listed_at < NEW_SECONDS
+        return _NOTHING if row is None and (is_new or agent.failed_slot < slot) else row
 
     def _is_last(self, slot: int) -> bool:
         return (slot + 1) % self._length == 0

@@ -185,10 +185,10 @@ def test_answer_to_a_question_of_the_same_slot_counts_for_it() -> None:
 
 
 def test_answer_after_its_window_closed_is_the_base_of_the_next() -> None:
-    """The row of the closed window was missing."""
+    """The row of the closed window was empty: the question had not ended."""
     windows = windows_of("node1", "node2")
     answer_each(windows, [counts(counted("node2", {71: number})) for number in range(3)])
-    assert closed(windows, FIRST + 3).rows[1] is None
+    assert rtts(windows, FIRST + 3) == {}
     answer_each(windows, [counts(counted("node2", {71: number})) for number in (5, 9)], FIRST + 3)
     assert rtts(windows, FIRST + 4) == {"node2": [71] * 4}
 
@@ -215,10 +215,16 @@ def test_agent_that_never_answered_is_not_missing_until_it_had_time_to_start() -
     """One that has answered is missing at once."""
     windows = windows_of("node1", "node2", "node3")
     answer_each(windows, [counts(counted("node2", {71: n})) for n in range(3)])
+    for name in ("node2", "node3"):
+        windows.failed(name, asked_at(name, FIRST + 3), Failure.UNREACHABLE)
     assert all(row is not None for row in closed(windows, FIRST + 2).rows)
-    late = windows.close(FIRST + 3, NODES, FIRST * INTERVAL + NEW_SECONDS)
+    windows.failed("node1", asked_at("node1", FIRST + 3), Failure.UNREACHABLE)
+    assert [row is None for row in closed(windows, FIRST + 3).rows] == [False, True, False]
+    for name in ("node2", "node3"):
+        windows.failed(name, asked_at(name, FIRST + 4), Failure.UNREACHABLE)
+    late = windows.close(FIRST + 4, NODES, FIRST * INTERVAL + NEW_SECONDS)
     assert late is not None
-    assert list(late.rows) == [None, None, None]
+    assert [row is None for row in late.rows] == [True, False, True]  # node1 has not been asked yet
 
 
 @pytest.mark.parametrize(("answered", "next_rtts"), [(104, {"node2": [71, 71]}), (105, {})])
