@@ -12,6 +12,10 @@ ROOT: Final = Path(__file__).parent.parent
 MANIFESTS: Final = ROOT / "manifests"
 OVERLAYS: Final = tuple(sorted(path.name for path in (MANIFESTS / "overlays").iterdir()))
 COMPONENTS: Final = tuple(sorted(path.name for path in (MANIFESTS / "components").iterdir()))
+RULES: Final = tuple(MANIFESTS / "prometheus" / f"{name}.yml" for name in ("rules", "rules-diagnosis", "rules-zones"))
+"""The files of rules, in the order in which the operator's object has their groups."""
+OPERATOR_KINDS: Final = frozenset({"PodMonitor", "PrometheusRule", "ServiceMonitor"})
+"""Custom resources of the Prometheus operator, for which Kubernetes has no schema."""
 
 Object = dict[str, Any]
 
@@ -19,6 +23,11 @@ Object = dict[str, Any]
 def objects_in(text: str) -> list[Object]:
     """Return the objects of a stream of YAML documents."""
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def rule_groups() -> list[Object]:
+    """Return the groups of all files of rules."""
+    return [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> Object:

@@ -69,7 +69,7 @@ class Recording:
         self.generation: dict[str, int] = {}
         """How often the pod of each node was replaced."""
         self._way = way
-        self._wanted = set(re.findall(r"\bmonlat_[a-z_]+", rules))
+        self._wanted = set(re.findall(r"\b(?:monlat_[a-z_]+|latency_between_nodes)", rules))
         if not buckets:
             self._wanted.remove("monlat_rtt_seconds_bucket")
         self._counts: dict[tuple[str, str, Family], _Counts] = {}
@@ -124,8 +124,9 @@ class Recording:
             for family in Family:
                 if to != name:
                     counts = self._counts.setdefault((name, to, family), _Counts())
-                    counts.add(between(name, to), scrapes * self.scrape_seconds)
-                    pairs.append(_pair(to, family, counts))
+                    path = between(name, to)
+                    counts.add(path, scrapes * self.scrape_seconds)
+                    pairs.append(_pair(to, family, counts, None if path.lost == 1 else path.rtt_ns))
         registry = CollectorRegistry()
         KubernetesMetrics(registry, ["timeout"]).up.set(discovery_up)
         PeerSetMetrics(registry).over_limit.set(over_limit)
@@ -165,7 +166,7 @@ class Recording:
         return [f"_x{scrapes}"] if scrapes else []
 
 
-def _pair(to: str, family: Family, counts: _Counts) -> PairSnapshot:
+def _pair(to: str, family: Family, counts: _Counts, last_rtt_ns: int | None) -> PairSnapshot:
     number = to.lstrip("n")
     return PairSnapshot(
         to=to,
@@ -178,7 +179,7 @@ def _pair(to: str, family: Family, counts: _Counts) -> PairSnapshot:
         in_flight=0,
         late=0,
         duplicates=0,
-        last_rtt_ns=None,
+        last_rtt_ns=last_rtt_ns,
         min_rtt_ns=None,
         max_rtt_ns=None,
         rtt=Histogram(tuple(counts.buckets.get(bucket, 0) for bucket in range(BUCKETS)), 0),

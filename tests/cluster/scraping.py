@@ -1,4 +1,7 @@
-"""The labels that Prometheus gives to an agent, in each of three ways of scraping, from the shipped configuration."""
+"""The labels that Prometheus gives to an agent and to the collector, in each of three ways of scraping.
+
+They follow from the shipped configuration.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,53 @@ _OPERATOR: Final[list[dict[str, Any]]] = [
 ]
 """What the operator puts before a PodMonitor's own relabelings."""
 
+_OPERATOR_SERVICE: Final[list[dict[str, Any]]] = [
+    {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+    {"source_labels": ["__meta_kubernetes_service_name"], "target_label": "service"},
+    {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+    {"source_labels": ["__meta_kubernetes_pod_container_name"], "target_label": "container"},
+    {"source_labels": ["__meta_kubernetes_service_name"], "target_label": "job"},
+    {"target_label": "endpoint", "replacement": "http"},
+]
+"""What it puts before a ServiceMonitor's."""
+
 
 @cache
 def target_labels(way: str, node: str, generation: int) -> Labels:
     """Return the labels of the target that is the agent on `node`; `generation` counts the rollouts before its pod."""
     return relabel(_discovered(way, node, generation), _configuration(way))
+
+
+@cache
+def collector_labels(way: str) -> Labels:
+    """Return the labels of the target that is the collector. For annotations, the user has added them to its pod."""
+    text = (MANIFESTS / "components/collector/deployment.yaml").read_text()
+    template = of_kind(objects_in(text), "Deployment")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    labels = template["metadata"]["labels"] | {
+        "app.kubernetes.io/instance": "host-network",
+        "pod-template-hash": "ab12",
+    }
+    meta = {
+        "namespace": "monlat",
+        "service_name": "monlat",
+        "pod_name": "monlat-ab12-xyz",
+        "pod_node_name": "n2",
+        "pod_phase": "Running",
+        "pod_container_name": container["name"],
+        "pod_container_port_name": container["ports"][0]["name"],
+        "pod_annotation_prometheus_io_scrape": "true",
+        **{f"pod_label_{name}": value for name, value in labels.items()},
+    }
+    if way == ANNOTATIONS:
+        job, configuration = "kubernetes-pods", _EXAMPLE
+    elif way == SCRAPE_YML:
+        job, configuration = "monlat-collector", _shipped_job("monlat-collector")
+    else:
+        monitor = yaml.safe_load((MANIFESTS / "components/collector-monitor/servicemonitor.yaml").read_text())
+        (endpoint,) = monitor["spec"]["endpoints"]
+        job, configuration = "serviceMonitor/monlat/monlat-collector/0", [*_OPERATOR_SERVICE, *_own(endpoint)]
+    return relabel({"__address__": "192.0.2.99:9090", "job": job, **_meta(meta)}, configuration)
 
 
 def relabel(discovered: Labels, configuration: Sequence[Mapping[str, Any]]) -> Labels:
@@ -95,8 +140,11 @@ def _discovered(way: str, node: str, generation: int) -> Labels:
         **{f"pod_annotation_{name}": value for name, value in template["metadata"]["annotations"].items()},
     }
     job = {ANNOTATIONS: "kubernetes-pods", SCRAPE_YML: "monlat", POD_MONITOR: "podMonitor/monlat/monlat-agent/0"}[way]
-    named = {f"__meta_kubernetes_{re.sub('[^a-zA-Z0-9_]', '_', name)}": value for name, value in meta.items()}
-    return {"__address__": f"192.0.2.{node.lstrip('n')}:10045", "job": job, **named}
+    return {"__address__": f"192.0.2.{node.lstrip('n')}:10045", "job": job, **_meta(meta)}
+
+
+def _meta(values: Mapping[str, str]) -> Labels:
+    return {f"__meta_kubernetes_{re.sub('[^a-zA-Z0-9_]', '_', name)}": value for name, value in values.items()}
 
 
 @cache
@@ -104,13 +152,22 @@ def _configuration(way: str) -> list[dict[str, Any]]:
     if way == ANNOTATIONS:
         return _EXAMPLE
     if way == SCRAPE_YML:
-        (job,) = yaml.safe_load((MANIFESTS / "prometheus" / "scrape.yml").read_text())["scrape_configs"]
-        return list(job["relabel_configs"])
+        return _shipped_job("monlat")
     (endpoint,) = yaml.safe_load((MANIFESTS / "components/pod-monitor/podmonitor.yaml").read_text())["spec"][
         "podMetricsEndpoints"
     ]
-    own = [{_snake(key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
-    return [*_OPERATOR, *own]
+    return [*_OPERATOR, *_own(endpoint)]
+
+
+def _shipped_job(name: str) -> list[dict[str, Any]]:
+    jobs = yaml.safe_load((MANIFESTS / "prometheus" / "scrape.yml").read_text())["scrape_configs"]
+    (job,) = (each for each in jobs if each["job_name"] == name)
+    return list(job["relabel_configs"])
+
+
+def _own(endpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the relabelings of a monitor's endpoint, written as in Prometheus' configuration."""
+    return [{_snake(key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
 
 
 def _snake(key: str) -> str:

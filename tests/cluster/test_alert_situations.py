@@ -1,7 +1,7 @@
 """The six situations of a cluster's year in which an alert would be a false one, and the faults next to them.
 
 Each is recorded as each way of scraping sees it, and promtool evaluates the shipped rules over it. "No alert" means:
-no alert of rules.yml fires at any time of the recording.
+no alert of any file of rules fires at any time of the recording.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from tests.cluster.recorded_series import DEAD, HEALTHY, MILLISECOND, Path, Recording, as_test
-from tests.cluster.scraping import ANNOTATIONS, POD_MONITOR, SCRAPE_YML, WAYS, target_labels
-from tests.manifest_files import MANIFESTS
+from tests.cluster.scraping import ANNOTATIONS, POD_MONITOR, SCRAPE_YML, WAYS, collector_labels, target_labels
+from tests.manifest_files import RULES
 
-RULES = MANIFESTS / "prometheus" / "rules.yml"
 NODES = ("n1", "n2", "n3", "n4")
 REST = NODES[:-1]
 DAY = 24 * 60
@@ -28,7 +27,7 @@ every_way = pytest.mark.parametrize("way", WAYS)
 
 
 def recording(way: str, *, buckets: bool = False) -> Recording:
-    return Recording(way, RULES.read_text(), buckets=buckets)
+    return Recording(way, "".join(file.read_text() for file in RULES[:2]), buckets=buckets)
 
 
 def check(recorded: Recording, folder: File, *expected: dict[str, str], extra: tuple[dict[str, str], ...] = ()) -> None:
@@ -36,7 +35,7 @@ def check(recorded: Recording, folder: File, *expected: dict[str, str], extra: t
     case = as_test(recorded, list(expected))
     case["input_series"] += extra
     seconds = recorded.scrape_seconds
-    tests = {"rule_files": [str(RULES)], "evaluation_interval": f"{seconds}s", "tests": [case]}
+    tests = {"rule_files": [str(file) for file in RULES], "evaluation_interval": f"{seconds}s", "tests": [case]}
     (folder / "tests.yml").write_text(json.dumps(tests))  # which is YAML, too
     command = ["promtool", "test", "rules", str(folder / "tests.yml")]
     process = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -69,14 +68,13 @@ def test_drained_and_rebooted_node_raises_nothing(way: str, tmp_path: File) -> N
 
 
 @every_way
-def test_node_that_does_not_come_back_raises_its_two_alerts(way: str, tmp_path: File) -> None:
-    """The same, longer: the node, its agent, and the API server on it for the three others; no pair."""
+def test_node_that_does_not_come_back_raises_one_alert(way: str, tmp_path: File) -> None:
+    """The same, longer: the node, and for the three others the API server on it; neither its agent nor a pair."""
     recorded = recording(way)
     reboot(recorded, 30)
     instance = {node: target_labels(way, node, 0)["instance"] for node in NODES}
     discovery = [alert("MonlatDiscoveryDown", way, node=node, instance=instance[node]) for node in REST]
-    down = alert("MonlatAgentDown", way, node="n4", instance=instance["n4"])
-    check(recorded, tmp_path, alert("MonlatNodeUnreachable", way, node="n4"), down, *discovery)
+    check(recorded, tmp_path, alert("MonlatNodeUnreachable", way, node="n4"), *discovery)
 
 
 @every_way
@@ -155,6 +153,52 @@ def test_bad_network_card_raises_one_alert(way: str, tmp_path: File) -> None:
     recorded.night(DAY - 70, NODES)
     recorded.phase(60, peers=NODES, between=lambda from_, to: bad if "n4" in {from_, to} else HEALTHY)
     check(recorded, tmp_path, alert("MonlatNodeImpaired", way, node="n4"))
+
+
+def collector(recorded: Recording, way: str, element: str, kind: str, begin: int, minutes: int) -> list[dict[str, str]]:
+    """Return the series of a collector that names `element` from minute `begin` on."""
+
+    def series(name: str, values: str, **more: str) -> dict[str, str]:
+        labels = collector_labels(way) | {"cluster": "east"} | more
+        text = ",".join(f'{label}="{content}"' for label, content in labels.items())
+        return {"series": f"{name}{{{text}}}", "values": values}
+
+    scrapes = [round(each * 60 / recorded.scrape_seconds) for each in (begin, minutes)]
+    return [
+        series("up", f"1x{recorded.scrapes}"),
+        series("monlat_collector_agents", f"{len(NODES)}x{recorded.scrapes}"),
+        series("monlat_collector_agents_answering", f"{len(NODES)}x{recorded.scrapes}"),
+        series("monlat_diagnosis_windows_total", f"0+12x{recorded.scrapes}"),
+        series("monlat_diagnosis", f"_x{scrapes[0]} 0.99x{scrapes[1]} stale", element=element, kind=kind, state="open"),
+    ]
+
+
+@every_way
+def test_collector_has_the_labels_by_which_the_rules_join_it_to_its_agents(way: str) -> None:
+    """It is of no job that means agents, and has their namespace and network."""
+    labels, agent = collector_labels(way), target_labels(way, "n1", 0)
+    assert {name: labels.get(name) for name in ("namespace", "network")} == {
+        name: agent.get(name) for name in ("namespace", "network")
+    }
+    assert labels["job"] == ("kubernetes-pods" if way == ANNOTATIONS else "monlat-collector")
+
+
+@every_way
+def test_bad_network_card_raises_one_alert_of_the_diagnosis(way: str, tmp_path: File) -> None:
+    """The same 24 series; with a collector that names the node, its alert takes the part of MonlatNodeImpaired."""
+    recorded = recording(way)
+    recorded.phase(30, peers=NODES)
+    recorded.phase(60, peers=NODES, between=lambda from_, to: Path(lost=0.05) if "n4" in {from_, to} else HEALTHY)
+    named = collector(recorded, way, "node n4 (what it sends and what it receives)", "node", 30, 60)
+    check(recorded, tmp_path, alert("MonlatDiagnosedNode", way, node="n4"), extra=tuple(named))
+
+
+@every_way
+def test_reboot_that_the_diagnosis_names_raises_nothing(way: str, tmp_path: File) -> None:
+    """The node is silent, so it has the 15 minutes of MonlatNodeUnreachable."""
+    recorded = recording(way)
+    reboot(recorded, 9)
+    check(recorded, tmp_path, extra=tuple(collector(recorded, way, "node n4", "node", 20, 9)))
 
 
 def backup(recorded: Recording, path: Path) -> None:

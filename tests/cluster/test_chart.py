@@ -16,6 +16,7 @@ from tests.manifest_files import ROOT, Object, agent_of, of_kind, pod_of
 NAMESPACE = {"namespace": {"name": "monlat", "create": True}}
 OTHER_NAMESPACE = {"namespace": {"name": "monlat-pod-network", "create": True}}
 OPERATOR = {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+DASHBOARDS = {"grafana": {"dashboards": {"enabled": True}}}
 EVERYTHING = {
     "network": "pod-network",
     "nodes": 5000,
@@ -25,6 +26,7 @@ EVERYTHING = {
     "webConfig": {"enabled": True},
     "collector": {"enabled": True},
     **OPERATOR,
+    **DASHBOARDS,
 }
 
 KUBERNETES_OWN = {".affinity", ".resources", ".collector.resources", ".podMonitor.endpoint"}
@@ -42,12 +44,17 @@ SAME: list[tuple[list[str], Object]] = [
     (["openshift"], NAMESPACE | {"security": {"openshift": True}}),
     (["web-config"], NAMESPACE | {"webConfig": {"enabled": True}}),
     (["collector"], NAMESPACE | {"collector": {"enabled": True}}),
+    (
+        ["collector", "pod-monitor", "collector-monitor"],
+        NAMESPACE | {"collector": {"enabled": True}, "podMonitor": {"enabled": True}},
+    ),
+    (["grafana"], NAMESPACE | DASHBOARDS),
     (["collector", "web-config"], NAMESPACE | {"collector": {"enabled": True}, "webConfig": {"enabled": True}}),
     (["pod-monitor", "web-config"], NAMESPACE | {"podMonitor": {"enabled": True}, "webConfig": {"enabled": True}}),
     (
         [
             *("pod-network", "nodes-5000", "all-pairs", "selected-nodes", "privileged", "openshift"),
-            *("prometheus-operator", "collector", "web-config"),
+            *("prometheus-operator", "collector", "collector-monitor", "grafana", "web-config"),
         ],
         OTHER_NAMESPACE | EVERYTHING,
     ),
@@ -158,6 +165,20 @@ def test_native_histograms_are_one_value(chart: Helm) -> None:
         assert of_kind(objects, "PodMonitor")["spec"].get("scrapeNativeHistograms", False) is enabled
 
 
+def test_dashboards_have_the_labels_and_the_folder_of_the_users_grafana(chart: Helm) -> None:
+    """A sidecar selects by another label, and sorts into another folder; the labels also select the monitors."""
+    grafana = {
+        "dashboards": {"enabled": True, "labels": {"team": "network"}, "annotations": {"grafana_folder": "Nodes"}}
+    }
+    monitors = {"enabled": True, "labels": {"release": "stack"}}
+    objects = chart.objects({"grafana": grafana, "podMonitor": monitors, "collector": {"enabled": True}})
+    about = of_kind(objects, "ConfigMap")["metadata"]
+    assert about["labels"] == {"app.kubernetes.io/name": "monlat", "grafana_dashboard": "1", "team": "network"}
+    assert about["annotations"] == {"grafana_folder": "Nodes"}
+    for kind in ("PodMonitor", "ServiceMonitor"):
+        assert of_kind(objects, kind)["metadata"]["labels"]["release"] == "stack"
+
+
 @pytest.mark.parametrize("values", [{}, EVERYTHING])
 def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
     """With its own values and with every switch on; a warning is an error."""
@@ -182,6 +203,8 @@ def test_helm_lint_accepts_the_chart(values: Object, chart: Helm) -> None:
         ({"extraEnv": [{"value": "1"}]}, "extraEnv"),
         ({"metrics": {"detail": "node"}}, "detail"),
         ({"metrics": {"histograms": "rtt, dwell"}}, "histograms"),
+        ({"grafana": {"dashboards": {"label": {}}}}, "label"),
+        ({"grafana": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "grafana_dashboard"),
     ],
     ids=str,
 )

@@ -9,10 +9,9 @@ import pytest
 
 from monlat_ebpf.collector.config import DEFAULT_PORT as COLLECTOR_PORT
 from tests.cluster.rendering import Kustomize
-from tests.manifest_files import COMPONENTS, Object, agent_of, of_kind, pod_of
+from tests.manifest_files import COMPONENTS, OPERATOR_KINDS, Object, agent_of, of_kind, pod_of
 
 NEWEST = kubernetes_validate.utils.all_versions()[-1]
-OPERATOR_KINDS = {"PodMonitor", "PrometheusRule"}
 ALTERNATIVES = (
     ("nodes-1000", "nodes-5000"),
     ("privileged", "localhost-seccomp"),
@@ -59,7 +58,7 @@ def changes(before: Fields, after: Fields) -> Fields:
 
 def without_metadata(fields: Fields) -> Fields:
     """Leave out what follows the agents' namespace and instance in objects that the base has not."""
-    added = OPERATOR_KINDS | {"RoleBinding monlat-agent-scc", "Deployment", "Service monlat"}
+    added = OPERATOR_KINDS | {"RoleBinding monlat-agent-scc", "Deployment", "Service monlat", "ConfigMap"}
     return {
         path: value
         for path, value in fields.items()

@@ -12,14 +12,24 @@ import yaml
 
 from tests.cluster.fake_apply_server import FakeApplyServer
 from tests.cluster.rendering import output_of
-from tests.manifest_files import MANIFESTS, OVERLAYS, ROOT, Object, agent_of, objects_in, of_kind, pod_of
+from tests.manifest_files import (
+    MANIFESTS,
+    OPERATOR_KINDS,
+    OVERLAYS,
+    ROOT,
+    RULES,
+    Object,
+    agent_of,
+    objects_in,
+    of_kind,
+    pod_of,
+    rule_groups,
+)
 
 VERSIONS = kubernetes_validate.utils.all_versions()
 FOLDERS = ("base", *(f"overlays/{name}" for name in OVERLAYS))
-OPERATOR_KINDS = {
-    "PodMonitor",
-    "PrometheusRule",
-}  # custom resources of the operator, for which Kubernetes has no schema
+
+RULE_TESTS = tuple(file.with_name(f"{file.stem}-test.yml") for file in RULES)
 
 Render = Callable[[str], list[Object]]
 
@@ -53,8 +63,9 @@ def test_generated_files_are_current(kubectl: str, tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     script = shutil.copy(ROOT / "scripts" / "render-manifests", tmp_path / "scripts")
     output_of(script, env={"KUBECTL": kubectl, "PATH": "/usr/bin:/bin"})
-    names = ["monlat.yaml", "components/prometheus-operator/prometheusrule.yaml"]
-    names += [f"chart/files/{name}" for name in ("pod-monitor.yaml", "prometheus-rule.yaml")]
+    names = ["monlat.yaml", "components/prometheus-operator/prometheusrule.yaml", "components/grafana/dashboards.yaml"]
+    names += [str(path.relative_to(MANIFESTS)) for path in (MANIFESTS / "chart/files").rglob("*") if path.is_file()]
+    assert len(names) == 3 + 3 + len(list((MANIFESTS / "grafana").iterdir()))
     for name in names:
         assert (tmp_path / "manifests" / name).read_text() == (MANIFESTS / name).read_text()
     assert sorted(file.name for file in tmp_path.rglob("*.new")) == []
@@ -147,34 +158,36 @@ def test_pod_monitor_finds_the_agents_of_its_namespace(render: Render) -> None:
 
 
 def test_rules_of_the_operator_equal_the_plain_rules(render: Render) -> None:
-    """PrometheusRule contains the groups of manifests/prometheus/rules.yml."""
+    """PrometheusRule contains the groups of the files in manifests/prometheus."""
     rule = of_kind(render("overlays/prometheus-operator"), "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((MANIFESTS / "prometheus" / "rules.yml").read_text())
+    assert rule["spec"] == {"groups": rule_groups()}
 
 
 def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
-    """rules-test.yml has a series that raises each alert; test_alert_situations.py has those that must not."""
-    folder = MANIFESTS / "prometheus"
-    assert "SUCCESS: 20 rules found" in output_of("promtool", "check", "rules", folder / "rules.yml")
-    output_of("promtool", "test", "rules", folder / "rules-test.yml")
+    """Their series raise each alert; test_alert_situations.py has those that must not."""
+    assert sorted((MANIFESTS / "prometheus").glob("rules*.yml")) == sorted((*RULES, *RULE_TESTS))
+    for file, rules in zip(RULES, (20, 16, 5), strict=True):
+        assert f"SUCCESS: {rules} rules found" in output_of("promtool", "check", "rules", file)
+    for file in RULE_TESTS:
+        output_of("promtool", "test", "rules", file)
 
 
 def test_every_alert_has_a_test() -> None:
     """For each alert, some test expects it to fire."""
-    groups = yaml.safe_load((MANIFESTS / "prometheus" / "rules.yml").read_text())["groups"]
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    cases = yaml.safe_load((MANIFESTS / "prometheus" / "rules-test.yml").read_text())["tests"]
-    fired = {entry["alertname"] for case in cases for entry in case["alert_rule_test"] if entry["exp_alerts"]}
+    alerts = {rule["alert"] for group in rule_groups() for rule in group["rules"] if "alert" in rule}
+    cases = [case for file in RULE_TESTS for case in yaml.safe_load(file.read_text())["tests"]]
+    fired = {entry["alertname"] for case in cases for entry in case.get("alert_rule_test", ()) if entry["exp_alerts"]}
     assert fired == alerts
 
 
 def test_prometheus_accepts_the_scrape_configuration(tmp_path: Path) -> None:
     """Debian's Prometheus is built without Kubernetes discovery, so a fixed target replaces it."""
     config = yaml.safe_load((MANIFESTS / "prometheus" / "scrape.yml").read_text())
-    (job,) = config["scrape_configs"]
-    assert job.pop("kubernetes_sd_configs") == [
-        {"role": "pod", "namespaces": {"names": ["monlat", "monlat-pod-network"]}}
-    ]
-    job["static_configs"] = [{"targets": ["127.0.0.1:10045"]}]
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["monlat", "monlat-collector"]
+    for job in config["scrape_configs"]:
+        assert job.pop("kubernetes_sd_configs") == [
+            {"role": "pod", "namespaces": {"names": ["monlat", "monlat-pod-network"]}}
+        ]
+        job["static_configs"] = [{"targets": ["127.0.0.1:10045"]}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     output_of("promtool", "check", "config", tmp_path / "prometheus.yml")

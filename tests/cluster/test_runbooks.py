@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from monlat_ebpf.cli.main import COMMANDS
-from tests.manifest_files import MANIFESTS, ROOT, objects_in, of_kind
+from tests.manifest_files import MANIFESTS, ROOT, objects_in, of_kind, rule_groups
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SECTIONS = ["What it means", "What to look at first", "How to fix it", "When it is false"]
-RULES: Any = yaml.safe_load((MANIFESTS / "prometheus" / "rules.yml").read_text())["groups"]
+RULES = rule_groups()
 ALERTS = {rule["alert"]: rule["annotations"] for group in RULES for rule in group["rules"] if "alert" in rule}
 PAGES = sorted(path.stem for path in RUNBOOKS.glob("Monlat*.md"))
 

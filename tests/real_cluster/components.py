@@ -18,7 +18,7 @@ from tests.real_cluster.scraped import prometheus_with
 
 pytestmark = pytest.mark.timeout(600)
 
-COMBINED = ("web-config", "openshift", "nodes-1000", "all-pairs")
+COMBINED = ("web-config", "openshift", "nodes-1000", "all-pairs", "grafana")
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 CONSTRAINTS = "system:openshift:scc:privileged"
 TLS = """
@@ -29,9 +29,13 @@ tls_server_config:
 
 
 def test_every_component_has_its_test() -> None:
-    """A new component needs an overlay or a test here. nodes-5000 differs from nodes-1000 by its numbers alone."""
+    """A new component needs an overlay or a test here.
+
+    nodes-5000 differs from nodes-1000 by its numbers alone. collector-monitor is one object of the Prometheus operator,
+    which no cluster of these tests has.
+    """
     of_overlays = {*OVERLAYS, "pod-monitor"}  # prometheus-operator has it
-    assert of_overlays | {*COMBINED, "collector", "locked-memory", "nodes-5000"} == set(COMPONENTS)
+    assert of_overlays | {*COMBINED, "collector", "collector-monitor", "locked-memory", "nodes-5000"} == set(COMPONENTS)
 
 
 @pytest.fixture
@@ -135,6 +139,8 @@ def test_tls_openshift_and_size_combine(
     assert nodes[1] in done.stdout
     with pytest.raises(OSError, match="400"):
         Agents(agents.api).metrics(nodes[0])
+    dashboards = agents.api.run("get", "configmap", "monlat-dashboards", "--namespace", NAMESPACE, "--output", "json")
+    assert {json.loads(text)["uid"] for text in json.loads(dashboards)["data"].values()} >= {"monlat-cluster"}
     assert may_use_constraints(agents.api, NAMESPACE)
     assert not may_use_constraints(agents.api, "default")
     spec = agents.by_node()[nodes[0]]["spec"]

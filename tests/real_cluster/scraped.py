@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from tests.manifest_files import MANIFESTS, Object
+from tests.manifest_files import MANIFESTS, RULES, Object
 from tests.real_cluster.agents import LATENCY, Agents, ordered_pairs, wait
 from tests.real_cluster.api import fetch
 
@@ -83,7 +83,7 @@ def running(folder: Path, pods: Sequence[Object]) -> Iterator[Prometheus]:
         assert discovery["role"] == "pod"
         assert {pod["metadata"]["namespace"] for pod in pods} <= set(discovery["namespaces"]["names"])
         job["file_sd_configs"] = [{"files": [str(folder / "pods.json")]}]
-    configuration["rule_files"] = [str(PROMETHEUS / "rules.yml")]
+    configuration["rule_files"] = [str(file) for file in RULES]
     configuration["global"] = {"evaluation_interval": "5s"}
     with prometheus_with(folder, configuration) as prometheus:
         yield prometheus
