@@ -142,8 +142,8 @@ def test_agent_with_false_counts_costs_its_own_row_alone(
     assert [each["names"] for each in collector.diagnosis()["diagnoses"] if each["kind"] != "agent"] == []
     counting.lost = counting.around("node3")
     wait_until(lambda: ["node3"] in [each["names"] for each in collector.diagnosis()["diagnoses"]])
-    stale = [node["name"] for node in collector.matrix()["nodes"] if node["is_stale"]]
-    assert set(stale) <= {"node5"}
+    # a busy machine may answer for the others late as well, for once
+    wait_until(lambda: {node["name"] for node in collector.matrix()["nodes"] if node["is_stale"]} <= {"node5"})
 
 
 def old(counting: CountingAgents) -> dict[str, Behaviour]:
