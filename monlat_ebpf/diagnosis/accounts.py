@@ -99,6 +99,8 @@ class Accounts:
             if isinstance(suspect, NodeSuspect) and suspect.side is Side.BOTH:
                 row, column = (self._counted(NodeSuspect(suspect.node, side)) for side in (Side.ROW, Side.COLUMN))
                 self._remembered[suspect] = row + column
+            elif isinstance(suspect, NodeSuspect) and suspect.side is Side.COLUMN:
+                self._remembered[suspect] = self.table.counted_column(suspect.node)
             else:
                 self._remembered[suspect] = self.table.counted(suspect.spans(self.table))
         return self._remembered[suspect]

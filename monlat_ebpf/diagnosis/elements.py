@@ -58,10 +58,7 @@ class NodeSuspect(Suspect):
         if self.side is not Side.COLUMN:
             yield self.node, 0, len(table.peers[self.node])
         if self.side is not Side.ROW:
-            for sender in range(len(table.peers)):
-                position = table.position(sender, self.node)
-                if position is not None:
-                    yield sender, position, position + 1
+            yield from table.column(self.node)
 
     def contains(self, sender: int, peer: int) -> bool:
         """Return whether the cell sees the element."""
@@ -162,5 +159,4 @@ def has_witnesses(suspect: Suspect, table: Table) -> bool:
 
 
 def _is_seen_by_others(node: int, table: Table) -> bool:
-    column = NodeSuspect(node, Side.COLUMN).spans(table)
-    return any(table.trials[sender][position] for sender, position, _ in column)
+    return any(table.trials[sender][position] for sender, position, _ in table.column(node))

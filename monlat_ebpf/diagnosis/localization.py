@@ -104,8 +104,8 @@ def _suspects(table: Table, zones: Sequence[range]) -> Iterator[Suspect]:
     columns = [0] * len(rows)
     for peers, shown, in_row in zip(table.peers, table.shown, rows, strict=True):
         if in_row:
-            for peer, count in zip(peers, shown, strict=True):
-                columns[peer] += count
+            for position in [i for i, count in enumerate(shown) if count]:
+                columns[peers[position]] += shown[position]
     for node, (row, column) in enumerate(zip(rows, columns, strict=True)):
         sides = [Side.ROW] if table.own_row_only else [Side.BOTH]
         if not table.own_row_only and min(row, column) < ONE_SIDED * max(row, column):

@@ -26,10 +26,11 @@ def pair_faults(accounts: Accounts) -> list[Fault]:
     table = accounts.table
     ratios: dict[tuple[int, int], list[float]] = {}
     for sender, (peers, shown, trials) in enumerate(zip(table.peers, table.shown, table.trials, strict=True)):
-        for position, (peer, with_symptom, of) in enumerate(zip(peers, shown, trials, strict=True)):
-            if with_symptom and with_symptom >= table.least_rate * of:
+        for position in [i for i, count in enumerate(shown) if count]:
+            if shown[position] >= table.least_rate * trials[position]:
                 ratio = log_ratio(table.cell(sender, position), *OWN_RATE)
                 if ratio > 0:
+                    peer = peers[position]
                     ratios.setdefault((min(sender, peer), max(sender, peer)), []).append(ratio)
     scores = {PairSuspect(*pair): _score(of_cells) - accounts.pair_cost for pair, of_cells in ratios.items()}
     left = sorted((pair for pair, score in scores.items() if score > 0), key=lambda pair: -scores[pair])

@@ -11,6 +11,7 @@ What was slow from the first window on is taken for usual: a fault is found by i
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ _CLASSES: Final = bytes(
     next((i for i, rate in enumerate(TAIL_RATES) if share <= rate * 256), len(TAIL_RATES) - 1) for share in range(256)
 )
 """The class of a tail, by its upper 8 bits."""
+_UPPER_BYTE: Final = 1 if sys.byteorder == "little" else 0
 
 
 @dataclass(slots=True)
@@ -165,7 +167,7 @@ def judge(past: RowPast, samples: Samples) -> Judged:
     return Judged(
         slow,
         trials,
-        bytearray(_CLASSES[tail >> 8] for tail in past.tail),
+        bytearray(past.tail.tobytes()[_UPPER_BYTE::2].translate(_CLASSES)),
         samples.medians(),
         past.level[:],
         bytearray(_SIGHTS[level >> _SHIFT] for level in past.level),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import add
@@ -76,6 +76,13 @@ class Table:
         position = bisect_left(peers, peer)
         return position if position < len(peers) and peers[position] == peer else None
 
+    def column(self, node: int) -> Iterator[Span]:
+        """Yield the cells of all rows whose peer is `node`, each as a span."""
+        for sender, peers in enumerate(self.peers):
+            position = bisect_left(peers, node)
+            if position < len(peers) and peers[position] == node:
+                yield sender, position, position + 1
+
     def cell(self, sender: int, position: int) -> Cell:
         """Return the counts of a cell."""
         usual = self.rates[self.usual[sender][position]]
@@ -83,15 +90,19 @@ class Table:
 
     def counted(self, spans: Iterable[Span]) -> Counter[Raw]:
         """Count equal cells. Cells without trials are counted too."""
-        counted: Counter[Raw] = Counter()
-        for sender, start, stop in spans:
-            arrays = self.shown[sender], self.trials[sender], self.usual[sender], self.sight[sender]
-            if stop - start == 1:
-                shown, trials, usual, sight = arrays
-                counted[shown[start], trials[start], usual[start], sight[start]] += 1
-            else:
-                counted.update(zip(*(each[start:stop] for each in arrays), strict=True))
-        return counted
+        arrays = list(zip(self.shown, self.trials, self.usual, self.sight, strict=True))
+        return Counter(chain.from_iterable(_raw(*arrays[sender], start, stop) for sender, start, stop in spans))
+
+    def counted_column(self, node: int) -> Counter[Raw]:
+        """Count equal cells of a column: as `counted(column(node))`, in less time."""
+        found: list[Raw] = []
+        for peers, shown, trials, usual, sight in zip(
+            self.peers, self.shown, self.trials, self.usual, self.sight, strict=True
+        ):
+            i = bisect_left(peers, node)
+            if i < len(peers) and peers[i] == node:
+                found.append((shown[i], trials[i], usual[i], sight[i]))
+        return Counter(found)
 
     def cells(self, counted: Mapping[Raw, int], sight: int) -> dict[Cell, int]:
         """Return counted cells that have trials, up to a sight, with the rate by chance."""
@@ -176,6 +187,12 @@ def _append(
     table.trials.append(array("I", trials))
     table.usual.append(bytearray(len(peers)) if usual is None else usual)
     table.sight.append(bytes(len(peers)) if sight is None else sight)
+
+
+def _raw(shown: Counts, trials: Counts, usual: bytearray, sight: bytes, start: int, stop: int) -> Iterable[Raw]:
+    if stop - start == 1:
+        return ((shown[start], trials[start], usual[start], sight[start]),)
+    return zip(shown[start:stop], trials[start:stop], usual[start:stop], sight[start:stop], strict=True)
 
 
 class Losses(NamedTuple):
