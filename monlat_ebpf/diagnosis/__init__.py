@@ -2,9 +2,11 @@
 
 - `window`: the input: nodes, rows, samples, and the state of a cell.
 - `past`: what is usual for each cell's latency, learned from earlier windows.
-- `tables`: the window as counts of a symptom, a cell each; the low loss rates that need several windows.
+- `tables`: the window as counts of a symptom, a cell each.
+- `history`: the losses of the last windows, for low rates that need several.
 - `elements`: what can be broken, and which cells see it.
 - `likelihood`: how much better a fault explains counts than chance does.
+- `members`: the cells of a fault.
 - `accounts`: how well an element explains what a table shows.
 - `localization`, `pairs`: the few faults that explain all of it: nodes and zone pairs, then what is left.
 - `findings`: the output: elements with evidence and confidence.

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect
 from monlat_ebpf.diagnosis.likelihood import Cell, Fit, fit, separate
+from monlat_ebpf.diagnosis.members import Members
 from monlat_ebpf.diagnosis.tables import Raw, Span, Table
 
 EVENT_COST: Final = 8.0
@@ -17,9 +18,6 @@ EVENT_COST: Final = 8.0
 each kind of element by chance, and a diagnosis needs two windows in a row."""
 FEWEST_SIGHTED: Final = 4
 """Cells that a rise must be large enough for to be seen, when it is too small for others."""
-
-Member = tuple[int, int, int, Cell]
-"""A cell of a fault: sender, position in its row, peer, counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Fault:
     score: float
     rate: float
     confidence: float
-    cells: Sequence[Member]
+    cells: Members
     candidates: tuple[Suspect, ...] = ()
 
 
@@ -105,17 +103,9 @@ class Accounts:
                 self._remembered[suspect] = self.table.counted(suspect.spans(self.table))
         return self._remembered[suspect]
 
-    def members(self, suspect: Suspect) -> list[Member]:
-        """Return the cells of `suspect` that have trials. Equal counts are one object: a zone pair has many cells."""
-        table = self.table
-        known: dict[Cell, Cell] = {}
-        found = []
-        for sender, start, stop in suspect.spans(table):
-            for position in range(start, stop):
-                if table.trials[sender][position]:
-                    cell = table.cell(sender, position)
-                    found.append((sender, position, table.peers[sender][position], known.setdefault(cell, cell)))
-        return found
+    def members(self, suspect: Suspect) -> Members:
+        """Return the cells of `suspect` that have trials."""
+        return Members(self.table, suspect.spans(self.table))
 
     def take_out(self, fault: Fault) -> None:
         """Take out the cells that a fault explains."""
@@ -125,7 +115,7 @@ class Accounts:
 
 def take_out(fault: Fault, table: Table) -> None:
     """Take the cells that a fault explains out of a table of the same rows."""
-    for sender, position, *_ in fault.cells:
+    for sender, position in fault.cells.positions():
         table.clear(sender, position)
 
 
@@ -135,6 +125,10 @@ def _is_enough(cells: int, sight: int, sights: Sequence[int]) -> bool:
 
 def _shared(one: Suspect, other: Suspect, table: Table) -> Iterator[Span]:
     """Yield the cells of `one` that are of `other` too."""
+    if isinstance(one, ZoneSuspect):
+        if isinstance(other, ZoneSuspect):  # no cell is of two zone pairs
+            return
+        one, other = other, one
     for sender, start, stop in one.spans(table):
         for position in range(start, stop):
             if other.contains(sender, table.peers[sender][position]):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from monlat_ebpf.diagnosis.accounts import Fault, take_out
 from monlat_ebpf.diagnosis.agents import silent_agents, starved_agents
 from monlat_ebpf.diagnosis.findings import Element, Finding, Kind, Part, Symptom, explains
+from monlat_ebpf.diagnosis.history import LossHistory
 from monlat_ebpf.diagnosis.hysteresis import Diagnosis, Hysteresis
 from monlat_ebpf.diagnosis.likelihood import at_most
 from monlat_ebpf.diagnosis.localization import faults_of
 from monlat_ebpf.diagnosis.past import Judged, Past, judge_and_learn, judge_network, rises
 from monlat_ebpf.diagnosis.tables import (
     LEAST_BACKGROUND,
-    LossHistory,
     Table,
     host_loss_table,
     learned_background,
@@ -23,7 +24,7 @@ from monlat_ebpf.diagnosis.tables import (
     slow_table,
 )
 from monlat_ebpf.diagnosis.window import Window
-from monlat_ebpf.diagnosis.witnesses import Rises, finding
+from monlat_ebpf.diagnosis.witnesses import finding
 
 RECENT: Final = 3
 """Windows that show whether a fault with few losses goes on."""
@@ -71,30 +72,29 @@ class Diagnoser:
     def _losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
         table = loss_table(window, starved, self._loss_background)
         self._history.add(window, table)
-        several = self._history.table(window, table)
+        several = self._history.table(table)
         faults = faults_of(table, zones)
-        directed = self._history.directed(window, windows=1)
+        latest = partial(self._history.losses, windows=1)
         for fault in faults:
-            yield finding(fault, Symptom.LOSS, 1, window, directed, {})
+            yield finding(fault, Symptom.LOSS, 1, window, losses=latest)
             take_out(fault, several)
         self._loss_background = learned_background(self._loss_background, table)
         if several.windows > 1:
-            directed = self._history.directed(window, windows=several.windows)
+            of_all = partial(self._history.losses, windows=several.windows)
             for fault in faults_of(several, zones):
-                if self._goes_on(fault, window, table):
-                    yield finding(fault, Symptom.LOSS, several.windows, window, directed, {})
+                if self._goes_on(fault, table):
+                    yield finding(fault, Symptom.LOSS, several.windows, window, losses=of_all)
 
-    def _goes_on(self, fault: Fault, window: Window, latest: Table) -> bool:
+    def _goes_on(self, fault: Fault, latest: Table) -> bool:
         """Return whether the last windows still have the losses that several windows have shown."""
-        names = [node.name for node in window.nodes]
-        cells = {(names[sender], names[peer]) for sender, _, peer, _ in fault.cells}
-        trials = sum(latest.trials[sender][position] for sender, position, *_ in fault.cells)
-        return at_most(self._history.recent(cells, RECENT), RECENT * trials, fault.rate) > ENDED
+        lost = sum(self._history.losses(sender, peer, RECENT).lost for sender, _, peer, _ in fault.cells)
+        trials = sum(latest.trials[sender][position] for sender, position in fault.cells.positions())
+        return at_most(lost, RECENT * trials, fault.rate) > ENDED
 
     def _host_losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
         table = host_loss_table(window, starved, self._host_background)
         for fault in faults_of(table, zones):
-            yield finding(fault, Symptom.HOST_LOSS, 1, window, {}, {})
+            yield finding(fault, Symptom.HOST_LOSS, 1, window)
         self._host_background = learned_background(self._host_background, table)
 
     def _slow(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
@@ -109,15 +109,11 @@ class Diagnoser:
                 dwell[index] = judge_and_learn(self._dwell.row(name, row.peers), row.dwell)
         for symptom, judged in ((Symptom.SLOW, network), (Symptom.DWELL, dwell)):
             for fault in faults_of(slow_table(window, judged, symptom), zones):
-                yield finding(fault, symptom, 1, window, {}, _rises(fault, judged))
+                yield finding(fault, symptom, 1, window, rises=partial(_rises, judged))
 
 
-def _rises(fault: Fault, judged: dict[int, Judged]) -> Rises:
-    found = {}
-    for sender, position, peer, cell in fault.cells:
-        if cell.shown:
-            found[sender, peer] = rises(judged[sender], position)
-    return found
+def _rises(judged: Mapping[int, Judged], sender: int, position: int) -> tuple[float, float]:
+    return rises(judged[sender], position)
 
 
 def _merged(findings: Iterable[Finding], zones: Mapping[str, str]) -> Iterator[Finding]:

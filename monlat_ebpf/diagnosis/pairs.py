@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import exp, log
 from typing import Final
 
-from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, Member
+from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault
 from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, has_witnesses
 from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.likelihood import OWN_RATE, log_ratio, log_sum
+from monlat_ebpf.diagnosis.members import Members
 
 CONFIDENT: Final = 0.9
 """An element is named when it is at least this likely among all that could explain the same cells."""
@@ -65,8 +67,8 @@ def _undetermined(
     accounts: Accounts,
     candidates: tuple[Suspect, ...],
 ) -> Fault:
-    cells = [cell for pair in pairs for cell in accounts.members(pair)]
-    return Fault(None, sum(scores[pair] for pair in pairs), _rate(cells), 0.0, cells, candidates)
+    cells = Members(accounts.table, chain.from_iterable(pair.spans(accounts.table) for pair in pairs))
+    return Fault(None, sum(scores[pair] for pair in pairs), cells.rate, 0.0, cells, candidates)
 
 
 def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Suspect, Account | None]) -> Fault:
@@ -81,16 +83,12 @@ def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Susp
     cells = accounts.members(pair)
     needed = 1 if accounts.table.own_row_only else len(ends)
     if len(witnessed) >= needed and likely >= CONFIDENT:
-        return Fault(pair, score, _rate(cells), likely, cells)
-    return Fault(None, score, _rate(cells), 1 / (1 + len(ends)), cells, (*ends, pair))
+        return Fault(pair, score, cells.rate, likely, cells)
+    return Fault(None, score, cells.rate, 1 / (1 + len(ends)), cells, (*ends, pair))
 
 
 def _side(accounts: Accounts) -> Side:
     return Side.ROW if accounts.table.own_row_only else Side.BOTH
-
-
-def _rate(cells: Sequence[Member]) -> float:
-    return sum(cell.shown for *_, cell in cells) / max(sum(cell.trials for *_, cell in cells), 1)
 
 
 def _score(ratios: Sequence[float]) -> float:

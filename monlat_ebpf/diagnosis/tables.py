@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import add
-from typing import Final, NamedTuple
+from typing import Final
 
 from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.likelihood import Cell
@@ -32,9 +32,6 @@ LEAST_BACKGROUND: Final = 2e-4
 MOST_BACKGROUND: Final = 0.01
 BACKGROUND_WINDOWS: Final = 32
 """Over how many windows, about, the loss by chance is the mean."""
-REMEMBERED: Final = 8
-"""Windows that are summed up for low loss rates: of 15 probes in a window, 5 % are one in every other window."""
-
 
 Span = tuple[int, int, int]
 """Cells of one row: the row, the first position, and the one after the last."""
@@ -193,74 +190,6 @@ def _raw(shown: Counts, trials: Counts, usual: bytearray, sight: bytes, start: i
     if stop - start == 1:
         return ((shown[start], trials[start], usual[start], sight[start]),)
     return zip(shown[start:stop], trials[start:stop], usual[start:stop], sight[start:stop], strict=True)
-
-
-class Losses(NamedTuple):
-    """Losses of a cell in a window: all of them, those on the way to the peer, those on the way back."""
-
-    lost: int
-    forward: int
-    back: int
-
-
-@dataclass(slots=True)
-class LossHistory:
-    """The losses of the last windows, by the names of the two nodes: for rates too low for one window."""
-
-    windows: deque[dict[tuple[str, str], Losses]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-
-    def add(self, window: Window, table: Table) -> None:
-        """Add the losses of a window, before anything is taken out of its table."""
-        names = [node.name for node in window.nodes]
-        losses = {}
-        for a, (row, shown) in enumerate(zip(window.rows, table.shown, strict=True)):
-            if row is None or not any(shown):
-                continue
-            forward, back = row.results.get(Result.LOST_FORWARD), row.results.get(Result.LOST_RETURN)
-            for i, lost in enumerate(shown):
-                if lost:
-                    losses[names[a], names[row.peers[i]]] = Losses(
-                        lost, forward[i] if forward else 0, back[i] if back else 0
-                    )
-        self.windows.append(losses)
-
-    def table(self, window: Window, latest: Table) -> Table:
-        """Return the losses of all remembered windows, but for each cell those of its worst window.
-
-        So one burst is no evidence for a low rate. Trials are as many in each window as in the latest one; where that
-        had fewer probes than the others, no more losses are counted than trials.
-        """
-        index = {node.name: i for i, node in enumerate(window.nodes)}
-        counted = len(self.windows) - 1
-        shown = [array("I", bytes(peers.itemsize * len(peers))) for peers in latest.peers]
-        trials = [array("I", (number * counted for number in row)) for row in latest.trials]
-        for sender, peer in set(chain.from_iterable(self.windows)):
-            a, b = index.get(sender), index.get(peer)
-            position = None if a is None or b is None else latest.position(a, b)
-            if a is not None and position is not None:
-                losses = [each[sender, peer].lost for each in self.windows if (sender, peer) in each]
-                shown[a][position] = min(sum(losses) - max(losses), trials[a][position])
-        usual = [bytearray(len(peers)) for peers in latest.peers]
-        return Table(
-            Symptom.LOSS, latest.peers, shown, trials, usual, latest.sight, latest.rates, windows=len(self.windows)
-        )
-
-    def recent(self, cells: Container[tuple[str, str]], windows: int) -> int:
-        """Return the losses of `cells` in the last windows."""
-        last = list(self.windows)[-windows:]
-        return sum(losses.lost for each in last for cell, losses in each.items() if cell in cells)
-
-    def directed(self, window: Window, windows: int) -> dict[tuple[int, int], tuple[int, int, int]]:
-        """Return the losses of the last windows by (sender, peer), indices of `window`."""
-        index = {node.name: i for i, node in enumerate(window.nodes)}
-        found: dict[tuple[int, int], tuple[int, int, int]] = {}
-        for each in list(self.windows)[-windows:]:
-            for (sender, peer), losses in each.items():
-                if sender in index and peer in index:
-                    cell = index[sender], index[peer]
-                    lost, forward, back = found.get(cell, (0, 0, 0))
-                    found[cell] = lost + losses.lost, forward + losses.forward, back + losses.back
-        return found
 
 
 def learned_background(background: float, table: Table) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator
+from itertools import islice
 from statistics import median_low
 from typing import Final
 
 from monlat_ebpf.diagnosis.accounts import Fault
 from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Suspect
 from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Part, Symptom
+from monlat_ebpf.diagnosis.history import Losses
 from monlat_ebpf.diagnosis.likelihood import MOST_RATE, log_ratio, rate_parameters
 from monlat_ebpf.diagnosis.window import Window
 
@@ -21,14 +24,21 @@ LEAST_DIRECTED: Final = 0.1
 cut off completely have none, because no report passes."""
 STACK_SYMPTOMS: Final = frozenset({Symptom.HOST_LOSS, Symptom.DWELL})
 
-Directed = Mapping[tuple[int, int], tuple[int, int, int]]
-"""Losses of cells, by (sender, peer): all of them, those on the way to the peer, those on the way back."""
-Rises = Mapping[tuple[int, int], tuple[float, float]]
-"""Medians in seconds of cells, by (sender, peer): the usual one, and that of the window."""
+LossesOf = Callable[[int, int], Losses]
+"""Return the losses of a cell, by sender and peer."""
+RisesOf = Callable[[int, int], tuple[float, float]]
+"""Return the medians in seconds of a cell, by sender and position in its row: the usual one, and that of the window."""
 
 
-def finding(fault: Fault, symptom: Symptom, windows: int, window: Window, directed: Directed, rises: Rises) -> Finding:
-    """Return the finding of a fault. `directed` and `rises` need entries only for cells with the symptom."""
+def finding(
+    fault: Fault,
+    symptom: Symptom,
+    windows: int,
+    window: Window,
+    losses: LossesOf | None = None,
+    rises: RisesOf | None = None,
+) -> Finding:
+    """Return the finding of a fault. `losses` tell directions, `rises` how much slower it is; None: not of interest."""
     evidence = _evidence(fault, symptom, windows, rises)
     if fault.suspect is None:
         candidates = tuple(sorted({each.element(window) for each in fault.candidates}))
@@ -39,41 +49,44 @@ def finding(fault: Fault, symptom: Symptom, windows: int, window: Window, direct
     if symptom in STACK_SYMPTOMS:
         parts = frozenset({Part.STACK}) if element.kind is Kind.NODE else frozenset()
     else:
-        parts = _lost_parts(fault, fault.suspect, element, window, directed) if symptom is Symptom.LOSS else frozenset()
+        parts = _lost_parts(fault, fault.suspect, element, window, losses) if losses is not None else frozenset()
     return Finding(element, parts, fault.confidence, (evidence,))
 
 
-def _evidence(fault: Fault, symptom: Symptom, windows: int, rises: Rises) -> Evidence:
+def _evidence(fault: Fault, symptom: Symptom, windows: int, rises: RisesOf | None) -> Evidence:
     parameters = rate_parameters(min(max(fault.rate, 1e-6), MOST_RATE))
-    seen: dict[tuple[int, int], float] = defaultdict(float)
+    seen: dict[int, float] = defaultdict(float)  # by both ends in one number: there may be half a million
     for sender, _, peer, cell in fault.cells:
-        witness = (
+        one, other = (
             (min(sender, peer), max(sender, peer)) if fault.suspect is None else fault.suspect.witness(sender, peer)
         )
-        seen[witness] += log_ratio(cell, *parameters)
-    shown = sum(cell.shown for *_, cell in fault.cells)
-    trials = sum(cell.trials for *_, cell in fault.cells)
-    risen = [rises[a, b] for a, _, b, cell in fault.cells if cell.shown and (a, b) in rises]
-    usual, now = _middle(risen)
+        seen[one << 32 | other] += log_ratio(cell, *parameters)
+    shown, trials = fault.cells.sums()
+    usual, now = (None, None) if rises is None else _middle(fault, rises)
     return Evidence(symptom, sum(ratio > 0 for ratio in seen.values()), len(seen), shown, trials, windows, usual, now)
 
 
-def _middle(risen: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
-    if not risen:
+def _middle(fault: Fault, rises: RisesOf) -> tuple[float | None, float | None]:
+    """Return the medians of the cell whose rise is the middle one of those with the symptom."""
+    factors = array("d", (now / usual for usual, now in _risen(fault, rises)))
+    if not factors:
         return None, None
-    factor = median_low([now / usual for usual, now in risen])
-    return next((usual, now) for usual, now in risen if now / usual == factor)
+    return next(islice(_risen(fault, rises), factors.index(median_low(factors)), None))
 
 
-def _lost_parts(
-    fault: Fault, suspect: Suspect, element: Element, window: Window, directed: Directed
-) -> frozenset[Part]:
+def _risen(fault: Fault, rises: RisesOf) -> Iterator[tuple[float, float]]:
+    for sender, position, _, cell in fault.cells:
+        if cell.shown:
+            yield rises(sender, position)
+
+
+def _lost_parts(fault: Fault, suspect: Suspect, element: Element, window: Window, losses: LossesOf) -> frozenset[Part]:
     """Return the directions in which an element loses packets, empty if they are not known."""
     lost = away = towards = 0
     for sender, _, peer, cell in fault.cells:
         if not cell.shown:
             continue
-        all_lost, forward, back = directed.get((sender, peer), (0, 0, 0))
+        all_lost, forward, back = losses(sender, peer)
         lost += all_lost
         if _is_away(sender, peer, suspect, element, window):
             away, towards = away + forward, towards + back

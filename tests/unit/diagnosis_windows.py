@@ -10,6 +10,7 @@ from monlat_ebpf.abi.histogram import bucket_of
 from monlat_ebpf.diagnosis.diagnoser import Diagnoser, Report
 from monlat_ebpf.diagnosis.findings import Element, Kind, Part
 from monlat_ebpf.diagnosis.past import LEARNED
+from monlat_ebpf.diagnosis.tables import Table
 from monlat_ebpf.diagnosis.window import Health, Node, Row, Samples, Window
 from monlat_ebpf.model import Result
 
@@ -73,6 +74,15 @@ def repeated(seconds: float, count: int) -> bytes:
 
 def all_cells(names: Sequence[str]) -> list[Cell]:
     return [(one, other) for one in names for other in names if one != other]
+
+
+def table_counts(table: Table) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return (shown, trials) by sender and peer."""
+    return {
+        (sender, peer): (table.shown[sender][i], table.trials[sender][i])
+        for sender, peers in enumerate(table.peers)
+        for i, peer in enumerate(peers)
+    }
 
 
 def node(name: str) -> Element:

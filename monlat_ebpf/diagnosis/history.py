@@ -1,0 +1,121 @@
+"""The losses of the last windows: for rates that are too low for one window. Pure.
+
+Only cells that lost something are kept, in arrays: 8 bytes for such a cell and window. So 8 windows of 1,000 nodes that
+all lose packets to each other need 64 MB, and a healthy cluster next to nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from monlat_ebpf.diagnosis.findings import Symptom
+from monlat_ebpf.diagnosis.tables import Table
+from monlat_ebpf.diagnosis.window import Counts, Window
+from monlat_ebpf.model import Result
+
+REMEMBERED: Final = 8
+"""Windows that are summed up for low loss rates: of 15 probes in a window, 5 % are one in every other window."""
+MOST_COUNTED: Final = 65_535
+"""A cell with more losses in a window counts as this many."""
+
+
+class Losses(NamedTuple):
+    """Losses of a cell: all of them, those on the way to the peer, those on the way back."""
+
+    lost: int
+    forward: int
+    back: int
+
+
+class RowLosses(NamedTuple):
+    """The losses of a row in a window: an entry for each peer with losses. `peers` are indices of nodes, ascending."""
+
+    peers: Counts
+    lost: Counts
+    forward: Counts
+    back: Counts
+
+
+class LossHistory:
+    """The losses of the last windows. It follows nodes by name; the losses of nodes that are gone are forgotten."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._windows: deque[dict[int, RowLosses]] = deque(maxlen=REMEMBERED)
+
+    def add(self, window: Window, table: Table) -> None:
+        """Add the losses of a window, before anything is taken out of its table."""
+        self._follow(tuple(node.name for node in window.nodes))
+        index_type = "H" if len(window.nodes) <= MOST_COUNTED else "I"
+        losses = {}
+        for sender, (row, shown) in enumerate(zip(window.rows, table.shown, strict=True)):
+            positions = [i for i, lost in enumerate(shown) if lost]
+            if row is not None and positions:
+                peers = array(index_type, [row.peers[i] for i in positions])
+                of_row = (shown, row.results.get(Result.LOST_FORWARD), row.results.get(Result.LOST_RETURN))
+                losses[sender] = RowLosses(peers, *(_at(positions, counts) for counts in of_row))
+        self._windows.append(losses)
+
+    def _follow(self, names: tuple[str, ...]) -> None:
+        if names == self._names:
+            return
+        index = {name: i for i, name in enumerate(names)}
+        moved = [index.get(name) for name in self._names]
+        for number, rows in enumerate(self._windows):
+            self._windows[number] = {
+                now: _moved(row, moved) for sender, row in rows.items() if (now := moved[sender]) is not None
+            }
+        self._names = names
+
+    def table(self, latest: Table) -> Table:
+        """Return the losses of all remembered windows, but for each cell those of its worst window.
+
+        So one burst is no evidence for a low rate. Trials are as many in each window as in the latest one; where that
+        had fewer probes than the others, no more losses are counted than trials. `latest` is the table added last.
+        """
+        counted = len(self._windows) - 1
+        shown = [array("I", bytes(peers.itemsize * len(peers))) for peers in latest.peers]
+        trials = [array("I", (number * counted for number in row)) for row in latest.trials]
+        for sender in range(len(latest.peers)):
+            total: dict[int, int] = {}
+            worst: dict[int, int] = {}
+            for rows in self._windows:
+                if sender in rows:
+                    for peer, lost in zip(rows[sender].peers, rows[sender].lost, strict=True):
+                        total[peer] = total.get(peer, 0) + lost
+                        worst[peer] = max(worst.get(peer, 0), lost)
+            for peer, lost in total.items():
+                position = latest.position(sender, peer)
+                if position is not None:
+                    shown[sender][position] = min(lost - worst[peer], trials[sender][position])
+        usual = [bytearray(len(peers)) for peers in latest.peers]
+        return Table(
+            Symptom.LOSS, latest.peers, shown, trials, usual, latest.sight, latest.rates, windows=len(self._windows)
+        )
+
+    def losses(self, sender: int, peer: int, windows: int) -> Losses:
+        """Return the losses of a cell in the last windows. Nodes are indices of the window added last."""
+        lost = forward = back = 0
+        for number in range(max(len(self._windows) - windows, 0), len(self._windows)):
+            row = self._windows[number].get(sender)
+            if row is not None:
+                position = bisect_left(row.peers, peer)
+                if position < len(row.peers) and row.peers[position] == peer:
+                    lost += row.lost[position]
+                    forward += row.forward[position]
+                    back += row.back[position]
+        return Losses(lost, forward, back)
+
+
+def _at(positions: Iterable[int], counts: Counts | None) -> Counts:
+    return array("H", [0 if counts is None else min(counts[i], MOST_COUNTED) for i in positions])
+
+
+def _moved(row: RowLosses, moved: Sequence[int | None]) -> RowLosses:
+    kept = sorted((now, i) for i, peer in enumerate(row.peers) if (now := moved[peer]) is not None)
+    positions = [i for _, i in kept]
+    return RowLosses(array("I", [now for now, _ in kept]), *(_at(positions, counts) for counts in row[1:]))

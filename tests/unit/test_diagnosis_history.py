@@ -1,0 +1,84 @@
+"""The losses of several windows, for rates too low for one."""
+
+from __future__ import annotations
+
+from monlat_ebpf.diagnosis.history import REMEMBERED, Losses, LossHistory
+from monlat_ebpf.diagnosis.tables import Table, loss_table
+from monlat_ebpf.model import Result
+from tests.unit.diagnosis_windows import Cell, nodes, table_counts, window
+
+OF = nodes("abc")
+RATE = 1e-3
+
+
+def several(*losses: dict[Cell, dict[Result, int]]) -> tuple[LossHistory, Table]:
+    history = LossHistory()
+    for lost in losses:
+        seen = window(OF, lost=lost)
+        latest = loss_table(seen, {}, RATE)
+        history.add(seen, latest)
+    return history, history.table(latest)
+
+
+def test_several_windows_without_the_worst_one() -> None:
+    """1 + 2 + 1 losses of a cell: the 2 are left out, and so are the trials of one window."""
+    _, table = several(*({("a", "b"): {Result.LOST_FORWARD: lost}} for lost in (1, 2, 1)))
+    assert table_counts(table)[0, 1] == (2, 30)
+    assert table_counts(table)[1, 0] == (0, 30)
+    assert table.windows == 3
+
+
+def test_a_burst_is_no_evidence_for_a_low_rate() -> None:
+    """15 losses in one of 8 windows leave none."""
+    burst: list[dict[Cell, dict[Result, int]]] = [{} for _ in range(REMEMBERED)]
+    burst[3] = {("a", "b"): {Result.LOST_NETWORK: 15}}
+    _, table = several(*burst)
+    assert table.totals()[0] == 0
+
+
+def test_no_more_losses_than_trials() -> None:
+    """Two windows with 15 losses each, then one with a single probe: 2 trials, and not 15 losses in them."""
+    history = LossHistory()
+    for seen in (window(OF, lost={("a", "b"): {Result.LOST_NETWORK: 15}}),) * 2 + (window(OF, probes=1),):
+        latest = loss_table(seen, {}, RATE)
+        history.add(seen, latest)
+    assert table_counts(history.table(latest))[0, 1] == (2, 2)
+
+
+def test_windows_are_forgotten() -> None:
+    """After 8 windows without losses, nothing is left of earlier ones."""
+    lossy = {("a", "b"): {Result.LOST_FORWARD: 5}}
+    history, table = several(*[lossy] * 3, *[{}] * REMEMBERED)
+    assert table.totals()[0] == 0
+    assert history.losses(0, 1, REMEMBERED) == Losses(0, 0, 0)
+
+
+def test_directions_of_several_windows() -> None:
+    """Losses with a direction, and all of them; and those of the last windows alone."""
+    history, _ = several(
+        {("a", "b"): {Result.LOST_FORWARD: 1, Result.LOST_NETWORK: 1}},
+        {("a", "b"): {Result.LOST_FORWARD: 2, Result.LOST_RETURN: 4}},
+    )
+    assert history.losses(0, 1, windows=2) == Losses(lost=8, forward=3, back=4)
+    assert history.losses(0, 1, windows=1) == Losses(lost=6, forward=2, back=4)
+    assert history.losses(1, 0, windows=2) == Losses(0, 0, 0)
+
+
+def test_losses_follow_their_nodes_by_name() -> None:
+    """x comes before a, so all indices move; c leaves and comes back, without its losses."""
+    history = LossHistory()
+    lost = {("a", "b"): {Result.LOST_FORWARD: 4}, ("c", "b"): {Result.LOST_FORWARD: 2}}
+    for names, losses in (("abc", lost), ("xab", {}), ("xabc", {})):
+        seen = window(nodes(names), lost=losses)
+        history.add(seen, loss_table(seen, {}, RATE))
+    assert history.losses(1, 2, windows=3) == Losses(lost=4, forward=4, back=0)
+    assert history.losses(3, 2, windows=3) == Losses(0, 0, 0)
+    assert history.losses(0, 1, windows=3) == Losses(0, 0, 0)
+
+
+def test_a_huge_count_is_limited() -> None:
+    """More than 16 bits hold: 65,535."""
+    seen = window(OF, lost={("a", "b"): {Result.LOST_NETWORK: 70_000}}, probes=70_000)
+    history = LossHistory()
+    history.add(seen, loss_table(seen, {}, RATE))
+    assert history.losses(0, 1, windows=1).lost == 65_535
