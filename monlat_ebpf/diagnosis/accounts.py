@@ -9,7 +9,7 @@ from math import log
 from typing import Final, NamedTuple
 
 from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect
-from monlat_ebpf.diagnosis.likelihood import Cell, Fit, fit, separate
+from monlat_ebpf.diagnosis.likelihood import MOST_RATE, Cell, Fit, fit, log_ratio, rate_parameters, separate
 from monlat_ebpf.diagnosis.members import Members
 from monlat_ebpf.diagnosis.tables import Raw, Span, Table
 
@@ -117,6 +117,22 @@ def take_out(fault: Fault, table: Table) -> None:
     """Take the cells that a fault explains out of a table of the same rows."""
     for sender, position in fault.cells.positions():
         table.clear(sender, position)
+
+
+def is_seen_by_several(suspect: Suspect, cells: Members, rate: float) -> bool:
+    """Return whether two witnesses of `suspect` see a fault of this rate, each in one of `cells` at least.
+
+    A rise that few cells are fast enough to see may be the one of a single pair.
+    """
+    parameters = rate_parameters(min(rate, MOST_RATE))
+    first = None
+    for sender, _, peer, cell in cells:
+        if cell.shown and log_ratio(cell, *parameters) > 0:
+            witness = suspect.witness(sender, peer)
+            if first is not None and witness != first:
+                return True
+            first = witness
+    return False
 
 
 def _is_enough(cells: int, sight: int, sights: Sequence[int]) -> bool:

@@ -137,9 +137,10 @@ class PairSuspect(Suspect):
         return min(sender, peer), max(sender, peer)
 
 
-def has_witnesses(suspect: Suspect, table: Table) -> bool:
+def has_witnesses(suspect: Suspect, table: Table, but: Suspect | None = None) -> bool:
     """Return whether enough witnesses see the suspect with trials to tell it from each of them.
 
+    Cells of `but` do not count.
     A node is no witness of its own network: if only its own agent answers, the others may be what is broken. And pairs
     that all have one node in common cannot tell what is between two zones from that node.
     """
@@ -147,15 +148,37 @@ def has_witnesses(suspect: Suspect, table: Table) -> bool:
         return False
     seen: set[Pair] = set()
     common: set[int] | None = None
-    for sender, start, stop in suspect.spans(table):
-        for position in range(start, stop):
-            if table.trials[sender][position]:
-                witness = suspect.witness(sender, table.peers[sender][position])
-                seen.add(witness)
-                common = set(witness) if common is None else common & set(witness)
-                if len(seen) >= FEWEST_WITNESSES and not common:
-                    return True
+    for witness in _witnesses(suspect, table, but):
+        seen.add(witness)
+        common = set(witness) if common is None else common & set(witness)
+        if len(seen) >= FEWEST_WITNESSES and not common:
+            return True
     return False
+
+
+def node_in_common(suspect: ZoneSuspect, table: Table) -> int | None:
+    """Return the node that all pairs of the suspect have in common, if it has peers beyond them; else None.
+
+    What is between two zones of which one has a single node cannot be told from that node, as far as these pairs go. A
+    node whose pairs are all among them is meant either way.
+    """
+    seen = set(_witnesses(suspect, table))
+    if len(seen) < FEWEST_WITNESSES:
+        return None
+    for node in set.intersection(*map(set, seen)):
+        of_node = {NodeSuspect(node, Side.BOTH).witness(*pair)[0] for pair in seen}
+        if any(witness[0] not in of_node for witness in _witnesses(NodeSuspect(node, Side.BOTH), table)):
+            return node
+    return None
+
+
+def _witnesses(suspect: Suspect, table: Table, but: Suspect | None = None) -> Iterator[Pair]:
+    """Yield the witness of each cell with trials that is not of `but`."""
+    for sender, start, stop in suspect.spans(table):
+        peers = table.peers[sender]
+        for position in range(start, stop):
+            if table.trials[sender][position] and (but is None or not but.contains(sender, peers[position])):
+                yield suspect.witness(sender, peers[position])
 
 
 def _is_seen_by_others(node: int, table: Table) -> bool:

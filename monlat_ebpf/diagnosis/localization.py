@@ -8,14 +8,14 @@ is "undetermined", with the candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import combinations_with_replacement
+from itertools import chain, combinations, combinations_with_replacement
 from math import exp, log
 from typing import Final
 
-from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, take_out
-from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect, has_witnesses
+from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, is_seen_by_several, take_out
+from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect, has_witnesses, node_in_common
 from monlat_ebpf.diagnosis.likelihood import log_sum
 from monlat_ebpf.diagnosis.pairs import CONFIDENT, MOST_CONFIDENT, pair_faults
 from monlat_ebpf.diagnosis.tables import Table
@@ -72,10 +72,11 @@ def _checked(fault: Fault, found: Sequence[Fault], table: Table, zones: Sequence
 def _search(table: Table, zones: Sequence[range], without: Suspect | None = None) -> list[Fault]:
     """Return all faults but `without`. The cells that they explain are taken out of `table`."""
     accounts = Accounts(table, zones)
+    single = _zones_of_one_node(table, zones)
     found = []
     heap = [
         (-account.score, number, suspect)
-        for number, suspect in enumerate(_suspects(table, zones))
+        for number, suspect in enumerate(chain(_suspects(table, zones), single))
         if not _is_same(suspect, without) and (account := accounts.account(suspect)) is not None
     ]
     heapify(heap)
@@ -88,8 +89,10 @@ def _search(table: Table, zones: Sequence[range], without: Suspect | None = None
             heappush(heap, (-account.score, number, suspect))
             continue
         nearest = [other for _, _, other in nsmallest(RIVALS, heap)]
-        fault = _decide(suspect, account, nearest, accounts)
+        fault = _decide(suspect, account, nearest, accounts, single)
         if fault is None:
+            continue
+        if fault.suspect is not None and not is_seen_by_several(fault.suspect, fault.cells, fault.rate):
             continue
         found.append(fault)
         if fault.suspect is not None and fault.suspect is not suspect:
@@ -119,8 +122,30 @@ def _suspects(table: Table, zones: Sequence[range]) -> Iterator[Suspect]:
                 yield zone
 
 
-def _decide(suspect: Suspect, account: Account, nearest: Sequence[Suspect], accounts: Accounts) -> Fault | None:
-    """Compare `suspect` with all that could explain the same cells. None: each pair by itself does it better."""
+def _zones_of_one_node(table: Table, zones: Sequence[range]) -> dict[Suspect, NodeSuspect]:
+    """Return the zone pairs that are never named, since all their pairs have a node in common; and these nodes."""
+    found: dict[Suspect, NodeSuspect] = {}
+    if not table.own_row_only:
+        for first, second in combinations(zones, 2):
+            if min(len(first), len(second)) == 1:
+                zone = ZoneSuspect(first, second)
+                node = node_in_common(zone, table)
+                if node is not None:
+                    found[zone] = NodeSuspect(node, Side.BOTH)
+    return found
+
+
+def _decide(
+    suspect: Suspect,
+    account: Account,
+    nearest: Sequence[Suspect],
+    accounts: Accounts,
+    single: Mapping[Suspect, NodeSuspect],
+) -> Fault | None:
+    """Compare `suspect` with all that could explain the same cells. None: each pair by itself does it better.
+
+    One of `single` is never named: it is undetermined whether it is broken, or its node.
+    """
     known = {suspect: account}
     for other in nearest:
         of_other = accounts.account(other)
@@ -134,13 +159,16 @@ def _decide(suspect: Suspect, account: Account, nearest: Sequence[Suspect], acco
     total = log_sum([0.0, *(each.gain for each in known.values())])
     likely = {each: exp(of_each.gain - total) for each, of_each in known.items()}
     best = max(likely, key=lambda each: likely[each])
-    if likely[best] >= CONFIDENT:
+    if likely[best] >= CONFIDENT and best not in single:
         return Fault(
             best, known[best].score, known[best].rate, min(likely[best], MOST_CONFIDENT), accounts.members(best)
         )
     if exp(-total) > likely[best]:
         return None
     plausible = tuple(each for each in known if likely[each] >= PLAUSIBLE)
+    plausible += tuple(
+        single[each] for each in plausible if each in single and not any(_is_same(single[each], x) for x in plausible)
+    )
     return Fault(None, account.score, account.rate, likely[best], accounts.members(suspect), plausible)
 
 

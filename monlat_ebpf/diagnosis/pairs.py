@@ -8,7 +8,7 @@ from itertools import chain
 from math import exp, log
 from typing import Final
 
-from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault
+from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, is_seen_by_several
 from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, has_witnesses
 from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.likelihood import OWN_RATE, log_ratio, log_sum
@@ -72,13 +72,22 @@ def _undetermined(
 
 
 def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Suspect, Account | None]) -> Fault:
-    """Return the fault of a pair; undetermined if one of its nodes may be the cause, or has no other witness."""
+    """Return the fault of a pair; undetermined if one of its nodes may be the cause, or has too few other witnesses.
+
+    A single other peer that reaches a node does not acquit it: of two flows, a broken cable of a bond hits one.
+    """
     ends = [NodeSuspect(node, _side(accounts)) for node in (pair.first, pair.second)]
-    witnessed = [end for end in ends if has_witnesses(end, accounts.table)]
+    witnessed = [end for end in ends if has_witnesses(end, accounts.table, but=pair)]
     for end in witnessed:
         if end not in known:
             known[end] = accounts.account(end)
-    gains = [each.gain for end in witnessed if (each := known[end]) is not None and each.is_broad]
+    gains = [
+        each.gain
+        for end in witnessed
+        if (each := known[end]) is not None
+        and each.is_broad
+        and is_seen_by_several(end, accounts.members(end), each.rate)
+    ]
     likely = min(exp(-log_sum([0.0, *gains])), MOST_CONFIDENT)
     cells = accounts.members(pair)
     needed = 1 if accounts.table.own_row_only else len(ends)

@@ -198,11 +198,34 @@ def test_one_node_has_nothing_to_say() -> None:
     assert decide(window(nodes("a"))).findings == ()
 
 
-def test_three_nodes_are_enough_for_one_fault() -> None:
+def test_three_nodes_are_enough_for_one_node() -> None:
     """b and c both see a, and reach each other."""
     assert found(decide(window(nodes("abc"), out_of("a", "abc", 8)))) == {node("a"): {Part.OUT}}
+
+
+def test_a_pair_needs_two_other_peers_at_both_ends() -> None:
+    """Of three nodes, c alone reaches a and b: half of a node may be broken. Of four, two do."""
     cut = {("a", "b"): {NETWORK: 15}, ("b", "a"): {NETWORK: 15}}
-    assert found(decide(window(nodes("abc"), cut))) == {pair("a", "b"): set()}
+    (finding,) = decide(window(nodes("abc"), cut)).findings
+    assert finding.element.kind is Kind.UNDETERMINED
+    assert set(finding.candidates) == {node("a"), node("b"), pair("a", "b")}
+    assert found(decide(window(nodes("abcd"), cut))) == {pair("a", "b"): set()}
+
+
+def test_a_zone_of_one_node_in_a_small_cluster() -> None:
+    """Both pairs between zone x and the node of zone y are bad: 2 of the 3 pairs of that node. Either may be broken."""
+    zones = {"a": "x", "b": "x", "c": "y", "d": "z"}
+    lost = {cell: {NETWORK: 9} for cell in all_cells("abc") if "c" in cell}
+    (finding,) = decide(window(nodes("abcd", zones), lost)).findings
+    assert finding.element.kind is Kind.UNDETERMINED
+    assert set(finding.candidates) == {node("c"), Element(Kind.ZONE_PAIR, ("x", "y"))}
+
+
+def test_a_zone_of_one_node_that_has_no_other_pairs() -> None:
+    """All pairs of the node of zone y are between x and y: the node is meant either way, and named."""
+    zones = {"a": "x", "b": "x", "c": "x", "d": "y"}
+    lost = {cell: {NETWORK: 9} for cell in all_cells("abcd") if "d" in cell}
+    assert found(decide(window(nodes("abcd", zones), lost))) == {node("d"): set()}
 
 
 def test_of_three_nodes_that_all_lose_packets_any_two_may_be_broken() -> None:
