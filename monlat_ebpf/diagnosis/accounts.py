@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Final, NamedTuple
 
-from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect
+from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, ZoneSuspect
 from monlat_ebpf.diagnosis.likelihood import MOST_RATE, Cell, Fit, fit, log_ratio, rate_parameters, separate
 from monlat_ebpf.diagnosis.members import Members
 from monlat_ebpf.diagnosis.tables import Raw, Span, Table
@@ -53,6 +53,7 @@ class Accounts:
 
     def __init__(self, table: Table, zones: Sequence[range]) -> None:
         self.table = table
+        self._zones = zones
         pairs = max(sum(map(len, table.peers)) / 2, 1)
         self.node_cost = EVENT_COST + log(max(3 * len(table.peers), 1))
         self.zone_cost = EVENT_COST + log(max(len(zones) * (len(zones) + 1) / 2, 1))
@@ -103,6 +104,12 @@ class Accounts:
                 self._remembered[suspect] = self.table.counted(suspect.spans(self.table))
         return self._remembered[suspect]
 
+    def zone_pairs_of(self, pair: PairSuspect) -> Iterator[ZoneSuspect]:
+        """Yield the zone pair of the pair; none where the symptom is in the host that counts it."""
+        if not self.table.own_row_only:
+            first, second = (next(zone for zone in self._zones if node in zone) for node in (pair.first, pair.second))
+            yield ZoneSuspect(first, second)
+
     def members(self, suspect: Suspect) -> Members:
         """Return the cells of `suspect` that have trials."""
         return Members(self.table, suspect.spans(self.table))
@@ -119,19 +126,21 @@ def take_out(fault: Fault, table: Table) -> None:
         table.clear(sender, position)
 
 
-def is_seen_by_several(suspect: Suspect, cells: Members, rate: float) -> bool:
-    """Return whether two witnesses of `suspect` see a fault of this rate, each in one of `cells` at least.
+def is_seen_by_several(suspect: Suspect, rate: float, table: Table) -> bool:
+    """Return whether two witnesses of `suspect` see a fault of this rate, each in a cell at least.
 
     A rise that few cells are fast enough to see may be the one of a single pair.
     """
     parameters = rate_parameters(min(rate, MOST_RATE))
     first = None
-    for sender, _, peer, cell in cells:
-        if cell.shown and log_ratio(cell, *parameters) > 0:
-            witness = suspect.witness(sender, peer)
-            if first is not None and witness != first:
-                return True
-            first = witness
+    for sender, start, stop in suspect.spans(table):
+        shown = table.shown[sender]
+        for position in range(start, stop):
+            if shown[position] and log_ratio(table.cell(sender, position), *parameters) > 0:
+                witness = suspect.witness(sender, table.peers[sender][position])
+                if first is not None and witness != first:
+                    return True
+                first = witness
     return False
 
 

@@ -28,6 +28,8 @@ from monlat_ebpf.diagnosis.witnesses import finding
 
 RECENT: Final = 3
 """Windows that show whether a fault with few losses goes on."""
+UNFIT: Final = 6
+"""Windows, from the one in which an agent was short of CPU, in which it is no witness: it is seldom short in each."""
 ENDED: Final = 0.01
 """It has ended when so few losses, or fewer, have this probability in them."""
 
@@ -50,6 +52,8 @@ class Diagnoser:
         self._loss_background = self._host_background = LEAST_BACKGROUND
         self._history = LossHistory()
         self._hysteresis = Hysteresis()
+        self._starved: dict[str, int] = {}
+        """The number of the last window in which an agent was short of CPU."""
 
     def decide(self, window: Window) -> Report:
         """Take in a closed window and return what is known after it."""
@@ -57,20 +61,28 @@ class Diagnoser:
         for past in (self._network, self._rtt, self._dwell):
             past.follow(window)
         starved = starved_agents(window)
+        unfit = self._unfit(window, starved)
         zones = list(window.zone_ranges().values())
         findings = [
             *starved.values(),
             *silent_agents(window),
-            *self._losses(window, starved, zones),
-            *self._host_losses(window, starved, zones),
-            *self._slow(window, starved, zones),
+            *self._losses(window, unfit, zones),
+            *self._host_losses(window, unfit, zones),
+            *self._slow(window, unfit, zones),
         ]
         zone_of = {node.name: node.zone for node in window.nodes}
         merged = tuple(_merged(findings, zone_of))
         return Report(self._number, merged, self._hysteresis.update(self._number, merged, zone_of))
 
-    def _losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
-        table = loss_table(window, starved, self._loss_background)
+    def _unfit(self, window: Window, starved: Iterable[int]) -> frozenset[int]:
+        """Return the nodes whose agents are no witnesses, as indices."""
+        names = [node.name for node in window.nodes]
+        self._starved |= {names[index]: self._number for index in starved}
+        self._starved = {name: last for name, last in self._starved.items() if self._number - last < UNFIT}
+        return frozenset(index for index, name in enumerate(names) if name in self._starved)
+
+    def _losses(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
+        table = loss_table(window, unfit, self._loss_background)
         self._history.add(window, table)
         several = self._history.table(table)
         faults = faults_of(table, zones)
@@ -91,17 +103,17 @@ class Diagnoser:
         trials = sum(latest.trials[sender][position] for sender, position in fault.cells.positions())
         return at_most(lost, RECENT * trials, fault.rate) > ENDED
 
-    def _host_losses(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
-        table = host_loss_table(window, starved, self._host_background)
+    def _host_losses(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
+        table = host_loss_table(window, unfit, self._host_background)
         for fault in faults_of(table, zones):
             yield finding(fault, Symptom.HOST_LOSS, 1, window)
         self._host_background = learned_background(self._host_background, table)
 
-    def _slow(self, window: Window, starved: dict[int, Finding], zones: list[range]) -> Iterator[Finding]:
+    def _slow(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
         network: dict[int, Judged] = {}
         dwell: dict[int, Judged] = {}
         for index, row in enumerate(window.rows):
-            if row is None or index in starved:
+            if row is None or index in unfit:
                 continue
             name = window.nodes[index].name
             network[index] = judge_network(self._network, self._rtt, name, row)

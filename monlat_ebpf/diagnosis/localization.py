@@ -17,11 +17,9 @@ from typing import Final
 from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, is_seen_by_several, take_out
 from monlat_ebpf.diagnosis.elements import NodeSuspect, Side, Suspect, ZoneSuspect, has_witnesses, node_in_common
 from monlat_ebpf.diagnosis.likelihood import log_sum
-from monlat_ebpf.diagnosis.pairs import CONFIDENT, MOST_CONFIDENT, pair_faults
+from monlat_ebpf.diagnosis.pairs import CONFIDENT, MOST_CONFIDENT, PLAUSIBLE, pair_faults
 from monlat_ebpf.diagnosis.tables import Table
 
-PLAUSIBLE: Final = 0.05
-"""A candidate of an undetermined fault is at least this likely."""
 MORE_THAN_CHANCE: Final = 1.5
 """A node is suspected when its row or its column has so many times what chance gives."""
 ONE_SIDED: Final = 0.5
@@ -41,6 +39,8 @@ def faults_of(table: Table, zones: Sequence[range]) -> list[Fault]:
     explain the same cells: of three nodes that all lose packets to each other, any two may be broken. So there the
     search is repeated without each of its faults; a fault that it can do without is undetermined.
     """
+    if not any(map(any, table.shown)):
+        return []
     found = _search(table.copy(), zones)
     if len(table.peers) <= FEW_NODES or any(_is_of_few_nodes(fault.suspect) for fault in found):
         found = [_checked(fault, found, table, zones) for fault in found]
@@ -88,11 +88,11 @@ def _search(table: Table, zones: Sequence[range], without: Suspect | None = None
         if account.score < -before:  # some of its cells have been explained since
             heappush(heap, (-account.score, number, suspect))
             continue
+        if not is_seen_by_several(suspect, account.rate, accounts.table):
+            continue
         nearest = [other for _, _, other in nsmallest(RIVALS, heap)]
         fault = _decide(suspect, account, nearest, accounts, single)
         if fault is None:
-            continue
-        if fault.suspect is not None and not is_seen_by_several(fault.suspect, fault.cells, fault.rate):
             continue
         found.append(fault)
         if fault.suspect is not None and fault.suspect is not suspect:

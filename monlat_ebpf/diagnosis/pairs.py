@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from math import exp, log
+from math import exp, inf, log
 from typing import Final
 
 from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, is_seen_by_several
 from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, has_witnesses
 from monlat_ebpf.diagnosis.findings import Symptom
-from monlat_ebpf.diagnosis.likelihood import OWN_RATE, log_ratio, log_sum
+from monlat_ebpf.diagnosis.likelihood import (
+    MOST_RATE,
+    OWN_RATE,
+    WEIGHTS,
+    log_mixture,
+    log_ratio,
+    log_sum,
+    rate_parameters,
+)
 from monlat_ebpf.diagnosis.members import Members
 
-CONFIDENT: Final = 0.9
+CONFIDENT: Final = 0.95
 """An element is named when it is at least this likely among all that could explain the same cells."""
+PLAUSIBLE: Final = 0.05
+"""A candidate of an undetermined fault is at least this likely."""
 MOST_CONFIDENT: Final = 0.999
 MOST_PAIRS: Final = 200
 """More pairs than this in a window, without a common element, are one undetermined fault."""
+MOST_OTHERS: Final = 8
+"""Of a suspect with more other witnesses than these, an account by itself says enough."""
 COMMON_NODE: Final = 3
 """So many pairs with a node in common are one undetermined fault: faults that came by chance would not share a node."""
 
@@ -84,16 +96,45 @@ def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Susp
     gains = [
         each.gain
         for end in witnessed
-        if (each := known[end]) is not None
-        and each.is_broad
-        and is_seen_by_several(end, accounts.members(end), each.rate)
+        if (each := known[end]) is not None and each.is_broad and is_seen_by_several(end, each.rate, accounts.table)
     ]
-    likely = min(exp(-log_sum([0.0, *gains])), MOST_CONFIDENT)
     cells = accounts.members(pair)
+    gains += [_beyond(end, pair, cells.rate, accounts) for end in witnessed]
+    of_zones = {zone: _beyond(zone, pair, cells.rate, accounts) for zone in accounts.zone_pairs_of(pair)}
+    gains += of_zones.values()
+    likely = min(exp(-log_sum([0.0, *gains])), MOST_CONFIDENT)
     needed = 1 if accounts.table.own_row_only else len(ends)
     if len(witnessed) >= needed and likely >= CONFIDENT:
         return Fault(pair, score, cells.rate, likely, cells)
-    return Fault(None, score, cells.rate, 1 / (1 + len(ends)), cells, (*ends, pair))
+    zones = [zone for zone, gain in of_zones.items() if gain >= log(PLAUSIBLE)]
+    return Fault(None, score, cells.rate, 1 / (1 + len(ends) + len(zones)), cells, (*ends, *zones, pair))
+
+
+def _beyond(suspect: Suspect, pair: PairSuspect, rate: float, accounts: Accounts) -> float:
+    """Return the log likelihood ratio of a fault of `suspect` that is seen best by this pair, to one of the pair.
+
+    The other cells of the suspect decide: whether they show a little of it too, or whether its fault may miss them by
+    chance. With many other witnesses, it is never missed by all.
+    """
+    parameters = rate_parameters(min(max(rate, 1e-6), MOST_RATE))
+    others: dict[tuple[int, int], float] = {}
+    for sender, start, stop in suspect.spans(accounts.table):
+        peers, trials = accounts.table.peers[sender], accounts.table.trials[sender]
+        for position in range(start, stop):
+            if trials[position] and not pair.contains(sender, peers[position]):
+                witness = suspect.witness(sender, peers[position])
+                ratio = log_ratio(accounts.table.cell(sender, position), *parameters)
+                others[witness] = others.get(witness, 0.0) + ratio
+        if len(others) > MOST_OTHERS:
+            return -inf
+    if not others:  # what is between two zones of one node each is the pair
+        return -inf
+    reached = (
+        log(weight * breadth) + sum(log_mixture(ratio, breadth) for ratio in others.values())
+        for breadth, weight in WEIGHTS.items()
+    )
+    cost = accounts.node_cost if isinstance(suspect, NodeSuspect) else accounts.zone_cost
+    return log_sum(reached) + accounts.pair_cost - cost
 
 
 def _side(accounts: Accounts) -> Side:

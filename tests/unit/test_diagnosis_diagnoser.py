@@ -178,6 +178,19 @@ def test_a_starved_agent_is_no_witness() -> None:
     assert found(report) == {Element(Kind.AGENT, ("n4",)): {Part.STARVED}}
 
 
+def test_a_starved_agent_is_no_witness_in_five_windows_more() -> None:
+    """It is short of CPU now and then, and slow all the time: in the sixth window after, its node is named."""
+    slow = {cell: 3 * USUAL_SECONDS for cell in all_cells(NAMES) if cell[0] == "n4"}
+    starved = window(nodes(NAMES), rtt=slow, health={"n4": Health(sent=60, skipped=60)})
+    diagnoser = Diagnoser()
+    for _ in range(LEARNED):
+        diagnoser.decide(window(nodes(NAMES)))
+    agent = Element(Kind.AGENT, ("n4",))
+    assert set(found(diagnoser.decide(starved))) == {agent}
+    later = [set(found(diagnoser.decide(window(nodes(NAMES), rtt=slow)))) for _ in range(6)]
+    assert later == [set()] * 5 + [{node("n4")}]
+
+
 def test_a_starved_agent_on_a_node_that_is_bad_besides() -> None:
     """Its peers see the node: both are named."""
     lost = {cell: {NETWORK: 8} for cell in all_cells(NAMES) if "n4" in cell}
@@ -210,6 +223,19 @@ def test_a_pair_needs_two_other_peers_at_both_ends() -> None:
     assert finding.element.kind is Kind.UNDETERMINED
     assert set(finding.candidates) == {node("a"), node("b"), pair("a", "b")}
     assert found(decide(window(nodes("abcd"), cut))) == {pair("a", "b"): set()}
+
+
+def test_one_of_the_two_pairs_between_two_zones() -> None:
+    """a and e are 5 x as far from each other, b and e are not; c and d reach all. What is between x and z is likely.
+
+    A fault between two zones may miss one of two pairs, so the pair is not 95 % sure.
+    """
+    zones = {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z"}
+    slow = {("a", "e"): 5 * USUAL_SECONDS, ("e", "a"): 5 * USUAL_SECONDS}
+    (finding,) = decide(window(nodes("abcde", zones), rtt=slow)).findings
+    assert finding.element.kind is Kind.UNDETERMINED
+    assert set(finding.candidates) == {node("a"), node("e"), pair("a", "e"), Element(Kind.ZONE_PAIR, ("x", "z"))}
+    assert found(decide(window(nodes("abcde"), rtt=slow))) == {pair("a", "e"): set()}  # without zones, it is
 
 
 def test_a_zone_of_one_node_in_a_small_cluster() -> None:
