@@ -20,8 +20,8 @@ from monlat_ebpf.abi.histogram import EDGES_NS, bucket_of, of_samples
 from monlat_ebpf.diagnosis.window import Health, Node, Row, Samples, Window
 from monlat_ebpf.model import Result
 
-WINDOW_SECONDS = 15
-PROBES = 15
+WINDOW_SECONDS = 5
+PROBES = 5
 DAY_WINDOWS = 86_400 // WINDOW_SECONDS
 LEG_LOSS = 1e-4
 BURSTS = 1 / DAY_WINDOWS  # for each pair and window

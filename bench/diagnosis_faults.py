@@ -87,6 +87,29 @@ def broken(kind: str, mode: Mode, severity: float, ground: Ground, random: Rando
     return result
 
 
+def is_undecidable(result: Broken, ground: Ground) -> bool:
+    """Return whether another kind of fault would show in the same pairs, so that no algorithm can tell the two apart.
+
+    That is so when a node's or a zone pair's fault reaches a single pair, or the pairs that a zone pair's fault reaches
+    have a node in common that has other peers; and for a pair with an end that has one other peer. Losses in a host
+    tell the node. Two faults at once are never counted, though they may be undecidable.
+    """
+    reached = {
+        frozenset(cell)
+        for cell, effect in result.effects.items()
+        if effect.forward or effect.back or effect.host or effect.delay
+    }
+    if len(result.truth) != 1 or not reached or any(effect.host for effect in result.effects.values()):
+        return False
+    (element,) = result.truth
+    if element.kind is Kind.PAIR:
+        return any(len(ground.peers[node]) <= 2 for pair in reached for node in pair)
+    if element.kind is Kind.ZONE_PAIR:
+        common = frozenset.intersection(*reached)
+        return any(len(ground.peers[node]) > len(reached) for node in common)
+    return element.kind is Kind.NODE and len(reached) == 1
+
+
 def _make_uneven(result: Broken, random: Random) -> None:
     """Let the faults of many cells reach most of them, and not all equally. Both cells of a pair are hit alike."""
     if len(result.effects) <= 2:

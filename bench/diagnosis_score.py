@@ -22,6 +22,7 @@ class Score:
     right: int
     false: int
     abstained: int
+    undecidable: int
     windows: float | None
     directions: tuple[int, int, int]
 
@@ -35,6 +36,7 @@ class Score:
             right=sum(each.right for each in every),
             false=sum(each.false for each in every),
             abstained=sum(each.abstained for each in every),
+            undecidable=sum(each.undecidable for each in every),
             windows=median(times) if times else None,
             directions=(right, said, possible),
         )
@@ -58,7 +60,9 @@ class Score:
         return (
             f"{self.precision:.3f}",
             f"{self.recall:.3f}",
+            str(self.false),
             str(self.abstained) if is_ours else "",
+            str(self.undecidable) if is_ours else "",
             "never" if self.windows is None else f"{self.windows:g}",
             f"{right} of {said} of {possible}" if is_ours and possible else "",
             str(self.faults),

@@ -8,14 +8,15 @@ from resource import RUSAGE_SELF, getrusage
 from time import process_time
 
 from bench.diagnosis_cluster import Cluster
-from bench.diagnosis_faults import Broken, Mode, broken
+from bench.diagnosis_faults import Broken, Mode, broken, is_undecidable
+from bench.diagnosis_life import Life
 from bench.diagnosis_rivals import Observer, Rival, Settings
 from monlat_ebpf.diagnosis.diagnoser import Diagnoser, Report
 from monlat_ebpf.diagnosis.findings import Element, Kind, Part
 from monlat_ebpf.diagnosis.hysteresis import State
 
 WARM_UP_WINDOWS = 12
-FAULT_WINDOWS = 20
+FAULT_WINDOWS = 40
 OURS = "monlat"
 
 Rivals = Sequence[tuple[type[Rival], Settings]]
@@ -41,6 +42,7 @@ class Outcome:
     opened: dict[Element, int] = field(default_factory=dict)
     parts: dict[Element, frozenset[Part]] = field(default_factory=dict)
     undetermined: int = 0
+    undecidable: int = 0
 
     @property
     def right(self) -> int:
@@ -86,7 +88,8 @@ def trial(setting: Setting, seed: str, rivals: Rivals, windows: int = FAULT_WIND
     faults = nothing
     if setting.kind != "none":
         faults = broken(setting.kind, setting.mode, setting.severity, cluster.ground, cluster.random)
-    outcomes = {name: Outcome(faults.truth) for name in (OURS, *others)}
+    undecidable = int(is_undecidable(faults, cluster.ground))
+    outcomes = {name: Outcome(faults.truth, undecidable=undecidable) for name in (OURS, *others)}
     for number in range(1 - WARM_UP_WINDOWS, windows + 1):
         window = cluster.window(faults if number > 0 else nothing)
         elements, undetermined = named(diagnoser.decide(window))
@@ -120,13 +123,13 @@ class Quiet:
 
 def quiet(size: int, degree: int, seed: str, windows: int, rivals: Rivals) -> Quiet:
     """Count the diagnoses that open in a cluster without a fault; an open one again only after it has closed."""
-    cluster = Cluster(f"{seed} quiet", size, degree)
+    cluster = Life(Cluster(f"{seed} quiet", size, degree), seed)
     diagnoser, observer = Diagnoser(), Observer()
     others = {label(kind, settings): kind(settings) for kind, settings in rivals}
     before: dict[str, set[Element]] = {name: set() for name in (OURS, "undetermined", *others)}
     result = Quiet(windows, dict.fromkeys(before, 0))
     for number in range(-WARM_UP_WINDOWS, windows):
-        window = cluster.window(Broken())
+        window = cluster.window()
         report = diagnoser.decide(window)
         open_now = {each.finding.element: each for each in report.diagnoses if each.state is not State.SUSPECTED}
         unnamed = {element for element in open_now if element.kind is Kind.UNDETERMINED}

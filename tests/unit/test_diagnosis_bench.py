@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
-from bench.diagnosis_cluster import Cluster, regular_graph
-from bench.diagnosis_faults import KINDS, Broken, Mode, broken
+from bench.diagnosis_cluster import PROBES, Cluster, regular_graph
+from bench.diagnosis_document import markdown, replaced
+from bench.diagnosis_faults import KINDS, Broken, Effect, Ground, Mode, broken, is_undecidable
 from bench.diagnosis_rivals import Observation, Observed, ObviousRule, Rival, SetCover, Settings, Voting
 from bench.diagnosis_score import Score
 from bench.diagnosis_trial import Outcome
@@ -82,34 +83,34 @@ def test_a_fault_does_something_to_the_cells_of_its_elements_only(kind: str) -> 
 
 
 def test_simulated_windows_have_the_loss_that_is_asked_for() -> None:
-    """A node that loses 30 % of what it sends, give or take: 22 cells, 15 probes each, four windows."""
+    """A node that loses 30 % of what it sends, give or take: 22 cells, five probes each, twelve windows."""
     cluster = Cluster("test", 12, 11)
     faults = broken("node out", Mode.LOSS, 0.3, cluster.ground, Random(3))
     (element,) = faults.truth
     node = cluster.ground.names.index(element.names[0])
     lost = ended = elsewhere = 0
-    for _ in range(4):
+    for _ in range(12):
         for sender, row in enumerate(cluster.window(faults).rows):
             for i, peer in enumerate(row.peers if row is not None else ()):
                 assert row is not None
                 of_cell = {result: counts[i] for result, counts in row.results.items()}
-                assert sum(of_cell.values()) == 15
+                assert sum(of_cell.values()) == PROBES
                 assert row.network_rtt is not None
                 assert row.network_rtt.counts()[i] == of_cell[Result.REPLY]
                 if node in (sender, peer):
-                    lost, ended = lost + 15 - of_cell[Result.REPLY], ended + 15
+                    lost, ended = lost + PROBES - of_cell[Result.REPLY], ended + PROBES
                 else:
-                    elsewhere += 15 - of_cell[Result.REPLY]
+                    elsewhere += PROBES - of_cell[Result.REPLY]
     assert 0.15 < lost / ended < 0.42
-    assert elsewhere < 0.01 * 4 * 110 * 15
+    assert elsewhere < 0.01 * 12 * 110 * PROBES
 
 
 def test_a_cluster_without_a_fault_is_nearly_without_losses() -> None:
-    """1,000 windows of 20 cells: losses at random, in bursts, and no more than 1 in 1,000."""
+    """3,000 windows of 20 cells: losses at random, in bursts, and no more than 1 in 1,000."""
     cluster = Cluster("test", 5, 4)
-    windows = [cluster.window(Broken()) for _ in range(1000)]
+    windows = [cluster.window(Broken()) for _ in range(3000)]
     lost = sum(
-        15 - replies
+        PROBES - replies
         for seen in windows
         for row in seen.rows
         if row is not None
@@ -122,10 +123,44 @@ def test_scores_by_hand() -> None:
     """Three faults, two of them named, one of those with the wrong direction; two elements named falsely."""
     a, b, c, d, e = (Element(Kind.NODE, (name,)) for name in "abcde")
     out = frozenset({Part.OUT})
-    first = Outcome({a: out, b: out}, opened={a: 2, c: 5, d: 9}, parts={a: out}, undetermined=1)
+    first = Outcome({a: out, b: out}, opened={a: 2, c: 5, d: 9}, parts={a: out}, undetermined=1, undecidable=1)
     second = Outcome({e: out}, opened={e: 4}, parts={e: frozenset({Part.IN})})
     score = Score.of([first, second])
-    assert (score.faults, score.right, score.false, score.abstained) == (3, 2, 2, 1)
+    assert (score.faults, score.right, score.false, score.abstained, score.undecidable) == (3, 2, 2, 1, 1)
     assert score.precision == 0.5
     assert score.recall == pytest.approx(2 / 3)
     assert (score.windows, score.directions) == (3, (1, 2, 2))
+
+
+ABCD = Ground(list("abcd"), list("xxyz"), [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]], {})
+ABC = Ground(list("abc"), list("xyz"), [[1, 2], [0, 2], [0, 1]], {})
+
+
+@pytest.mark.parametrize(
+    ("ground", "element", "reached", "expected"),
+    [
+        (ABCD, Element(Kind.NODE, ("a",)), {(0, 1), (1, 0), (0, 2)}, False),
+        (ABCD, Element(Kind.NODE, ("a",)), {(0, 1), (1, 0)}, True),  # what is between a and b looks the same
+        (ABCD, Element(Kind.PAIR, ("a", "b")), {(0, 1), (1, 0)}, False),
+        (ABC, Element(Kind.PAIR, ("a", "b")), {(0, 1), (1, 0)}, True),  # c alone is left to tell a from the pair
+        (ABCD, Element(Kind.ZONE_PAIR, ("x", "y")), {(0, 2), (1, 2)}, True),  # two of the three pairs of c
+        (ABCD, Element(Kind.ZONE_PAIR, ("x", "y")), {(0, 2)}, True),
+    ],
+)
+def test_faults_that_no_algorithm_can_name(
+    ground: Ground, element: Element, reached: set[tuple[int, int]], expected: bool
+) -> None:
+    """The pairs that a fault reaches are those of another kind of fault, or they are not. An effect of 0 is none."""
+    effects = {cell: Effect(forward=0.5) for cell in reached} | {(3, 2): Effect()}
+    assert is_undecidable(Broken({element: None}, effects), ground) == expected
+
+
+def test_a_section_of_a_document_is_replaced() -> None:
+    """All between its marks, and nothing else."""
+    table = markdown(("a", "b", "c"), [("1", "2", "3")])
+    assert table == "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"
+    text = "x\n<!-- one -->\nold\n<!-- end of one -->\n<!-- two -->\n<!-- end of two -->\n"
+    new = "x\n<!-- one -->\nnew\n<!-- end of one -->\n<!-- two -->\n<!-- end of two -->\n"
+    assert replaced(text, "one", "new") == new
+    with pytest.raises(ValueError, match="no section"):
+        replaced(text, "three", "new")
