@@ -105,6 +105,19 @@ def test_simulated_windows_have_the_loss_that_is_asked_for() -> None:
     assert elsewhere < 0.01 * 12 * 110 * PROBES
 
 
+def test_a_starved_agent_counts_the_probes_to_all_peers() -> None:
+    """Of five ticks some are skipped, each with a probe for each of 11 peers; those that are sent are late."""
+    cluster = Cluster("test", 12, 11)
+    faults = broken("starved agent", Mode.LOSS, 0.3, cluster.ground, Random(3))
+    (element,) = faults.truth
+    node = cluster.ground.names.index(element.names[0])
+    row = next(row for _ in range(20) if (row := cluster.window(faults).rows[node]) and row.health.skipped)
+    assert row.health.sent + row.health.skipped == PROBES * 11
+    assert row.health.skipped % 11 == 0
+    assert row.health.lag is not None
+    assert row.health.lag.count == row.health.sent
+
+
 def test_a_cluster_without_a_fault_is_nearly_without_losses() -> None:
     """3,000 windows of 20 cells: losses at random, in bursts, and no more than 1 in 1,000."""
     cluster = Cluster("test", 5, 4)
