@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from random import Random
 from typing import NamedTuple
@@ -133,8 +134,8 @@ def edited(row: Row, changes: Mapping[int, Change]) -> Row:
         for cells in (network, dwell):
             if cells is not None:
                 cells[i] = cells[i][: change.reported]
-    network_rtt, kernel = (None if each is None else Samples.of(each) for each in (network, dwell))
-    return Row(row.peers, results, row.rtt, row.health, network_rtt, kernel)
+    network_rtt, dwell_of_peers = (None if each is None else Samples.of(each) for each in (network, dwell))
+    return replace(row, results=results, network_rtt=network_rtt, dwell=dwell_of_peers)
 
 
 def _cells(samples: Samples) -> list[bytes]:
