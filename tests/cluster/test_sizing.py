@@ -11,24 +11,25 @@ from tests.cluster.rendering import Kustomize
 from tests.manifest_files import ROOT, agent_of, of_kind
 
 CLIENT_MIB = 23  # of the Kubernetes client: 57 MiB with it, 34.8 MiB with the same 100 peers from a file
-MEASURED = {  # nodes: MiB and per cent of a core
-    100: (57, 6.1),
-    1000: (51 + CLIENT_MIB, 27),
-    5000: (143 + CLIENT_MIB, 52.6),
+ADDRESS_MIB = 10 / 1024
+MEASURED = {  # nodes: MiB and per cent of a core, for one address each
+    100: (57, 0.9),
+    1000: (45 + CLIENT_MIB, 5.0),
+    5000: (84 + CLIENT_MIB, 18),
 }
 LEAST_LIMIT_MIB = 256  # of the compiler
 COMPONENTS: dict[int, list[str]] = {100: [], 1000: ["nodes-1000"], 5000: ["nodes-5000"]}
 
 
 def requests(nodes: int) -> tuple[int, int, int]:
-    """Return memory request and limit in MiB, and millicores: a quarter more than measured, rounded up."""
+    """Return memory request and limit in MiB, and millicores: for two addresses, a quarter more, rounded up."""
     mib, per_cent = MEASURED[nodes]
-    memory = 16 * ceil(mib * 1.25 / 16)
-    return memory, max(2 * memory, LEAST_LIMIT_MIB), 10 * ceil(per_cent * 10 * 1.25 / 10)
+    memory = 16 * ceil((mib + nodes * ADDRESS_MIB) * 1.25 / 16)
+    return memory, max(2 * memory, LEAST_LIMIT_MIB), 10 * ceil(2 * per_cent * 10 * 1.25 / 10)
 
 
 @pytest.mark.parametrize("nodes", MEASURED)
-def test_requests_are_the_measured_values_and_a_quarter(nodes: int, kustomize: Kustomize) -> None:
+def test_requests_are_the_measured_values_for_two_addresses_and_a_quarter(nodes: int, kustomize: Kustomize) -> None:
     """Memory in steps of 16 MiB, the processor in steps of 10 millicores; twice the memory is the limit."""
     memory, limit, millicores = requests(nodes)
     assert agent_of(kustomize.objects(COMPONENTS[nodes]))["resources"] == {
@@ -64,6 +65,8 @@ def test_document_has_these_numbers() -> None:
             rows[title] = cells
     memory, limits, millicores = zip(*(requests(nodes) for nodes in MEASURED), strict=True)
     assert rows["memory measured, MiB"] == [str(mib) for mib, _ in MEASURED.values()]
+    seconds = [str(round(nodes * ADDRESS_MIB)) for nodes in MEASURED]
+    assert rows["memory of a second address for each node, MiB"] == seconds
     assert rows["memory requested, MiB"] == [str(value) for value in memory]
     assert rows["memory limit, MiB"] == [str(value) for value in limits]
     assert rows["processor measured, % of a core"] == [f"{per_cent:g}" for _, per_cent in MEASURED.values()]
