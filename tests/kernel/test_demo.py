@@ -42,7 +42,7 @@ def test_json_is_the_matrix_of_all_pairs(traces: Traces) -> None:
         rtt = pair["rtt_seconds"]
         assert 0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"] < 1
         assert rtt["min"] <= rtt["last"] <= rtt["max"]
-    assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 4, 3 * 7)
+    assert (len(traces.objects.programs), len(traces.objects.maps)) == (3 * 7, 3 * 7)
     assert len(traces.networks) == 4  # three nodes and their switch
     traces.check_gone()
 
@@ -79,7 +79,7 @@ def test_kill_of_a_running_demo_leaves_nothing(traces: Traces) -> None:
         assert traces.networks <= networks_in_use()
         demo.kill()
         demo.wait(timeout=20)
-    assert (len(traces.objects.programs), len(traces.networks)) == (2 * 4, 3)
+    assert (len(traces.objects.programs), len(traces.networks)) == (2 * 7, 3)
     traces.check_gone()
 
 
