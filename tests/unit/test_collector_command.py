@@ -89,6 +89,35 @@ def test_bad_agent_costs_its_own_row_alone(
         assert "Traceback" not in collector.log
 
 
+def test_one_killed_one_hanging_one_slow_and_one_lying_keep_nobody_waiting(tmp_path: Path) -> None:
+    """Four more are honest: 3 s after the collector listens, /metrics has all that they measure of each other.
+
+    With the settings that a user has. node5's agent is not there, and the pairs to the other three are measured, too.
+    """
+    honest_ones, bad = [f"node{number}" for number in range(1, 5)], ("node6", "node7", "node8")
+    names = [*honest_ones, *bad]
+    with FakeAgents(names) as agents:
+        for name in honest_ones:
+            others = (to for to in (*names, "node5") if to != name)
+            agents.behaviours[name] = honest(answer(*(pair(to, **{"from": name}) for to in others), node=name))
+        agents.behaviours.update(zip(bad, (agents.hang, agents.drip, LIAR), strict=True))
+        peers = agents.write_peers(tmp_path / "peers.yml")
+        peers.write_text(f"{peers.read_text()}- {{name: node5, addresses: [127.0.3.1]}}\n")
+        with running_collector(tmp_path, "--peers", str(peers), "--agent-port", str(agents.port)) as collector:
+
+            def measured() -> set[str]:
+                lines = collector.get("/metrics").decode().splitlines()
+                return {line.split(" ")[0] for line in lines if line.startswith("latency_between_nodes{")}
+
+            expected = {
+                f'latency_between_nodes{{from="{name}",to="{to}"}}'
+                for name in honest_ones
+                for to in (*names, "node5")
+                if to != name
+            }
+            wait_until(lambda: measured() == expected, seconds=3)
+
+
 def test_agent_that_recovers_is_measured_again(agents: FakeAgents, tmp_path: Path) -> None:
     """Its row comes back with its next answer."""
     agents.behaviours[BAD] = agents.hang
