@@ -51,7 +51,8 @@ def test_power_cut_and_return(installed: Agents, collected: Collector, own: OwnC
     blamed = {node: value(installed.metrics(node), RESULTS, to=dead, result="lost_host") for node in others}
     before = {(a, b): lost(installed, a, b) for a, b in ((one, other), (other, one))}
     wait(lambda: collected.diagnosis()["window"] >= WINDOWS, "no window is decided")
-    assert collected.broken() == set()
+    # a node that an earlier test has removed stays in the list for a minute
+    wait(lambda: collected.broken() == set(), lambda: f"broken before the cut: {collected.diagnosis()}")
     number = int(dead.removeprefix("node"))
     own.cut_power(number)
     try:
