@@ -10,10 +10,9 @@ import click
 from monlat_ebpf.cli.asking import collector_options
 from monlat_ebpf.cli.cluster import ask_diagnosis, diagnosis_of
 from monlat_ebpf.cli.diagnose_text import Status, diagnosis_lines, status_of
-from monlat_ebpf.cli.live import follow, in_pipe, until_signal, watch_options
+from monlat_ebpf.cli.live import show, watch_options
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import Layout
-from monlat_ebpf.cli.screen import show_fitting
 from monlat_ebpf.errors import CollectorUnreachable
 from monlat_ebpf.exposition.client_access import ClientAccess
 
@@ -51,14 +50,7 @@ def command(url: str, access: ClientAccess, watch: bool, interval: float, as_jso
         return json.dumps(reply.document, ensure_ascii=False) + "\n"
 
     try:
-        if as_json and watch:
-            in_pipe(fetch_json(), fetch_json, interval, until_signal())
-        elif as_json:
-            click.echo(fetch_json(), nl=False)
-        elif watch:
-            follow(fetch, interval, until_signal())
-        else:
-            show_fitting(fetch())
+        show(fetch, fetch_json, as_json=as_json, watch=watch, interval=interval)
     except CollectorUnreachable as error:
         error.exit_status = Status.CANNOT_TELL
         raise

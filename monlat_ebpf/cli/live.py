@@ -13,7 +13,7 @@ import click
 
 from monlat_ebpf.cli.options import Duration, setting
 from monlat_ebpf.cli.rendering import Layout
-from monlat_ebpf.cli.screen import first_fitting, layout_as_rich, layout_as_text
+from monlat_ebpf.cli.screen import first_fitting, layout_as_rich, layout_as_text, show_fitting
 from monlat_ebpf.errors import Unreachable
 from monlat_ebpf.host.wake_event import WakeEvent
 
@@ -48,6 +48,18 @@ def until_signal() -> WakeEvent:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     return stop
+
+
+def show(fetch: Fetch, fetch_json: Callable[[], str], *, as_json: bool, watch: bool, interval: float) -> None:
+    """Show once, or with `watch` again and again, what `fetch` returns, or the line that `fetch_json` returns."""
+    if as_json and watch:
+        in_pipe(fetch_json(), fetch_json, interval, until_signal())
+    elif as_json:
+        click.echo(fetch_json(), nl=False)
+    elif watch:
+        follow(fetch, interval, until_signal())
+    else:
+        show_fitting(fetch())
 
 
 def follow(fetch: Fetch, interval: float, stop: WakeEvent) -> None:

@@ -8,11 +8,11 @@ import click
 
 from monlat_ebpf.cli.asking import collector_options
 from monlat_ebpf.cli.cluster import ask_matrix, matrix_of
-from monlat_ebpf.cli.live import follow, in_pipe, until_signal, watch_options
+from monlat_ebpf.cli.live import show, watch_options
 from monlat_ebpf.cli.matrix_text import layouts
 from monlat_ebpf.cli.options import setting
 from monlat_ebpf.cli.rendering import Layout
-from monlat_ebpf.cli.screen import show_fitting, terminal_width
+from monlat_ebpf.cli.screen import terminal_width
 from monlat_ebpf.collector.matrix import MEASURES
 from monlat_ebpf.exposition.client_access import ClientAccess
 
@@ -48,11 +48,4 @@ def command(
         matrix_of(reply, url)
         return json.dumps(reply.document, ensure_ascii=False) + "\n"
 
-    if as_json and watch:
-        in_pipe(fetch_json(), fetch_json, interval, until_signal())
-    elif as_json:
-        click.echo(fetch_json(), nl=False)
-    elif watch:
-        follow(fetch, interval, until_signal())
-    else:
-        show_fitting(fetch())
+    show(fetch, fetch_json, as_json=as_json, watch=watch, interval=interval)

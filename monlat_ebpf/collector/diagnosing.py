@@ -72,13 +72,17 @@ class Diagnosing:
         """Decide about windows until cancelled; `executor` does the work."""
         loop = asyncio.get_running_loop()
         slot = self._windows.next_end(time.monotonic())
+        has_failed = False
         while True:
             await self._wait_until_closed(slot)
             began = time.monotonic()
             try:
                 await loop.run_in_executor(executor, self._decide, slot)
+                has_failed = False
             except Exception:  # noqa: BLE001  # a defect must not end the matrix; the number of windows stands still
-                _LOG.exception("a window could not be diagnosed")
+                if not has_failed:
+                    _LOG.exception("a window could not be diagnosed; the next ones that fail are not logged")
+                has_failed = True
             self._limit(time.monotonic() - began)
             slot = self._windows.next_end(time.monotonic(), after=slot)
 
