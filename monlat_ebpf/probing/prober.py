@@ -237,12 +237,12 @@ class Prober:
         """Send to the first MOST_AT_ONCE targets that are due. The others follow when the lock was free."""
         due: dict[Target, int] = {}
         for target, due_ns, skipped in islice(self._schedule.due(now_ns), MOST_AT_ONCE):
-            if target.ledger.sent == self._count or self._stopping:
-                continue
-            self._totals.skipped += skipped
             if target in due:  # this process was late, and its next time has come, too
                 self._sender.send(due)
                 due = {}
+            if target.ledger.sent == self._count or self._stopping:
+                continue
+            self._totals.skipped += skipped
             due[target] = due_ns
         if due:
             self._sender.send(due)

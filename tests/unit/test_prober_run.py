@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -14,7 +15,7 @@ from monlat_ebpf.model import Result
 from monlat_ebpf.probing.prober import Prober, tick_ns
 from monlat_ebpf.sources import Destination, do_nothing
 from testkit.waiting import wait_until
-from tests.unit.fake_source import FakeSource
+from tests.unit.fake_source import FakeSource, Sent
 from tests.unit.running_prober import Bench, only, peer, running
 
 A, B = peer("a", "10.0.0.1"), peer("b", "10.0.0.2")
@@ -159,6 +160,25 @@ def test_run_returns_when_count_probes_of_each_target_have_ended(behaviour: str)
     prober.run()
     assert [(pair.to, pair.sent, pair.in_flight) for pair in prober.pairs()] == [("a", 7, 0), ("b", 7, 0)]
     assert len(source.sent) == 14
+
+
+def test_late_prober_sends_count_probes_and_not_one_more() -> None:
+    """Sending takes about an interval, so a target is often due twice in one turn. Each of 97 runs sends 3 probes."""
+    random = Random(1)
+    for _ in range(97):
+        source = FakeSource(1)
+        prober = Prober(source, interval_seconds=0.002, timeout_seconds=0.02, max_peers=1, node="n", count=3)
+
+        def answer_late(probe: Sent, source: FakeSource = source, prober: Prober = prober) -> None:
+            time.sleep(random.uniform(0.001, 0.004))
+            source.answer(probe)
+            if probe.sequence >= 3:
+                prober.stop()  # else it would never return
+
+        source.behaviour = answer_late
+        prober.set_peers([A])
+        prober.run()
+        assert len(source.sent) == 3
 
 
 def test_run_returns_when_another_thread_resolves_the_last_probe() -> None:
