@@ -139,7 +139,7 @@ class Agent:
             node=config.node_name,
             feedback=FeedbackChannel.of(self._source),
             own_addresses=lambda: self._discovery.own_addresses,
-            on_lag=self._self_metrics.schedule_lag.observe,
+            on_lags=self._self_metrics.schedule_lag.observe,
         )
 
     def _drop_capabilities(self) -> None:

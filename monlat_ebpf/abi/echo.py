@@ -20,6 +20,7 @@ _CONSTANT_SUM: Final = _IPV4 + layout.PAYLOAD_MAGIC + layout.PAYLOAD_VERSION
 """What each request over IPv4 adds to its checksum: its type, and the two members that have one value."""
 
 _U32: Final = 2**32 - 1
+_NOTHING: Final = bytes(layout.FEEDBACK.size)
 
 
 class Feedback(NamedTuple):
@@ -28,7 +29,7 @@ class Feedback(NamedTuple):
     A report of zeros says that there is nothing to report yet.
     """
 
-    report: bytes = bytes(layout.FEEDBACK.size)
+    report: bytes = _NOTHING
     known: int = 0
     stream: int = 0
 
@@ -60,7 +61,9 @@ def echo_request(
         # RFC 1071: a sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1, of a longer number as
         # of its words; and words of the other byte order have the sum in that byte order
         numbers = swapped_identifier + swapped_sequence + (known << 8) + slot + in_payload + nonce + stream
-        checksum = -(_CONSTANT_SUM + numbers + int.from_bytes(report, "little")) % 0xFFFF
+        if report is not _NOTHING:
+            numbers += int.from_bytes(report, "little")
+        checksum = -(_CONSTANT_SUM + numbers) % 0xFFFF
     return _pack(
         kind,
         0,

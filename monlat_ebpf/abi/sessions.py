@@ -25,12 +25,13 @@ _SERVED: Final = layout.SESSION.part("first", "candidate")
 _STREAM_VALUES: Final = layout.STREAM.values
 _NONCE: Final = list(layout.STREAM.members).index("nonce")
 _SERVED_AT: Final = layout.SESSION.offset("first")
+_SESSION_BYTES: Final = layout.SESSION.size
 _STREAM_NONCE: Final = f"{layout.STREAM.offset('nonce')}xQ{layout.STREAM.size - layout.STREAM.offset('nonce') - 8}x"
-_NEWEST_REQUESTS: Final = struct.Struct(f"<{_STREAM_NONCE * layout.STREAMS}Q").unpack_from
-"""Reads the nonces of the newest requests: of each stream, and of none."""
 _REPORT: Final = layout.SESSION.part("report_received", "report")
-_REPORTED_AT: Final = layout.SESSION.offset("reported_nonce")
-_read_reported: Final = struct.Struct(layout.SESSION.part("reported_nonce").format).unpack_from
+_CANDIDATE_END: Final = layout.SESSION.offset("candidate") + 8
+_read_nonces: Final = struct.Struct(
+    f"<{_STREAM_NONCE * layout.STREAMS}Q{layout.SESSION.offset('reported_nonce') - _CANDIDATE_END}xQ"
+).unpack_from
 _WALL_OFFSET: Final = layout.SETTINGS.part("wall_offset")
 _OWN: Final = layout.SETTINGS.part("cookies", "identifier")
 _EXCHANGES_PER_TARGET: Final = layout.STREAMS * layout.PROBES_PER_TARGET
@@ -127,9 +128,14 @@ class Sessions:
             raise ValueError(f"{len(cookies)} sockets are more than SENDING_SOCKETS")
         _OWN.write(self._settings, 0, *cookies, *(0,) * unused, identifier)
 
-    def has_requests(self, target: int) -> bool:
-        """Return whether a request of the peer was served."""
-        return any(_NEWEST_REQUESTS(self._sessions, target * layout.SESSION.size + _SERVED_AT))
+    def nonces(self, target: int) -> tuple[int, int, int, int]:
+        """Return the nonces that tell whether there is anything new, each 0 if there is none.
+
+        They are of the newest request of the peer's first stream, of its second, of none, and of the last probe of ours
+        whose dwell the peer reported.
+        """
+        nonces: tuple[int, int, int, int] = _read_nonces(self._sessions, target * _SESSION_BYTES + _SERVED_AT)
+        return nonces
 
     def feedback(self, target: int, wall_offset_ns: int, alive_since_ns: int = 0, turn: int = 0) -> Feedback:
         """Return what the next request to `target` reports of its requests to us.
@@ -176,8 +182,7 @@ class Sessions:
 
     def reported_nonce(self, target: int) -> int:
         """Return the nonce of the last probe of ours whose dwell the peer reported, 0 if there is none."""
-        nonce: int = _read_reported(self._sessions, target * layout.SESSION.size + _REPORTED_AT)[0]
-        return nonce
+        return self.nonces(target)[-1]
 
     def peer_report_of(self, target: int, nonce: int) -> PeerReport | None:
         """Return the peer's report on the probe with that nonce, None if there is none."""

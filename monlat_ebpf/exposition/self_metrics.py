@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -115,10 +115,12 @@ class ScheduleLag(Collector):
         self._counts: Final = [0] * (len(SCHEDULE_LAG_BUCKETS) + 1)
         self._sum_ns = 0
 
-    def observe(self, nanoseconds: int) -> None:
-        """Count a probe that was sent so late."""
-        self._counts[bisect_left(self._edges_ns, nanoseconds)] += 1
-        self._sum_ns += nanoseconds
+    def observe(self, lags: Sequence[int]) -> None:
+        """Count probes that were sent so many nanoseconds late."""
+        counts, edges_ns = self._counts, self._edges_ns
+        for nanoseconds in lags:
+            counts[bisect_left(edges_ns, nanoseconds)] += 1
+        self._sum_ns += sum(lags)
 
     def flat(self) -> list[int]:
         """Return the histogram as `exposition.buckets` writes it.

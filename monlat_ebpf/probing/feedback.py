@@ -99,9 +99,15 @@ class FeedbackChannel:
         if self._clock.offset_ns != before:
             self.sessions.set_wall_offset(self._clock.offset_ns)
 
-    def next_feedback(self, target: int, history: TargetHistory, sequence: int) -> Feedback:
-        """Return the feedback for the next request to `target`, which has that sequence."""
-        if not self.sessions.has_requests(target):
+    def exchange(self, target: int, history: TargetHistory, sequence: int) -> Feedback:
+        """Enter the peer's last report into `history`; return the feedback for the next request, of that sequence.
+
+        Call this before a position of the target is used again.
+        """
+        first, second, candidate, reported = self.sessions.nonces(target)
+        if reported != history.last_reported:
+            self._read_report(target, history, reported)
+        if not (first or second or candidate):  # no request of the peer was served
             return history.nothing
         alive_since_ns = 0
         if sequence >= _ALIVE_PROBES:
@@ -110,10 +116,12 @@ class FeedbackChannel:
         return Feedback(feedback.report, feedback.known, history.stream)
 
     def read_report(self, target: int, history: TargetHistory) -> None:
-        """Enter the peer's last report into `history`; call this before a position of the target is used again."""
-        nonce = self.sessions.reported_nonce(target)
-        if nonce == history.last_reported:
-            return
+        """Enter the peer's last report into `history`."""
+        reported = self.sessions.reported_nonce(target)
+        if reported != history.last_reported:
+            self._read_report(target, history, reported)
+
+    def _read_report(self, target: int, history: TargetHistory, nonce: int) -> None:
         report = self.sessions.peer_report_of(target, nonce)
         if report is None:
             return

@@ -35,6 +35,9 @@ _new: Final = tuple.__new__
 _RESULTS: Final = tuple(Result)
 _INDEX: Final = {result: index for index, result in enumerate(_RESULTS)}
 _REPLY: Final = _INDEX[Result.REPLY]
+_RESULT_REPLY: Final = Result.REPLY  # a look-up by an enum's member is slow
+_NO_FAILURES: Final = (0,) * len(_RESULTS)
+"""How many probes ended with each result but REPLY, of a target whose probes were all answered. Most share it."""
 
 
 class Outcome(NamedTuple):
@@ -101,8 +104,8 @@ class Ledger:
     """
 
     __slots__ = (
-        "_counts",
         "_ended",
+        "_failures",
         "_newest_ended",
         "last_rtt_ns",
         "max_rtt_ns",
@@ -121,19 +124,21 @@ class Ledger:
         self.max_rtt_ns: int | None = None
         self.newest_result: Result | None = None  # of the newest probe that has ended, or is surely lost
         self.unresolved: Final[dict[int, InFlight]] = {}  # the probes in flight by sequence, oldest first
-        self._counts = [0] * len(_RESULTS)
-        self._ended = bytearray(positions)  # index into _RESULTS, by position
+        self._failures = _NO_FAILURES
+        self._ended: bytearray | None = None  # index into _RESULTS, by position; None: all ended with a reply
         self._newest_ended = -1
 
     @property
     def counts(self) -> tuple[int, ...]:
         """How many probes ended with each result, in the order of Result."""
-        return tuple(self._counts)
+        counts = list(self._failures)
+        counts[_REPLY] = self.sent - len(self.unresolved) - sum(counts)
+        return tuple(counts)
 
     @property
     def results(self) -> Mapping[Result, int]:
         """How many probes ended with each result."""
-        return dict(zip(_RESULTS, self._counts, strict=True))
+        return dict(zip(_RESULTS, self.counts, strict=True))
 
     @property
     def in_flight(self) -> int:
@@ -163,7 +168,8 @@ class Ledger:
         """Yield sequence and result of those of the last `positions` probes that ended, oldest first."""
         for sequence in range(max(self.sent - self.positions, 0), self.sent):
             if sequence not in self.unresolved:
-                yield sequence, _RESULTS[self._ended[sequence % self.positions]]
+                index = _REPLY if self._ended is None else self._ended[sequence % self.positions]
+                yield sequence, _RESULTS[index]
 
     def expire(self, sequence: int) -> None:
         """Take away the last RTT if no newer probe has ended: the probe is lost. It stays in flight."""
@@ -175,11 +181,22 @@ class Ledger:
     def add_reply(self, sequence: int, rtt_ns: int) -> None:
         """Give the probe of that sequence the result REPLY. Raises KeyError if it is not in flight."""
         del self.unresolved[sequence]
-        self._counts[_REPLY] += 1
-        self._ended[sequence % self.positions] = _REPLY
+        self._end_with_reply(sequence, rtt_ns)
+
+    def add_answered(self, rtt_ns: int) -> None:
+        """Enter the next probe, which has its reply already: this is `open` and `add_reply` for less."""
+        sequence = self.sent
+        if self.unresolved and sequence - self.positions in self.unresolved:
+            raise ValueError(f"position {sequence % self.positions} still holds a probe in flight")
+        self.sent = sequence + 1
+        self._end_with_reply(sequence, rtt_ns)
+
+    def _end_with_reply(self, sequence: int, rtt_ns: int) -> None:
+        if self._ended is not None:
+            self._ended[sequence % self.positions] = _REPLY
         if sequence > self._newest_ended:
             self._newest_ended = sequence
-            self.newest_result = Result.REPLY
+            self.newest_result = _RESULT_REPLY
             self.last_rtt_ns = rtt_ns
         if self.min_rtt_ns is None or rtt_ns < self.min_rtt_ns:
             self.min_rtt_ns = rtt_ns
@@ -193,8 +210,14 @@ class Ledger:
             return
         del self.unresolved[outcome.sequence]
         index = _INDEX[outcome.result]
-        self._counts[index] += 1
-        self._ended[outcome.sequence % self.positions] = index
+        if index != _REPLY:
+            failures = list(self._failures)
+            failures[index] += 1
+            self._failures = tuple(failures)
+            if self._ended is None:
+                self._ended = bytearray([_REPLY]) * self.positions
+        if self._ended is not None:
+            self._ended[outcome.sequence % self.positions] = index
         if outcome.sequence > self._newest_ended:
             self._newest_ended = outcome.sequence
             self.newest_result = outcome.result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Final, TypeVar
@@ -67,7 +68,7 @@ class Prober:
         positions: int = layout.PROBES_PER_TARGET,
         feedback: FeedbackChannel | None = None,
         own_addresses: Callable[[], Sequence[Address]] = tuple,
-        on_lag: Callable[[int], None] = lambda _nanoseconds: None,
+        on_lags: Callable[[Sequence[int]], None] = lambda _nanoseconds: None,
         on_outcome: OnOutcome | None = None,
     ) -> None:
         """Send at most `count` probes to each target; None for no end.
@@ -76,9 +77,9 @@ class Prober:
         the first one is sent at once and the pace is even. `positions` is how many of a target's last probes have
         a slot. More than PROBES_PER_TARGET is for a single target, which then uses the slots of all.
         `own_addresses` returns the addresses by which the peers know this node: probes leave from these.
-        `on_lag` gets how many nanoseconds late each probe was sent. `on_outcome` gets each probe's outcome, which then
-        is resolved at its deadline at the latest, or before when it is asked for. Both are called under the lock, so
-        they must be quick.
+        `on_lags` gets how many nanoseconds late each probe was sent, for those of a tick at once. `on_outcome` gets
+        each probe's outcome, which then is resolved at its deadline at the latest, or before when it is asked for. Both
+        are called under the lock, so they must be quick.
         """
         self._source = source
         self._node = node
@@ -109,7 +110,7 @@ class Prober:
             self._own_sources,
             self._error_log,
             int(timeout_seconds * NANOSECONDS_PER_SECOND),
-            on_lag,
+            on_lags,
         )
         self.identifier = source.identifier
 
@@ -120,6 +121,7 @@ class Prober:
         with self._peers_lock:
             change = self._targets.changes(peers)  # takes long for thousands, and sending goes on meanwhile
             phases = {key: phase(self._node, key) if self._node else 0.0 for key in change.added}
+            change = replace(change, added=dict(sorted(change.added.items(), key=lambda item: phases[item[0]])))
             with self._lock:
                 removed, added = self._targets.apply(change)
                 for target in removed:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from monlat_ebpf.abi.probes import Reply
 from monlat_ebpf.model import Result
 from monlat_ebpf.probing.error_log import ErrorLog
 from monlat_ebpf.probing.feedback import HOLD_INTERVALS, FeedbackChannel
@@ -21,9 +22,9 @@ OnOutcome = Callable[[Target, Outcome], None]
 class Resolver:
     """Resolves probes, and keeps which are still to be resolved. The prober's lock guards it.
 
-    Almost every probe is answered. Such a probe takes the short way: it is counted without an Outcome, as soon as
-    anything else is to do. If somebody asks for the outcomes, probes are resolved only when they are asked for, or
-    when their time is over.
+    Almost every probe is answered, most of them before the last one of their tick has left. Such a probe takes the
+    short way: it is counted without an Outcome, as soon as anything else is to do. If somebody asks for the outcomes,
+    probes are resolved only when they are asked for, or when their time is over.
     """
 
     def __init__(
@@ -44,9 +45,19 @@ class Resolver:
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
         self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
 
-    def enter(self, target: Target, probe: InFlight) -> None:
-        """Resolve `probe`, which was sent just now, at its deadline at the latest."""
-        self._to_resolve.append((probe.deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
+    def enter(self, target: Target, slot: int, sent_ns: int, deadline_ns: int) -> None:
+        """Count the next probe of `target`, which was sent in that slot: now if its reply has come, or later.
+
+        It is resolved at its deadline at the latest.
+        """
+        if self._on_outcome is None:
+            reply = self._table.reply(slot, sent_ns, deadline_ns)
+            if reply is not None:
+                target.ledger.add_answered(reply.received_ns - reply.transmitted_ns)
+                self._count(target, sent_ns, reply)
+                return
+        probe = target.ledger.open(sent_ns, deadline_ns)
+        self._to_resolve.append((deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
 
     def next_ns(self) -> int | None:
         """Return when a probe must be resolved whose answer has not come, None if there is none."""
@@ -104,12 +115,16 @@ class Resolver:
         if reply is None or self._on_outcome is not None:
             self._resolve_any(target, probe, slot, expired=expired)
             return
-        transmitted_ns, received_ns, device, reply_device, stamped_by = reply
-        target.ledger.add_reply(probe.sequence, received_ns - transmitted_ns)
-        target.device = device or target.device
-        if transmitted_ns > target.transmitted_ns:
+        target.ledger.add_reply(probe.sequence, reply.received_ns - reply.transmitted_ns)
+        self._count(target, probe.sent_ns, reply)
+
+    def _count(self, target: Target, sent_ns: int, reply: Reply) -> None:
+        transmitted_ns, _, device, reply_device, stamped_by = reply
+        if device:
+            target.device = device
+        if target.unresolved_ns and transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
-        self.totals.add_send_delay(transmitted_ns - probe.sent_ns)
+        self.totals.add_send_delay(transmitted_ns - sent_ns)
         if stamped_by:
             self.totals.reply_stamps.add(reply_device, stamped_by)
 

@@ -66,23 +66,32 @@ class Schedule(Generic[Item]):
 
     def due(self, now_ns: int) -> Iterator[tuple[Item, int, int]]:
         """Yield each item that is due, when it was, and how many grid points it skips; schedule its next time."""
-        interval_ns, jitter_ns = self._interval_ns, self._jitter_ns
+        interval_ns, jitter_ns, tick_ns = self._interval_ns, self._jitter_ns, self._tick_ns
+        random, of_tick, tick_of = self._random, self._due, self._tick_of
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
-            entries = self._due[self._ticks[0][1]]
+            entries = of_tick[self._ticks[0][1]]
             while entries:
                 grid_ns, item = entries.popleft()
                 # to the first point whose time, jitter included, is still to come
-                skipped = max((now_ns + jitter_ns - grid_ns) // interval_ns, 0)
+                skipped = (now_ns + jitter_ns - grid_ns) // interval_ns
+                if skipped < 0:
+                    skipped = 0
                 grid_ns += (skipped + 1) * interval_ns
-                self._push(item, grid_ns + int((2 * self._random() - 1) * jitter_ns), grid_ns)
+                tick = (grid_ns + int((2 * random() - 1) * jitter_ns)) // tick_ns
+                if tick not in of_tick:
+                    self._add_tick(tick)
+                of_tick[tick].append((grid_ns, item))
+                tick_of[item] = tick
                 yield item, due_ns, skipped
 
     def _push(self, item: Item, due_ns: int, grid_ns: int) -> None:
         tick = due_ns // self._tick_ns
+        if tick not in self._due:
+            self._add_tick(tick)
+        self._due[tick].append((grid_ns, item))
         self._tick_of[item] = tick
-        entries = self._due.get(tick)
-        if entries is None:
-            entries = self._due[tick] = deque()
-            later_ns = int(self._random() * min(self._tick_ns - 1, self._jitter_ns))
-            heapq.heappush(self._ticks, (tick * self._tick_ns + later_ns, tick))
-        entries.append((grid_ns, item))
+
+    def _add_tick(self, tick: int) -> None:
+        self._due[tick] = deque()
+        later_ns = int(self._random() * min(self._tick_ns - 1, self._jitter_ns))
+        heapq.heappush(self._ticks, (tick * self._tick_ns + later_ns, tick))

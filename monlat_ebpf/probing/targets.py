@@ -53,7 +53,7 @@ class Target:
     unresolved_ns: int = 0
     """When the kernel was last seen not to know the link address of the next hop; 0: never."""
     transmitted_ns: int = 0
-    """When a driver last got a probe."""
+    """When a driver last got a probe; not followed before `unresolved_ns` was set."""
     logged_errors: frozenset[str] = frozenset()
     is_removed: bool = False
 

@@ -49,12 +49,13 @@ def do_nothing() -> int:
 class Destination:
     """Where packets go: an address, and how a socket takes it."""
 
-    __slots__ = ("_socket_address", "address", "family")
+    __slots__ = ("address", "family", "fixed")
 
     def __init__(self, address: Address) -> None:
         self.address: Final = address
         self.family: Final = Family.of(address)
-        self._socket_address = None if getattr(address, "scope_id", None) else socket_address(address)
+        self.fixed: Final = None if getattr(address, "scope_id", None) else socket_address(address)
+        """`socket_address`, if that never changes."""
 
     @property
     def socket_address(self) -> SocketAddress:
@@ -63,7 +64,7 @@ class Destination:
         That of a link-local address has the index of an interface, which may go and come back with another one.
         Raises OSError if there is no such interface now.
         """
-        return self._socket_address or socket_address(self.address)
+        return self.fixed or socket_address(self.address)
 
 
 class Packet(NamedTuple):

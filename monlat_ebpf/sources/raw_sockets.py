@@ -106,7 +106,7 @@ class RawSockets:
                     sent_ns = self.send(message, to, partial(start, slot), answering=answering, rehearse=rehearse)
                     rehearse = False
                 else:
-                    destination = to.socket_address
+                    destination = to.fixed or to.socket_address
                     sent_ns = start(slot)
                     try:
                         raw.sendto(message, 0, destination)

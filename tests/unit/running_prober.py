@@ -27,7 +27,7 @@ class Bench:
             interval_seconds=interval,
             timeout_seconds=timeout,
             max_peers=max_peers,
-            on_lag=self.lags.append,
+            on_lags=self.lags.extend,
             on_outcome=self._note,
         )
 

@@ -54,5 +54,5 @@ def test_lag_is_in_the_first_of_the_kernels_buckets_of_its_octave() -> None:
     lag = ScheduleLag()
     assert lag.flat() == []
     for nanoseconds in (1_000, 70_000_000, 120_000_000, 130_000_000, 9_000_000_000):
-        lag.observe(nanoseconds)
+        lag.observe([nanoseconds])
     assert lag.flat() == [17, 1, 129, 2, 137, 1, 185, 1]

@@ -209,7 +209,7 @@ def test_empty_agent_has_every_family() -> None:
 def test_metrics_of_the_agent_itself_are_those_of_the_text() -> None:
     """Names, types, labels and numbers that prometheus_client prints, from the same registry."""
     metrics = SelfMetrics()
-    metrics.schedule_lag.observe(3_000_000)
+    metrics.schedule_lag.observe([3_000_000])
     metrics.count_http_error("ValueError")
     metrics.show_source_errors(lambda: {"reading": 7})
     found = {family.name: family for family in families(metrics.protobuf())}

@@ -26,7 +26,7 @@ def edges_of(metrics: SelfMetrics, name: str) -> list[float]:
 def test_schedule_lag_is_counted_by_octave() -> None:
     """A lag of 3 ms is counted from the bucket of 3.9 ms on."""
     metrics = SelfMetrics()
-    metrics.schedule_lag.observe(3_000_000)
+    metrics.schedule_lag.observe([3_000_000])
     samples = samples_of(metrics)
     assert samples["monlat_schedule_lag_seconds_bucket", frozenset({("le", "0.001953125")})] == 0
     assert samples["monlat_schedule_lag_seconds_bucket", frozenset({("le", "0.00390625")})] == 1

@@ -200,7 +200,7 @@ def test_without_a_node_name_the_pace_is_even() -> None:
     """The first probe is due at once, the n-th n intervals later: no phase and no jitter."""
     lags: list[int] = []
     source = FakeSource(1)
-    prober = Prober(source, interval_seconds=0.004, timeout_seconds=0.02, max_peers=1, count=11, on_lag=lags.append)
+    prober = Prober(source, interval_seconds=0.004, timeout_seconds=0.02, max_peers=1, count=11, on_lags=lags.extend)
     start = time.monotonic_ns()
     prober.set_peers([A])
     end = time.monotonic_ns()
