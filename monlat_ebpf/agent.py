@@ -26,6 +26,7 @@ from monlat_ebpf.exposition.self_metrics import SelfMetrics
 from monlat_ebpf.host import capabilities
 from monlat_ebpf.host.addresses import LocalAddresses
 from monlat_ebpf.host.heap import share_one_heap
+from monlat_ebpf.host.time_slice import take_short_slices
 from monlat_ebpf.model import AgentSnapshot, Family, PairReading, PairSnapshot, Peer, PeerKind, RecentProbe
 from monlat_ebpf.probing.feedback import FeedbackChannel
 from monlat_ebpf.probing.next_hop import TableWatch
@@ -166,6 +167,7 @@ class Agent:
                 ", ".join(map(str, self._server.ports)),
                 os.getpid(),
             )
+            take_short_slices()  # after the other threads were started: they would inherit it
             self._prober.run()
         finally:
             self._server.close()

@@ -138,7 +138,7 @@ class Prober:
         self._stopping = True
         self._wake.set()
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> Sequence[Target]:
         """Return the targets, sorted by peer and preference."""
         with self._lock:
             return self._targets.sorted()

@@ -122,6 +122,7 @@ class Targets:
         self._max_peers = max_peers
         self._positions = positions
         self._targets: dict[TargetKey, Target] = {}
+        self._sorted: list[Target] | None = None
         self._free = IndexPool(source.table.size.targets)
         self._left_out: tuple[str, ...] = ()
 
@@ -129,9 +130,11 @@ class Targets:
         """Return the number of targets."""
         return len(self._targets)
 
-    def sorted(self) -> list[Target]:
-        """Return all targets, sorted by peer and preference."""
-        return sorted(self._targets.values(), key=lambda target: (target.key.peer, target.wanted.order))
+    def sorted(self) -> Sequence[Target]:
+        """Return all targets, sorted by peer and preference. Sorting thousands takes milliseconds, so it is kept."""
+        if self._sorted is None:
+            self._sorted = sorted(self._targets.values(), key=lambda target: (target.key.peer, target.wanted.order))
+        return self._sorted
 
     def have_ended(self, count: int | None) -> bool:
         """Return whether each target got `count` probes and all of them have ended; False for None."""
@@ -148,6 +151,7 @@ class Targets:
 
     def apply(self, change: Changes) -> tuple[list[Target], list[Target]]:
         """Change the targets; return the removed and the added ones. The others keep their counts."""
+        self._sorted = None
         removed = [self._remove(key) for key in change.removed]
         if removed:
             self._update_peer_index()  # before others get their indexes: the kernel program writes where the index says
