@@ -16,7 +16,8 @@ _MESSAGE: Final = struct.Struct(f"<BBHHH{layout.PAYLOAD.part('magic', 'nonce').f
 
 _pack: Final = _MESSAGE.pack
 _FAMILY_IPV4: Final = Family.IPV4
-_CONSTANT_SUM: Final = _IPV4 + layout.PAYLOAD_MAGIC + layout.PAYLOAD_VERSION
+_MAGIC, _VERSION = layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION
+_CONSTANT_SUM: Final = _IPV4 + _MAGIC + _VERSION
 """What each request over IPv4 adds to its checksum: its type, and the two members that have one value."""
 
 _U32: Final = 2**32 - 1
@@ -70,8 +71,8 @@ def echo_request(
         checksum,
         swapped_identifier,
         swapped_sequence,
-        layout.PAYLOAD_MAGIC,
-        layout.PAYLOAD_VERSION,
+        _MAGIC,
+        _VERSION,
         known,
         0,
         slot,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -151,6 +151,20 @@ def _interpolate(bucket: int, fraction: float) -> float:
     if bucket == layout.BUCKETS - 1:
         return lower
     return lower * math.pow(edge_seconds(bucket) / lower, fraction)
+
+
+def count_into(counts: list[int], edges_ns: Sequence[int], samples_ns: Sequence[int]) -> None:
+    """Count `samples_ns` into `counts`, whose buckets have these upper edges, inclusive, and a last one without.
+
+    Samples that are near each other, as those of a tick are, take a few searches together.
+    """
+    ordered = sorted(samples_ns)
+    begin = 0
+    while begin < len(ordered):
+        bucket = bisect_left(edges_ns, ordered[begin])
+        end = bisect_right(ordered, edges_ns[bucket], begin) if bucket < len(edges_ns) else len(ordered)
+        counts[bucket] += end - begin
+        begin = end
 
 
 def of_samples(samples_ns: Sequence[int]) -> Histogram:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
@@ -21,7 +20,7 @@ from prometheus_client.utils import floatToGoString
 
 import monlat_ebpf
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, bucket_of
+from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, bucket_of, count_into
 from monlat_ebpf.exposition import self_protobuf
 
 SCHEDULE_LAG_BUCKETS: Final = tuple(edge for edge in OCTAVE_EDGES if edge > 5e-6)
@@ -117,9 +116,7 @@ class ScheduleLag(Collector):
 
     def observe(self, lags: Sequence[int]) -> None:
         """Count probes that were sent so many nanoseconds late."""
-        counts, edges_ns = self._counts, self._edges_ns
-        for nanoseconds in lags:
-            counts[bisect_left(edges_ns, nanoseconds)] += 1
+        count_into(self._counts, self._edges_ns, lags)
         self._sum_ns += sum(lags)
 
     def flat(self) -> list[int]:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import layout
 from monlat_ebpf.abi.echo import error_name
-from monlat_ebpf.abi.histogram import EDGES_NS
+from monlat_ebpf.abi.histogram import EDGES_NS, count_into
 from monlat_ebpf.abi.probes import Completion
 from monlat_ebpf.model import Family, Histogram, Result
 from monlat_ebpf.probing.reply_stamps import ReplyStamps
@@ -232,12 +231,15 @@ class Totals:
         self.errors: Counter[str] = Counter()  # by ICMP error, errno name, or name of another cause
         self.skipped = 0  # grid points of the schedule without a probe
         self.reply_stamps = ReplyStamps()
+        self.new_send_delays: list[int] = []
+        """Nanoseconds of probes that are not in the histogram yet. `count_send_delays` brings them there."""
         self._send_delays = [0] * layout.BUCKETS
         self._send_delay_sum_ns = 0
 
     @property
     def send_delay(self) -> Histogram:
         """The send delay of all probes that reached a driver."""
+        self.count_send_delays()
         return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
 
     def add(self, outcome: Outcome) -> None:
@@ -247,9 +249,10 @@ class Totals:
         if outcome.stamped_by:
             self.reply_stamps.add(outcome.reply_device, outcome.stamped_by)
         if outcome.send_delay_ns is not None:
-            self.add_send_delay(outcome.send_delay_ns)
+            self.new_send_delays.append(outcome.send_delay_ns)
 
-    def add_send_delay(self, send_delay_ns: int) -> None:
-        """Count the send delay of a probe."""
-        self._send_delays[bisect_left(EDGES_NS, send_delay_ns)] += 1
-        self._send_delay_sum_ns += send_delay_ns
+    def count_send_delays(self) -> None:
+        """Count the new send delays; for many at once this takes a third of the time. Call it once a tick."""
+        count_into(self._send_delays, EDGES_NS, self.new_send_delays)
+        self._send_delay_sum_ns += sum(self.new_send_delays)
+        self.new_send_delays.clear()

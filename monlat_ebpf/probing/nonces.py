@@ -11,6 +11,7 @@ from monlat_ebpf.abi import layout
 _BATCH: Final = 64  # a system call for each nonce would take as long as the rest of its probe's preparation
 _NONCE_BYTES: Final = 8
 _POSITION_MASK: Final = layout.PROBES_PER_TARGET - 1
+_HIGH_BITS: Final = 2 ** (8 * _NONCE_BYTES) - layout.PROBES_PER_TARGET
 
 
 class Nonces:
@@ -23,8 +24,7 @@ class Nonces:
         """Return a nonce, never 0, whose lowest bits are those of `sequence`: the probe's position."""
         if not self._random:
             self._random = list(memoryview(os.urandom(_BATCH * _NONCE_BYTES)).cast("Q"))
-        high_bits = self._random.pop() & ~_POSITION_MASK or layout.PROBES_PER_TARGET
-        return high_bits | sequence & _POSITION_MASK
+        return self._random.pop() & _HIGH_BITS | sequence & _POSITION_MASK or layout.PROBES_PER_TARGET
 
 
 def new_stream() -> int:

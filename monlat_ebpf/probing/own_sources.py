@@ -19,11 +19,12 @@ class OwnSources:
     """
 
     def __init__(self, source: Source) -> None:
+        self.are_all_used = True
+        """Whether no probe needs to be counted."""
         self.unlisted: Counter[Family] = Counter()
         self._source = source
         self._listed: tuple[Address, ...] = ()
         self._used: frozenset[Family] = frozenset(Family)
-        self._are_all_used = True
 
     def use(self, listed: Sequence[Address]) -> None:
         """Send from the addresses `listed`, as far as they are this host's. Call it about once a second."""
@@ -38,9 +39,9 @@ class OwnSources:
                     address,
                 )
         self._listed, self._used = tuple(listed), used if listed else frozenset(Family)
-        self._are_all_used = len(self._used) == len(Family)
+        self.are_all_used = len(self._used) == len(Family)
 
     def count(self, family: Family) -> None:
         """Count a probe that was sent."""
-        if not self._are_all_used and family not in self._used:
+        if family not in self._used:
             self.unlisted[family] += 1

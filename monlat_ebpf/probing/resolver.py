@@ -124,7 +124,7 @@ class Resolver:
             target.device = device
         if target.unresolved_ns and transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
-        self.totals.add_send_delay(transmitted_ns - sent_ns)
+        self.totals.new_send_delays.append(transmitted_ns - sent_ns)
         if stamped_by:
             self.totals.reply_stamps.add(reply_device, stamped_by)
 

@@ -65,7 +65,8 @@ class Sender:
                 times_due.append(due_ns)
                 packets.append(packet)
         results = self._source.send_batch(packets, self._start)
-        count_source, enter, timeout_ns = self._own_sources.count, self._resolver.enter, self._timeout_ns
+        enter, timeout_ns = self._resolver.enter, self._timeout_ns
+        count_source = None if self._own_sources.are_all_used else self._own_sources.count
         lags = []
         for target, due_ns, packet, result in zip(targets, times_due, packets, results, strict=True):
             if isinstance(result, OSError):
@@ -73,10 +74,12 @@ class Sender:
                 self._fail(target, sent_ns, result)
             else:
                 sent_ns = result
-                count_source(packet.to.family)
+                if count_source:
+                    count_source(packet.to.family)
                 enter(target, packet.slot, sent_ns, sent_ns + timeout_ns)
             lags.append(sent_ns - due_ns if sent_ns > due_ns else 0)
         self._on_lags(lags)
+        self._resolver.totals.count_send_delays()
 
     def _prepare(self, target: Target, now_ns: int) -> Packet | None:
         """Return the next probe's packet, with its slot armed.
