@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from monlat_ebpf.abi import layout
@@ -14,7 +15,6 @@ _HEADER_BYTES: Final = 8
 _MESSAGE: Final = struct.Struct(f"<BBHHH{layout.PAYLOAD.part('magic', 'nonce').format[1:]}{layout.FEEDBACK.size}sQ")
 """An ICMP header and a payload, little-endian: the 16-bit words of the header, big-endian on the wire, are swapped."""
 
-_pack: Final = _MESSAGE.pack
 _FAMILY_IPV4: Final = Family.IPV4
 _MAGIC, _VERSION = layout.PAYLOAD_MAGIC, layout.PAYLOAD_VERSION
 _CONSTANT_SUM: Final = _IPV4 + _MAGIC + _VERSION
@@ -51,36 +51,47 @@ def echo_request(
     The kernel fills in the checksum of ICMPv6, because that covers addresses which only the kernel knows (RFC 3542,
     section 3.1).
     """
-    report, known, stream = feedback
-    in_header = sequence & 0xFFFF
-    in_payload = sequence & _U32
-    kind, checksum = _IPV6, 0
+    return requests(identifier)(family, slot, sequence, nonce, feedback)
+
+
+def requests(identifier: int) -> Callable[[Family, int, int, int, Feedback], bytes]:
+    """Return a function that is `echo_request` with that identifier, for the loop that makes many requests."""
     swapped_identifier = (identifier & 0xFF) << 8 | identifier >> 8
-    swapped_sequence = (in_header & 0xFF) << 8 | in_header >> 8
-    if family is _FAMILY_IPV4:
-        kind = _IPV4
-        # RFC 1071: a sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1, of a longer number as
-        # of its words; and words of the other byte order have the sum in that byte order
-        numbers = swapped_identifier + swapped_sequence + (known << 8) + slot + in_payload + nonce + stream
-        if report is not _NOTHING:
-            numbers += int.from_bytes(report, "little")
-        checksum = -(_CONSTANT_SUM + numbers) % 0xFFFF
-    return _pack(
-        kind,
-        0,
-        checksum,
-        swapped_identifier,
-        swapped_sequence,
-        _MAGIC,
-        _VERSION,
-        known,
-        0,
-        slot,
-        in_payload,
-        nonce,
-        report,
-        stream,
-    )
+    constant_sum = _CONSTANT_SUM + swapped_identifier
+    pack, nothing = _MESSAGE.pack, _NOTHING
+
+    def request(family: Family, slot: int, sequence: int, nonce: int, feedback: Feedback) -> bytes:
+        report, known, stream = feedback
+        in_payload = sequence & _U32
+        swapped_sequence = (sequence & 0xFF) << 8 | sequence >> 8 & 0xFF
+        if family is not _FAMILY_IPV4:
+            kind, checksum = _IPV6, 0
+        else:
+            kind = _IPV4
+            # RFC 1071: a sum of 16-bit words in ones' complement is their remainder modulo 2^16 - 1, of a longer number
+            # as of its words; and words of the other byte order have the sum in that byte order
+            numbers = constant_sum + swapped_sequence + (known << 8) + slot + in_payload + nonce + stream
+            if report is not nothing:
+                numbers += int.from_bytes(report, "little")
+            checksum = -numbers % 0xFFFF
+        return pack(
+            kind,
+            0,
+            checksum,
+            swapped_identifier,
+            swapped_sequence,
+            _MAGIC,
+            _VERSION,
+            known,
+            0,
+            slot,
+            in_payload,
+            nonce,
+            report,
+            stream,
+        )
+
+    return request
 
 
 _ERROR_NAMES: Final = {

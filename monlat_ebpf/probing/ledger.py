@@ -232,14 +232,14 @@ class Totals:
         self.skipped = 0  # grid points of the schedule without a probe
         self.reply_stamps = ReplyStamps()
         self.new_send_delays: list[int] = []
-        """Nanoseconds of probes that are not in the histogram yet. `count_send_delays` brings them there."""
+        """Nanoseconds of the last probes. `sum_up` brings them into the histogram."""
         self._send_delays = [0] * layout.BUCKETS
         self._send_delay_sum_ns = 0
 
     @property
     def send_delay(self) -> Histogram:
         """The send delay of all probes that reached a driver."""
-        self.count_send_delays()
+        self.sum_up()
         return Histogram(tuple(self._send_delays), self._send_delay_sum_ns)
 
     def add(self, outcome: Outcome) -> None:
@@ -247,12 +247,13 @@ class Totals:
         if outcome.error:
             self.errors[outcome.error] += 1
         if outcome.stamped_by:
-            self.reply_stamps.add(outcome.reply_device, outcome.stamped_by)
+            self.reply_stamps.new.append((outcome.reply_device, outcome.stamped_by))
         if outcome.send_delay_ns is not None:
             self.new_send_delays.append(outcome.send_delay_ns)
 
-    def count_send_delays(self) -> None:
-        """Count the new send delays; for many at once this takes a third of the time. Call it once a tick."""
+    def sum_up(self) -> None:
+        """Count what the last probes brought; for many at once this takes a third of the time. Call it once a tick."""
+        self.reply_stamps.sum_up()
         count_into(self._send_delays, EDGES_NS, self.new_send_delays)
         self._send_delay_sum_ns += sum(self.new_send_delays)
         self.new_send_delays.clear()

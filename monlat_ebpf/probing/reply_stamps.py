@@ -13,7 +13,6 @@ from monlat_ebpf.host.interfaces import device_name
 _LOG = logging.getLogger(__name__)
 
 STAMPED_BY: Final = {layout.CONSTANTS["STAMPED_BY_DRIVER"]: "driver", layout.CONSTANTS["STAMPED_BY_STACK"]: "stack"}
-_STAMP_BITS: Final = max(STAMPED_BY).bit_length()
 ENOUGH_REPLIES: Final = 20
 """Before so many replies of a device, a few packets without a driver's stamp are no rule."""
 
@@ -23,8 +22,9 @@ class ReplyStamps:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._new: Counter[int] = Counter()  # by device's index and stamp; not in _counts yet
-        self._last_key = self._last_replies = 0  # likewise; nearly all replies are of one key
+        self.new: list[tuple[int, int]] = []
+        """Device's index and stamp of the last replies. `sum_up` counts them: for many at once that takes little."""
+        self._new: Counter[tuple[int, int]] = Counter()  # likewise; not in _counts yet
         self._warned: set[str] = set()
 
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -32,24 +32,17 @@ class ReplyStamps:
         self.update()
         return dict(self._counts)
 
-    def add(self, device_index: int, stamped_by: int) -> None:
-        """Count a reply."""
-        key = device_index << _STAMP_BITS | stamped_by
-        if key == self._last_key:
-            self._last_replies += 1
-            return
-        if self._last_replies:
-            self._new[self._last_key] += self._last_replies
-        self._last_key, self._last_replies = key, 1
+    def sum_up(self) -> None:
+        """Count the new replies. Call it once a tick."""
+        self._new.update(self.new)
+        self.new.clear()
 
     def update(self) -> None:
         """Find the names of the devices of the last replies. Call it about once a second: a device may get another."""
-        if self._last_replies:
-            self._new[self._last_key] += self._last_replies
-            self._last_replies = 0
-        for key, replies in self._new.items():
-            if by := STAMPED_BY.get(key & (1 << _STAMP_BITS) - 1):  # else the source does not say who stamped it
-                device = device_name(key >> _STAMP_BITS)
+        self.sum_up()
+        for (device_index, stamped_by), replies in self._new.items():
+            if by := STAMPED_BY.get(stamped_by):  # else the source does not say who stamped it
+                device = device_name(device_index)
                 self._counts[device, by] += replies
                 self._warn(device)
         self._new.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from monlat_ebpf.abi.probes import Reply
@@ -45,19 +45,21 @@ class Resolver:
         self._to_resolve: deque[tuple[int, Target, int]] = deque()  # when, target, sequence; the soonest first
         self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
 
-    def enter(self, target: Target, slot: int, sent_ns: int, deadline_ns: int) -> None:
-        """Count the next probe of `target`, which was sent in that slot: now if its reply has come, or later.
+    def enter(self, sent: Sequence[tuple[Target, int, int]], timeout_ns: int) -> None:
+        """Enter the next probe of each target, which was sent in that slot at that time: these are the rest of a tuple.
 
-        It is resolved at its deadline at the latest.
+        It is counted now if its reply has come, and otherwise at its deadline at the latest.
         """
-        if self._on_outcome is None:
-            reply = self._table.reply(slot, sent_ns, deadline_ns)
+        reply_of, count = self._table.reply, self._count
+        for target, slot, sent_ns in sent:
+            deadline_ns = sent_ns + timeout_ns
+            reply = reply_of(slot, sent_ns, deadline_ns) if self._on_outcome is None else None
             if reply is not None:
-                target.ledger.add_answered(reply.received_ns - reply.transmitted_ns)
-                self._count(target, sent_ns, reply)
-                return
-        probe = target.ledger.open(sent_ns, deadline_ns)
-        self._to_resolve.append((deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
+                target.ledger.add_answered(reply[1] - reply[0])
+                count(target, sent_ns, reply)
+            else:
+                probe = target.ledger.open(sent_ns, deadline_ns)
+                self._to_resolve.append((deadline_ns + RESOLVE_DELAY_NS, target, probe.sequence))
 
     def next_ns(self) -> int | None:
         """Return when a probe must be resolved whose answer has not come, None if there is none."""
@@ -120,13 +122,14 @@ class Resolver:
 
     def _count(self, target: Target, sent_ns: int, reply: Reply) -> None:
         transmitted_ns, _, device, reply_device, stamped_by = reply
-        if device:
+        if device and device != target.device:
             target.device = device
         if target.unresolved_ns and transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
-        self.totals.new_send_delays.append(transmitted_ns - sent_ns)
+        totals = self.totals
+        totals.new_send_delays.append(transmitted_ns - sent_ns)
         if stamped_by:
-            self.totals.reply_stamps.add(reply_device, stamped_by)
+            totals.reply_stamps.new.append((reply_device, stamped_by))
 
     def _resolve_any(self, target: Target, probe: InFlight, slot: int, *, expired: bool) -> None:
         completion = self._table.completion(slot)

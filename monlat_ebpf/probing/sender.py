@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from monlat_ebpf.abi import echo
@@ -48,6 +48,7 @@ class Sender:
         self._timeout_ns = timeout_ns
         self._on_lags = on_lags
         self._nonces = Nonces()
+        self._request = echo.requests(source.identifier)
         self._start = source.table.starter(timeout_ns)
 
     def send(self, due: Mapping[Target, int]) -> None:
@@ -56,19 +57,12 @@ class Sender:
         Each of the three steps is done for all of them at once: all packets are made, all leave, all are entered in
         their ledgers. The kernel's work on a packet fills the caches, so steps in turns would take twice as long.
         """
-        now_ns = time.monotonic_ns()  # the times of a probe that fails before its system call
-        targets, times_due, packets = [], [], []
-        for target, due_ns in due.items():
-            packet = self._prepare(target, now_ns)
-            if packet is not None:
-                targets.append(target)
-                times_due.append(due_ns)
-                packets.append(packet)
+        targets, packets = self._prepare(due)
         results = self._source.send_batch(packets, self._start)
-        enter, timeout_ns = self._resolver.enter, self._timeout_ns
         count_source = None if self._own_sources.are_all_used else self._own_sources.count
+        sent: list[tuple[Target, int, int]] = []
         lags = []
-        for target, due_ns, packet, result in zip(targets, times_due, packets, results, strict=True):
+        for target, packet, result in zip(targets, packets, results, strict=True):
             if isinstance(result, OSError):
                 sent_ns = self._table.sent_ns(packet.slot)
                 self._fail(target, sent_ns, result)
@@ -76,32 +70,43 @@ class Sender:
                 sent_ns = result
                 if count_source:
                     count_source(packet.to.family)
-                enter(target, packet.slot, sent_ns, sent_ns + timeout_ns)
-            lags.append(sent_ns - due_ns if sent_ns > due_ns else 0)
+                sent.append((target, packet[0], sent_ns))
+            lag_ns = sent_ns - due[target]
+            lags.append(lag_ns if lag_ns > 0 else 0)
+        self._resolver.enter(sent, self._timeout_ns)
+        self._resolver.totals.sum_up()
         self._on_lags(lags)
-        self._resolver.totals.count_send_delays()
 
-    def _prepare(self, target: Target, now_ns: int) -> Packet | None:
-        """Return the next probe's packet, with its slot armed.
+    def _prepare(self, due: Iterable[Target]) -> tuple[list[Target], list[Packet]]:
+        """Return the targets whose next probe can be sent, and its packet for each, with its slot armed.
 
-        Count it as skipped instead, and return None, while its position in the table holds a probe in flight: this
-        process was late, or the time-out is long.
+        A probe is counted as skipped instead while its position in the table holds a probe in flight: this process was
+        late, or the time-out is long.
         """
-        ledger = target.ledger
-        if ledger.unresolved and not self._resolver.make_room(target):
-            self._resolver.totals.skipped += 1
-            return None
-        sequence = ledger.sent
-        feedback = echo.NO_FEEDBACK
-        if self._feedback is not None:
-            feedback = self._feedback.exchange(target.index, target.history, sequence)
-        nonce = self._nonces.next(sequence)
-        slot = target.slot(sequence)
-        to = target.to
-        request = echo.echo_request(to.family, self.identifier, slot, sequence, nonce, feedback)
-        self._table.arm(slot, nonce=nonce, sent_ns=now_ns, deadline_ns=now_ns + self._timeout_ns, address=target.mapped)
-        answering = self._resolver.is_answering(target) if ledger.unresolved else ledger.newest_result is _REPLY
-        return _new(Packet, (slot, request, to, answering))
+        now_ns = time.monotonic_ns()  # the times of a probe that fails before its system call
+        deadline_ns = now_ns + self._timeout_ns
+        request, arm, next_nonce = self._request, self._table.arm, self._nonces.next
+        exchange = self._feedback.exchange if self._feedback is not None else None
+        targets, packets = [], []
+        for target in due:
+            ledger = target.ledger
+            if ledger.unresolved:
+                if not self._resolver.make_room(target):
+                    self._resolver.totals.skipped += 1
+                    continue
+                answering = self._resolver.is_answering(target)
+            else:
+                answering = ledger.newest_result is _REPLY
+            sequence = ledger.sent
+            slot = target.slot(sequence)
+            nonce = next_nonce(sequence)
+            feedback = exchange(target.index, target.history, sequence) if exchange else echo.NO_FEEDBACK
+            to = target.to
+            arm(slot, nonce=nonce, sent_ns=now_ns, deadline_ns=deadline_ns, address=target.mapped)
+            packet = _new(Packet, (slot, request(to.family, slot, sequence, nonce, feedback), to, answering))
+            targets.append(target)
+            packets.append(packet)
+        return targets, packets
 
     def _fail(self, target: Target, sent_ns: int, failure: OSError) -> None:
         sequence = target.ledger.open(sent_ns, sent_ns + self._timeout_ns).sequence
