@@ -35,8 +35,8 @@ _Read = TypeVar("_Read")
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
 
-TARGETS_A_TICK: Final = 144
-MOST_AT_ONCE: Final = 192
+TARGETS_A_TICK: Final = 112
+MOST_AT_ONCE: Final = 160
 """Probes that are sent before others may have the lock: two or three milliseconds. Few ticks have so many targets."""
 
 FEWEST_TICKS: Final = 4  # in an interval
