@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
 from random import Random
@@ -126,7 +127,7 @@ class Cluster:
             [
                 None
                 if random.random() < broken.unanswered.get(node, 0.0)
-                else self._row(node, broken, special.get(node, {}), hiccups.get(node, {}), wobble)
+                else self._row(node, broken, special, hiccups.get(node, {}), wobble)
                 for node in range(len(self.nodes))
             ],
         )
@@ -158,9 +159,15 @@ class Cluster:
         return found
 
     def _row(
-        self, node: int, broken: Broken, effects: dict[int, Effect], hiccups: dict[int, str], wobble: float
+        self,
+        node: int,
+        broken: Broken,
+        special: Mapping[int, dict[int, Effect]],
+        hiccups: dict[int, str],
+        wobble: float,
     ) -> Row:
-        random, peers = self.random, self.peers[node]
+        """Return the row of a node. `special` has the effects of faults, by sender and peer."""
+        random, peers, effects = self.random, self.peers[node], special.get(node, {})
         skipped = sum(random.random() < broken.skipped.get(node, 0.0) for _ in range(PROBES))
         count = PROBES - skipped
         cells = [each[random.getrandbits(8)] for each in self.pools[node]]
@@ -180,7 +187,9 @@ class Cluster:
                 cell = cell.translate(later(round(effect.delay * wobble * 1e6)))
             if hiccup == "slow":
                 cell = bytes(min(bucket + HICCUP_BUCKETS, layout.BUCKETS - 1) for bucket in cell)
-            lost = self._losses(count, effect, is_burst=hiccup == "burst", is_hit=i in lost_at)
+            of_peer = special.get(peers[i], {}).get(node, Effect())
+            unheard = 1 - (1 - of_peer.host) * (1 - effect.back)
+            lost = self._losses(count, effect, unheard, is_burst=hiccup == "burst", is_hit=i in lost_at)
             for result, number in lost.items():
                 results.setdefault(result, array("I", bytes(4 * len(peers))))[i] = number
             results[Result.REPLY][i] -= sum(lost.values())
@@ -198,8 +207,12 @@ class Cluster:
             buckets = buckets.translate(later(round(delay * wobble * 1e6)))
         return Samples(buckets, array("I", range(PROBES, PROBES * (len(self.peers[node]) + 1), PROBES)))
 
-    def _losses(self, count: int, effect: Effect, *, is_burst: bool, is_hit: bool) -> dict[Result, int]:
-        """Return the losses of a cell by result. A direction is known if a later request of the peer comes through."""
+    def _losses(self, count: int, effect: Effect, unheard: float, *, is_burst: bool, is_hit: bool) -> dict[Result, int]:
+        """Return the losses of a cell by result.
+
+        A direction is known if a later request of the peer comes through: it is lost with the probability `unheard`, in
+        the peer's host or on the way.
+        """
         random = self.random
         found: dict[Result, int] = {}
         in_burst = random.randrange(count) if is_burst and count else count
@@ -213,7 +226,7 @@ class Cluster:
                 result = Result.LOST_FORWARD
             elif random.random() < max(effect.back, burst) or number == hit:
                 result = Result.LOST_RETURN
-            if result in (Result.LOST_FORWARD, Result.LOST_RETURN) and random.random() < effect.back**CHANCES:
+            if result in (Result.LOST_FORWARD, Result.LOST_RETURN) and random.random() < unheard**CHANCES:
                 result = Result.LOST_NETWORK
             if result is not None:
                 found[result] = found.get(result, 0) + 1

@@ -105,6 +105,34 @@ def test_simulated_windows_have_the_loss_that_is_asked_for() -> None:
     assert elsewhere < 0.01 * 12 * 110 * PROBES
 
 
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [
+        ("node in", Result.LOST_FORWARD),
+        ("node out", Result.LOST_NETWORK),
+        ("node both", Result.LOST_NETWORK),
+        ("node stack", Result.LOST_NETWORK),
+        ("pair both", Result.LOST_NETWORK),
+    ],
+)
+def test_a_peer_of_which_nothing_arrives_reports_no_direction(kind: str, result: Result) -> None:
+    """All packets are lost. Where the peer's requests arrive, they say that it has received none; else nobody does.
+
+    A kernel that loses all packets loses the node's own requests too.
+    """
+    cluster = Cluster("test", 12, 11)
+    faults = broken(kind, Mode.LOSS, 1.0, cluster.ground, Random(3))
+    (element,) = faults.truth
+    broken_nodes = {cluster.ground.names.index(name) for name in element.names}
+    found = dict.fromkeys(Result, 0)
+    for sender, row in enumerate(cluster.window(faults).rows):
+        for i, peer in enumerate(row.peers if row is not None else ()):
+            if row is not None and faults.effects.get((sender, peer)) and peer in broken_nodes:
+                for each, counts in row.results.items():
+                    found[each] += counts[i]
+    assert found[result] == sum(found.values()) > 0
+
+
 def test_a_starved_agent_counts_the_probes_to_all_peers() -> None:
     """Of five ticks some are skipped, each with a probe for each of 11 peers; those that are sent are late."""
     cluster = Cluster("test", 12, 11)
