@@ -2,8 +2,9 @@
 
 Every agent sends a probe a second to each of its peers. Noise, without any fault: times are log-normal, and one in a
 hundred has a heavy (Pareto) tail. Pairs differ in distance and in how much they vary. The whole cluster is up to 9 %
-slower by day. Packets are lost at random, and for each pair in a burst of 2 s about once a day. About once a day a node
-has a window in which its packets take twice as long (a backup, a migration), and half as often a pair has one.
+slower by day. Packets are lost at random, in the network and in hosts, and for each pair in a burst of 2 s about once a
+day. About once a day a node has a window in which its packets take twice as long (a backup, a migration), and half as
+often a pair has one. About once a day a queue of a node is full for 2 s: half of its probes are lost in the host.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from monlat_ebpf.model import Result
 WINDOW_SECONDS = 5
 PROBES = 5
 DAY_WINDOWS = 86_400 // WINDOW_SECONDS
-LEG_LOSS = 1e-4
+LEG_LOSS = 1e-4  # in the host that probes, on the way, and on the way back
 BURSTS = 1 / DAY_WINDOWS  # for each pair and window
+BURST_LOSS, BURST_PROBES = 0.5, 2
 NODE_HICCUPS = 1 / DAY_WINDOWS
+FULL_QUEUES = 1 / DAY_WINDOWS  # for each node and window
 PAIR_HICCUPS = 0.5 / DAY_WINDOWS
 HICCUP_BUCKETS = 8  # twice as long
 VARIATIONS = ((0.08, 0.80), (0.15, 0.15), (0.35, 0.05))  # of log-normal times: standard deviation, and part of pairs
@@ -143,13 +146,15 @@ class Cluster:
         ]
 
     def _hiccups(self) -> dict[int, dict[int, str]]:
-        """Return what else happens in this window without a fault, by sender and peer: "slow" or "burst"."""
+        """Return what else happens in this window without a fault, by sender and peer: "slow", "burst" or "queue"."""
         random, found = self.random, dict[int, dict[int, str]]()
         size = len(self.nodes)
         for node in range(size):
             if random.random() < NODE_HICCUPS:
                 for peer in self.ground.peers[node]:
                     found.setdefault(node, {})[peer] = found.setdefault(peer, {})[node] = "slow"
+            if random.random() < FULL_QUEUES:
+                found.setdefault(node, {}).update(dict.fromkeys(self.ground.peers[node], "queue"))
         pairs = sum(map(len, self.peers)) / 2
         for what, rate in (("burst", BURSTS), ("slow", PAIR_HICCUPS)):
             for _ in range(_poisson(pairs * rate, random)):
@@ -174,7 +179,7 @@ class Cluster:
         if skipped:
             cells = [_some(cell, count, random) for cell in cells]
         results: dict[Result, array[int]] = {Result.REPLY: array("I", [count]) * len(peers)}
-        at_random = range(_poisson(len(peers) * count * 2 * LEG_LOSS, random))
+        at_random = range(_poisson(len(peers) * count * 3 * LEG_LOSS, random))
         lost_at = {random.randrange(len(peers)) for _ in at_random}
         by_position = (
             {i for i, peer in enumerate(peers) if peer in effects or peer in hiccups} if (effects or hiccups) else set()
@@ -189,7 +194,7 @@ class Cluster:
                 cell = bytes(min(bucket + HICCUP_BUCKETS, layout.BUCKETS - 1) for bucket in cell)
             of_peer = special.get(peers[i], {}).get(node, Effect())
             unheard = 1 - (1 - of_peer.host) * (1 - effect.back)
-            lost = self._losses(count, effect, unheard, is_burst=hiccup == "burst", is_hit=i in lost_at)
+            lost = self._losses(count, effect, unheard, hiccup, is_hit=i in lost_at)
             for result, number in lost.items():
                 results.setdefault(result, array("I", bytes(4 * len(peers))))[i] = number
             results[Result.REPLY][i] -= sum(lost.values())
@@ -207,25 +212,26 @@ class Cluster:
             buckets = buckets.translate(later(round(delay * wobble * 1e6)))
         return Samples(buckets, array("I", range(PROBES, PROBES * (len(self.peers[node]) + 1), PROBES)))
 
-    def _losses(self, count: int, effect: Effect, unheard: float, *, is_burst: bool, is_hit: bool) -> dict[Result, int]:
-        """Return the losses of a cell by result.
+    def _losses(self, count: int, effect: Effect, unheard: float, hiccup: str, *, is_hit: bool) -> dict[Result, int]:
+        """Return the losses of a cell by result; `is_hit`: one by chance.
 
         A direction is known if a later request of the peer comes through: it is lost with the probability `unheard`, in
         the peer's host or on the way.
         """
         random = self.random
         found: dict[Result, int] = {}
-        in_burst = random.randrange(count) if is_burst and count else count
+        burst_at = random.randrange(count) if hiccup in ("burst", "queue") and count else count
         hit = random.randrange(count) if is_hit and count else -1
         for number in range(count):
-            burst = 0.5 if 0 <= number - in_burst < 2 else 0.0
-            result = None
-            if random.random() < effect.host:
-                result = Result.LOST_HOST
-            elif random.random() < max(effect.forward, burst) or (number == hit and random.random() < 0.5):
-                result = Result.LOST_FORWARD
-            elif random.random() < max(effect.back, burst) or number == hit:
-                result = Result.LOST_RETURN
+            burst = BURST_LOSS if 0 <= number - burst_at < BURST_PROBES else 0.0
+            on_the_way, in_host = (0.0, burst) if hiccup == "queue" else (burst, 0.0)
+            legs = (
+                (Result.LOST_HOST, max(effect.host, in_host)),
+                (Result.LOST_FORWARD, max(effect.forward, on_the_way)),
+                (Result.LOST_RETURN, max(effect.back, on_the_way)),
+            )
+            by_chance = random.choice(legs)[0] if number == hit else None
+            result = next((leg for leg, lost in legs if leg is by_chance or random.random() < lost), None)
             if result in (Result.LOST_FORWARD, Result.LOST_RETURN) and random.random() < unheard**CHANCES:
                 result = Result.LOST_NETWORK
             if result is not None:

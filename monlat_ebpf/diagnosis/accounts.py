@@ -14,8 +14,8 @@ from monlat_ebpf.diagnosis.members import Members
 from monlat_ebpf.diagnosis.tables import Raw, Span, Table
 
 EVENT_COST: Final = 8.0
-"""The logarithm of how unlikely any fault is in a window, before any measurement. Windows of 15 s: once in 12 hours for
-each kind of element by chance, and a diagnosis needs two windows in a row."""
+"""The logarithm of how unlikely any fault is in a window, before any measurement: e^8 windows of 5 s are 4 hours.
+So once in that time for each kind of element by chance, and a diagnosis needs two windows in a row."""
 FEWEST_SIGHTED: Final = 4
 """Cells that a rise must be large enough for to be seen, when it is too small for others."""
 

@@ -50,7 +50,7 @@ class Diagnoser:
         self._number = 0
         self._network, self._rtt, self._dwell = Past(), Past(), Past()
         self._loss_background = self._host_background = LEAST_BACKGROUND
-        self._history = LossHistory()
+        self._history, self._host_history = LossHistory(), LossHistory()
         self._hysteresis = Hysteresis()
         self._starved: dict[str, int] = {}
         """The number of the last window in which an agent was short of CPU."""
@@ -83,30 +83,12 @@ class Diagnoser:
 
     def _losses(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
         table = loss_table(window, unfit, self._loss_background)
-        self._history.add(window, table)
-        several = self._history.table(table)
-        faults = faults_of(table, zones)
-        latest = partial(self._history.losses, windows=1)
-        for fault in faults:
-            yield finding(fault, Symptom.LOSS, 1, window, losses=latest)
-            take_out(fault, several)
+        yield from _lost(window, zones, table, self._history)
         self._loss_background = learned_background(self._loss_background, table)
-        if several.windows > 1:
-            of_all = partial(self._history.losses, windows=several.windows)
-            for fault in faults_of(several, zones):
-                if self._goes_on(fault, table):
-                    yield finding(fault, Symptom.LOSS, several.windows, window, losses=of_all)
-
-    def _goes_on(self, fault: Fault, latest: Table) -> bool:
-        """Return whether the last windows still have the losses that several windows have shown."""
-        lost = sum(self._history.losses(sender, peer, RECENT).lost for sender, _, peer, _ in fault.cells)
-        trials = sum(latest.trials[sender][position] for sender, position in fault.cells.positions())
-        return at_most(lost, RECENT * trials, fault.rate) > ENDED
 
     def _host_losses(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
         table = host_loss_table(window, unfit, self._host_background)
-        for fault in faults_of(table, zones):
-            yield finding(fault, Symptom.HOST_LOSS, 1, window)
+        yield from _lost(window, zones, table, self._host_history)
         self._host_background = learned_background(self._host_background, table)
 
     def _slow(self, window: Window, unfit: frozenset[int], zones: list[range]) -> Iterator[Finding]:
@@ -122,6 +104,29 @@ class Diagnoser:
         for symptom, judged in ((Symptom.SLOW, network), (Symptom.DWELL, dwell)):
             for fault in faults_of(slow_table(window, judged, symptom), zones):
                 yield finding(fault, symptom, 1, window, rises=partial(_rises, judged))
+
+
+def _lost(window: Window, zones: list[range], table: Table, history: LossHistory) -> Iterator[Finding]:
+    """Find what loses packets in this window, then what does so in several; take its cells out of `table`."""
+    history.add(window, table)
+    several = history.table(table) if history.has_losses else None
+    for fault in faults_of(table, zones):
+        yield finding(fault, table.symptom, 1, window, losses=partial(history.losses, windows=1))
+        if several is not None:
+            take_out(fault, several)
+    if several is not None and several.windows > 1:
+        for fault in faults_of(several, zones):
+            if _goes_on(fault, table, history):
+                of_all = partial(history.losses, windows=several.windows)
+                yield finding(fault, table.symptom, several.windows, window, losses=of_all)
+                take_out(fault, table)
+
+
+def _goes_on(fault: Fault, latest: Table, history: LossHistory) -> bool:
+    """Return whether the last windows still have the losses that several windows have shown."""
+    lost = sum(history.losses(sender, peer, RECENT).lost for sender, _, peer, _ in fault.cells)
+    trials = sum(latest.trials[sender][position] for sender, position in fault.cells.positions())
+    return at_most(lost, RECENT * trials, fault.rate) > ENDED
 
 
 def _rises(judged: Mapping[int, Judged], sender: int, position: int) -> tuple[float, float]:

@@ -10,15 +10,15 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.tables import Table
 from monlat_ebpf.diagnosis.window import Counts, Window
 from monlat_ebpf.model import Result
 
 REMEMBERED: Final = 8
-"""Windows that are summed up for low loss rates: of 15 probes in a window, 5 % are one in every other window."""
+"""Windows that are summed up for low loss rates: of five probes in a window, 5 % are one in every fourth window."""
 MOST_COUNTED: Final = 65_535
 """A cell with more losses in a window counts as this many."""
 
@@ -41,7 +41,10 @@ class RowLosses(NamedTuple):
 
 
 class LossHistory:
-    """The losses of the last windows. It follows nodes by name; the losses of nodes that are gone are forgotten."""
+    """The losses of one symptom in the last windows.
+
+    It follows nodes by name; the losses of nodes that are gone are forgotten.
+    """
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -71,6 +74,11 @@ class LossHistory:
             }
         self._names = names
 
+    @property
+    def has_losses(self) -> bool:
+        """Whether any remembered window has a loss."""
+        return any(self._windows)
+
     def table(self, latest: Table) -> Table:
         """Return the losses of all remembered windows, but for each cell those of its worst window.
 
@@ -92,10 +100,7 @@ class LossHistory:
                 position = latest.position(sender, peer)
                 if position is not None:
                     shown[sender][position] = min(lost - worst[peer], trials[sender][position])
-        usual = [bytearray(len(peers)) for peers in latest.peers]
-        return Table(
-            Symptom.LOSS, latest.peers, shown, trials, usual, latest.sight, latest.rates, windows=len(self._windows)
-        )
+        return replace(latest, shown=shown, trials=trials, windows=len(self._windows))
 
     def losses(self, sender: int, peer: int, windows: int) -> Losses:
         """Return the losses of a cell in the last windows. Nodes are indices of the window added last."""

@@ -1,20 +1,27 @@
 """A diagnosis opens when two windows in a row have the finding, and closes after three without it. Pure.
 
-One bad window is an event, not a state: a route that changes, a queue that fills. And a fault that misses one window,
-by chance or because agents did not answer, has not ended.
+One bad window is an event, not a state: a route that changes, a queue that fills. Two events of different kinds in a
+row are no state either: losses in one window and long times in the next do not open a diagnosis. And a fault that
+misses one window, by chance or because agents did not answer, has not ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, explains
+from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Symptom, explains
 
 OPENS_AFTER: Final = 2
 CLOSES_AFTER: Final = 3
+SAME_KIND: Final = (
+    frozenset({Symptom.LOSS, Symptom.HOST_LOSS}),
+    frozenset({Symptom.SLOW, Symptom.DWELL}),
+    frozenset({Symptom.SKIPPED, Symptom.LATE, Symptom.NO_ANSWER}),
+)
+"""Symptoms that one fault may show in turn: lost packets, long times, an agent that runs too rarely."""
 MOST_PAIRS: Final = 16
 """More open pairs than this are shown as one undetermined diagnosis: a list of them names nothing."""
 
@@ -40,9 +47,17 @@ class Diagnosis:
 class _Course:
     finding: Finding
     since: int
-    found: int = 0  # windows in a row
+    found: dict[frozenset[Symptom], int] = field(default_factory=dict)
+    """For each kind of symptom in the last window, in how many windows in a row it was found."""
     missed: int = 0
     is_open: bool = False
+
+    def find(self, finding: Finding) -> None:
+        symptoms = {each.symptom for each in finding.evidence}
+        parts = finding.parts | self.finding.parts if finding.element.kind is Kind.AGENT else finding.parts
+        self.finding = replace(finding, parts=parts)  # a starved agent may be silent in some windows
+        self.found = {kind: self.found.get(kind, 0) + 1 for kind in SAME_KIND if kind & symptoms}
+        self.missed = 0
 
     @property
     def state(self) -> State:
@@ -65,19 +80,15 @@ class Hysteresis:
         """
         found = {finding.element: finding for finding in findings}
         for element, finding in found.items():
-            course = self._courses.setdefault(element, _Course(finding, number))
-            parts = finding.parts | course.finding.parts if element.kind is Kind.AGENT else finding.parts
-            course.finding = replace(finding, parts=parts)  # a starved agent may be silent in some windows
-            course.found += 1
-            course.missed = 0
+            self._courses.setdefault(element, _Course(finding, number)).find(finding)
         for element in list(self._courses.keys() - found.keys()):
             course = self._courses[element]
-            course.found = 0
+            course.found = {}
             course.missed += 1
             if not course.is_open or course.missed >= CLOSES_AFTER:
                 del self._courses[element]
         for element, course in self._courses.items():
-            if course.found >= OPENS_AFTER and not self._is_explained(element, zones):
+            if max(course.found.values(), default=0) >= OPENS_AFTER and not self._is_explained(element, zones):
                 course.is_open = True
         courses = sorted(
             self._courses.values(), key=lambda each: (not each.is_open, -each.finding.confidence, each.finding.element)

@@ -30,9 +30,10 @@ UNITS: Final = 256
 EVERY: Final = 4
 """A row learns from one window of so many, once it is not young: a million cells take a second."""
 STEP: Final = 32
-"""Of `level`, in a window that is learned: it follows a change of 9 % in 8 minutes, with windows of 15 s."""
+"""Of `level`, in a window that is learned: it follows a change of 9 % in 160 s (8 steps, windows of 5 s)."""
 SLOW_STEP: Final = 4
-"""Of `level`, when the window is slow: a change of route that stays becomes usual, but not before some hours."""
+"""Of `level`, when the window is slow: a change of route that stays becomes usual, but not soon. Twice the time takes
+2.8 hours (8 buckets, 64 steps for each)."""
 YOUNG: Final = 8
 """Windows in which `level` is the mean of the medians, before single steps follow."""
 LEARNED: Final = 4
@@ -42,7 +43,7 @@ TAIL_SCALE: Final = 65_535
 TAIL_WINDOWS: Final = 16
 """Over how many of the windows that are learned, about, `tail` is the mean."""
 TAIL_RATES: Final = (0.03, 0.06, 0.12, 0.24, 0.48)
-"""The classes of `tail`. Below 3 % in 64 windows of 15 samples, the share of slow samples is not known well."""
+"""The classes of `tail`. Below 3 % in 16 windows of five samples, the share of slow samples is not known well."""
 NO_LIMIT: Final = layout.BUCKETS - 1
 """No bucket is above it."""
 

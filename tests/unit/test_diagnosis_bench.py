@@ -160,6 +160,21 @@ def test_a_cluster_without_a_fault_is_nearly_without_losses() -> None:
     assert 10 < lost < 300
 
 
+def test_losses_in_a_host_are_in_the_noise() -> None:
+    """3,000 windows of five nodes with four peers each: 3 to 12 full queues are likely, each with 4 of 20 probes lost.
+
+    At random, 3,000 x 20 x 5 probes with a probability of 1e-4 give 30 more.
+    """
+    cluster = Cluster("test", 5, 4)
+    lost = sum(
+        sum(row.results.get(Result.LOST_HOST, ()))
+        for _ in range(3000)
+        for row in cluster.window(Broken()).rows
+        if row is not None
+    )
+    assert 10 < lost < 100
+
+
 def test_scores_by_hand() -> None:
     """Three faults, two of them named, one of those with the wrong direction; two elements named falsely."""
     a, b, c, d, e = (Element(Kind.NODE, (name,)) for name in "abcde")

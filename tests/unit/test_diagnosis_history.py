@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.history import REMEMBERED, Losses, LossHistory
-from monlat_ebpf.diagnosis.tables import Table, loss_table
+from monlat_ebpf.diagnosis.tables import Table, host_loss_table, loss_table
 from monlat_ebpf.model import Result
 from tests.unit.diagnosis_windows import Cell, nodes, table_counts, window
 
@@ -45,9 +46,23 @@ def test_no_more_losses_than_trials() -> None:
     assert table_counts(history.table(latest))[0, 1] == (2, 2)
 
 
+def test_the_table_of_several_windows_is_of_the_symptom_of_the_latest() -> None:
+    """Losses in the host are of the row that counts them; those behind the host are not among them."""
+    history = LossHistory()
+    for _ in range(3):
+        seen = window(OF, lost={("a", "b"): {Result.LOST_HOST: 2, Result.LOST_NETWORK: 1}})
+        latest = host_loss_table(seen, {}, RATE)
+        history.add(seen, latest)
+    table = history.table(latest)
+    assert (table.symptom, table.own_row_only, table.windows) == (Symptom.HOST_LOSS, True, 3)
+    assert table_counts(table)[0, 1] == (4, 30)
+
+
 def test_windows_are_forgotten() -> None:
     """After 8 windows without losses, nothing is left of earlier ones."""
     lossy = {("a", "b"): {Result.LOST_FORWARD: 5}}
+    assert several(*[lossy] * 3, *[{}] * (REMEMBERED - 1))[0].has_losses
+    assert not several(*[lossy] * 3, *[{}] * REMEMBERED)[0].has_losses
     history, table = several(*[lossy] * 3, *[{}] * REMEMBERED)
     assert table.totals()[0] == 0
     assert history.losses(0, 1, REMEMBERED) == Losses(0, 0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Part, Symptom
@@ -11,8 +13,8 @@ NODE = Element(Kind.NODE, ("a",))
 ZONES = {"a": "x", "b": "y", "c": "y"}
 
 
-def found(element: Element, *parts: Part) -> Finding:
-    return Finding(element, frozenset(parts), 0.95, (Evidence(Symptom.LOSS, 2, 2, 9, 30),))
+def found(element: Element, *parts: Part, symptoms: Sequence[Symptom] = (Symptom.LOSS,)) -> Finding:
+    return Finding(element, frozenset(parts), 0.95, tuple(Evidence(symptom, 2, 2, 9, 30) for symptom in symptoms))
 
 
 def states(windows: str) -> str:
@@ -39,6 +41,30 @@ def states(windows: str) -> str:
 def test_opens_after_two_windows_and_closes_after_three(windows: str, expected: str) -> None:
     """s: suspected, o: open, c: closing."""
     assert states(windows) == expected
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "expected"),
+    [
+        (["loss", "slow"], "ss"),
+        (["loss", "slow", "loss", "slow"], "ssss"),
+        (["loss", "slow", "slow"], "sso"),
+        (["loss slow", "slow", "loss"], "soo"),
+        (["loss", "loss slow", "slow", "slow"], "sooo"),
+        (["loss", "host_loss"], "so"),
+        (["slow", "dwell"], "so"),
+        (["late", "skipped"], "so"),
+        (["loss", "loss", "slow"], "soo"),
+    ],
+)
+def test_opens_when_both_windows_have_symptoms_of_one_kind(symptoms: list[str], expected: str) -> None:
+    """Losses, then long times: two events. Once it is open, any symptom of the element keeps it so."""
+    hysteresis = Hysteresis()
+    seen = ""
+    for number, names in enumerate(symptoms, 1):
+        finding = found(NODE, symptoms=[Symptom(name) for name in names.split()])
+        seen += hysteresis.update(number, [finding], ZONES)[0].state[0]
+    assert seen == expected
 
 
 def test_since_is_the_first_window_of_the_finding() -> None:
