@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from monlat_ebpf.diagnosis.findings import Element, Finding, Kind
+from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Symptom
 from monlat_ebpf.diagnosis.hysteresis import Hysteresis, State
 from monlat_ebpf.diagnosis.past import Past, judge_network
 from monlat_ebpf.diagnosis.window import Node, Window
@@ -30,6 +30,11 @@ class Observed(NamedTuple):
     slow: int
     timed: int
 
+    def symptoms(self, bad_loss: float) -> list[Symptom]:
+        """Return what makes it bad: more than `bad_loss` of the probes lost, or half of the samples slow."""
+        found = [Symptom.LOSS] if self.lost and self.lost > bad_loss * self.ended else []
+        return [*found, Symptom.SLOW] if 2 * self.slow > self.timed > 0 else found
+
 
 class Observation:
     """The cells of a window, and what all rivals count of them: once, however many settings are tried."""
@@ -42,12 +47,16 @@ class Observation:
     def bad(self, bad_loss: float) -> list[Observed]:
         """Return the cells that lose more than `bad_loss` of their probes, or of whose samples half are slow."""
         if bad_loss not in self._bad:
-            self._bad[bad_loss] = [
-                cell
-                for cell in self.cells
-                if (cell.lost and cell.lost > bad_loss * cell.ended) or 2 * cell.slow > cell.timed > 0
-            ]
+            self._bad[bad_loss] = [cell for cell in self.cells if cell.symptoms(bad_loss)]
         return self._bad[bad_loss]
+
+    def symptoms(self, bad_loss: float) -> Mapping[Element, Set[Symptom]]:
+        """Return what the bad cells of each element show."""
+        nodes, found = self.window.nodes, defaultdict[Element, set[Symptom]](set)
+        for cell in self.bad(bad_loss):
+            for element in path(nodes[cell.sender], nodes[cell.peer]):
+                found[element].update(cell.symptoms(bad_loss))
+        return found
 
     @cached_property
     def sizes(self) -> Counter[Element]:
@@ -111,7 +120,11 @@ class Rival(ABC):
     def opened(self, seen: Observation) -> set[Element]:
         """Take in a window; return the elements that are open after it."""
         self._number += 1
-        findings = [Finding(element, frozenset(), 1.0, ()) for element in self.elements(seen)]
+        symptoms = seen.symptoms(self.settings.bad_loss)
+        findings = [
+            Finding(element, frozenset(), 1.0, tuple(Evidence(each, 0, 0, 0, 0) for each in symptoms[element]))
+            for element in self.elements(seen)
+        ]
         zones = {node.name: node.zone for node in seen.window.nodes}
         diagnoses = self._hysteresis.update(self._number, findings, zones)
         return {each.finding.element for each in diagnoses if each.state is not State.SUSPECTED}

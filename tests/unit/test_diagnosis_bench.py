@@ -41,6 +41,17 @@ def test_rivals_name_one_bad_node(rival: type[Rival]) -> None:
     assert set(rival(Settings(0.1, 0.2)).elements(seen)) == {NODE_C}
 
 
+@pytest.mark.parametrize("rival", [ObviousRule, Voting, SetCover])
+def test_rivals_have_the_rule_of_two_windows(rival: type[Rival]) -> None:
+    """The same element with losses in two windows; with losses, then with long times, it does not open."""
+    lossy = observation(*(("c", name) for name in NAMES if name != "c"))
+    slow = Observation(SEEN, [cell._replace(lost=0, slow=cell.lost) for cell in lossy.cells])
+    assert [rival(Settings(0.1, 0.2)).opened(lossy), rival(Settings(0.1, 0.2)).opened(slow)] == [set(), set()]
+    for windows, expected in (((lossy, lossy), {NODE_C}), ((slow, slow), {NODE_C}), ((lossy, slow), set())):
+        of_kind = rival(Settings(0.1, 0.2))
+        assert [of_kind.opened(seen) for seen in windows][-1] == expected
+
+
 @pytest.mark.parametrize(("rival", "expected"), [(ObviousRule, set()), (Voting, {PAIR}), (SetCover, {PAIR})])
 def test_rivals_and_a_pair(rival: type[Rival], expected: set[Element]) -> None:
     """The obvious rule has no name for a pair: 1 of 7 cells of a row is too few."""
