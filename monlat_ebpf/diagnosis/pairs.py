@@ -56,9 +56,7 @@ def pair_faults(accounts: Accounts) -> list[Fault]:
         most = max(ends.values())
         if most < COMMON_NODE:
             break
-        nodes = sorted(
-            node for node, count in ends.items() if count == most
-        )  # all of them: their order decides nothing
+        nodes = sorted(node for node, count in ends.items() if count == most)  # all, so that no order decides
         common = [pair for pair in left if {pair.first, pair.second} & set(nodes)]
         left = [pair for pair in left if pair not in common]
         faults.append(

@@ -32,8 +32,8 @@ EVERY: Final = 4
 STEP: Final = 32
 """Of `level`, in a window that is learned: it follows a change of 9 % in 160 s (8 steps, windows of 5 s)."""
 SLOW_STEP: Final = 4
-"""Of `level`, when the window is slow: a change of route that stays becomes usual, but not soon. Twice the time takes
-2.8 hours (8 buckets, 64 steps for each)."""
+"""Of `level`, when the window is slow: a change of route that stays becomes usual, but not soon. Twice the time is slow
+for an hour, until `level` has risen by three buckets (64 steps for each, windows of 5 s)."""
 YOUNG: Final = 8
 """Windows in which `level` is the mean of the medians, before single steps follow."""
 LEARNED: Final = 4
