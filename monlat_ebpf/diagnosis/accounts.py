@@ -110,6 +110,11 @@ class Accounts:
             first, second = (next(zone for zone in self._zones if node in zone) for node in (pair.first, pair.second))
             yield ZoneSuspect(first, second)
 
+    def share_of(self, suspect: Suspect) -> float:
+        """Return the part of all cells that see the suspect."""
+        cells = sum(map(len, self.table.peers))
+        return sum(stop - start for _, start, stop in suspect.spans(self.table)) / max(cells, 1)
+
     def members(self, suspect: Suspect) -> Members:
         """Return the cells of `suspect` that have trials."""
         return Members(self.table, suspect.spans(self.table))

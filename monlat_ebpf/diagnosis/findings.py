@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Kind(StrEnum):
@@ -54,6 +55,10 @@ class Symptom(StrEnum):
     SKIPPED = "skipped"
     LATE = "late"
     NO_ANSWER = "no_answer"
+
+
+STACK_SYMPTOMS: Final = frozenset({Symptom.HOST_LOSS, Symptom.DWELL})
+"""What only the node's own agent sees: of its kernel."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

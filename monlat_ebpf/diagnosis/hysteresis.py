@@ -2,7 +2,8 @@
 
 One bad window is an event, not a state: a route that changes, a queue that fills. Two events of different kinds in a
 row are no state either: losses in one window and long times in the next do not open a diagnosis. And a fault that
-misses one window, by chance or because agents did not answer, has not ended.
+misses one window, by chance or because agents did not answer, has not ended. The same holds for the part that one
+agent alone can see: the kernel of its node.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Symptom, explains
+from monlat_ebpf.diagnosis.findings import STACK_SYMPTOMS, Element, Evidence, Finding, Kind, Part, Symptom, explains
 
 OPENS_AFTER: Final = 2
 CLOSES_AFTER: Final = 3
@@ -51,13 +52,23 @@ class _Course:
     """For each kind of symptom in the last window, in how many windows in a row it was found."""
     missed: int = 0
     is_open: bool = False
+    of_stack: tuple[Evidence, ...] = ()
+    """The last evidence of the node's own kernel, of window `stack_number`."""
+    stack_number: int = 0
 
-    def find(self, finding: Finding) -> None:
+    def find(self, number: int, finding: Finding) -> None:
         symptoms = {each.symptom for each in finding.evidence}
-        parts = finding.parts | self.finding.parts if finding.element.kind is Kind.AGENT else finding.parts
-        self.finding = replace(finding, parts=parts)  # a starved agent may be silent in some windows
         self.found = {kind: self.found.get(kind, 0) + 1 for kind in SAME_KIND if kind & symptoms}
         self.missed = 0
+        if Part.STACK in finding.parts:
+            self.of_stack = tuple(each for each in finding.evidence if each.symptom in STACK_SYMPTOMS)
+            self.stack_number = number
+        elif self.of_stack and number - self.stack_number < CLOSES_AFTER:
+            parts, evidence = finding.parts | {Part.STACK}, finding.evidence + self.of_stack
+            finding = replace(finding, parts=parts, evidence=evidence)
+        if finding.element.kind is Kind.AGENT:  # a starved agent may be silent in some windows
+            finding = replace(finding, parts=finding.parts | self.finding.parts)
+        self.finding = finding
 
     @property
     def state(self) -> State:
@@ -80,7 +91,7 @@ class Hysteresis:
         """
         found = {finding.element: finding for finding in findings}
         for element, finding in found.items():
-            self._courses.setdefault(element, _Course(finding, number)).find(finding)
+            self._courses.setdefault(element, _Course(finding, number)).find(number, finding)
         for element in list(self._courses.keys() - found.keys()):
             course = self._courses[element]
             course.found = {}

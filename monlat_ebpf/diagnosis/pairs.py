@@ -9,12 +9,13 @@ from math import exp, inf, log
 from typing import Final
 
 from monlat_ebpf.diagnosis.accounts import Account, Accounts, Fault, is_seen_by_several
-from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, has_witnesses
+from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Side, Suspect, ZoneSuspect, has_witnesses
 from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.likelihood import (
     MOST_RATE,
     OWN_RATE,
     WEIGHTS,
+    at_least,
     log_mixture,
     log_ratio,
     log_sum,
@@ -33,6 +34,9 @@ MOST_OTHERS: Final = 8
 """Of a suspect with more other witnesses than these, an account by itself says enough."""
 COMMON_NODE: Final = 3
 """So many pairs with a node in common are one undetermined fault: faults that came by chance would not share a node."""
+COMMON_ZONES: Final = 1e-3
+"""Pairs between the same two zones are one undetermined fault when so many of all faulty pairs are between these by
+chance in fewer windows than this."""
 
 
 def pair_faults(accounts: Accounts) -> list[Fault]:
@@ -62,6 +66,8 @@ def pair_faults(accounts: Accounts) -> list[Fault]:
         faults.append(
             _undetermined(common, scores, accounts, tuple(NodeSuspect(node, _side(accounts)) for node in nodes))
         )
+    between_zones, left = _between_zones(left, scores, accounts)
+    faults += between_zones
     known: dict[Suspect, Account | None] = {}
     faults += [_fault(pair, scores[pair], accounts, known) for pair in left]
     if table.symptom is Symptom.DWELL:  # the time in a kernel is not a pair's
@@ -69,6 +75,26 @@ def pair_faults(accounts: Accounts) -> list[Fault]:
     for fault in faults:
         accounts.take_out(fault)
     return faults
+
+
+def _between_zones(
+    left: Sequence[PairSuspect], scores: Mapping[PairSuspect, float], accounts: Accounts
+) -> tuple[list[Fault], list[PairSuspect]]:
+    """Return a fault for two zones that more of the pairs are between than by chance, and the pairs that are not.
+
+    What is between the zones is a candidate, though too few of its pairs show it: a rise may be just large enough to be
+    seen in some of them.
+    """
+    between: dict[ZoneSuspect, list[PairSuspect]] = {}
+    for pair in left:
+        for zones in accounts.zone_pairs_of(pair):
+            between.setdefault(zones, []).append(pair)
+    faults, others = [], list(left)
+    for zones, pairs in between.items():
+        if at_least(len(pairs), len(left), accounts.share_of(zones)) < COMMON_ZONES:
+            faults.append(_undetermined(pairs, scores, accounts, (zones,)))
+            others = [pair for pair in others if pair not in pairs]
+    return faults, others
 
 
 def _undetermined(

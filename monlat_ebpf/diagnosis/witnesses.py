@@ -11,7 +11,7 @@ from typing import Final
 
 from monlat_ebpf.diagnosis.accounts import Fault
 from monlat_ebpf.diagnosis.elements import NodeSuspect, PairSuspect, Suspect
-from monlat_ebpf.diagnosis.findings import Element, Evidence, Finding, Kind, Part, Symptom
+from monlat_ebpf.diagnosis.findings import STACK_SYMPTOMS, Element, Evidence, Finding, Kind, Part, Symptom
 from monlat_ebpf.diagnosis.history import Losses
 from monlat_ebpf.diagnosis.likelihood import MOST_RATE, log_ratio, rate_parameters
 from monlat_ebpf.diagnosis.window import Window
@@ -22,7 +22,6 @@ FEWEST_DIRECTED: Final = 3
 LEAST_DIRECTED: Final = 0.1
 """The direction is known when so many losses, and this part of them, have a direction: most losses of a node that is
 cut off completely have none, because no report passes."""
-STACK_SYMPTOMS: Final = frozenset({Symptom.HOST_LOSS, Symptom.DWELL})
 
 LossesOf = Callable[[int, int], Losses]
 """Return the losses of a cell, by sender and peer."""

@@ -67,6 +67,32 @@ def test_opens_when_both_windows_have_symptoms_of_one_kind(symptoms: list[str], 
     assert seen == expected
 
 
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        ("xbxxx", ["in", "in stack", "in stack", "in stack", "in"]),
+        ("kk-xx", ["stack", "stack", "stack", "in stack", "in"]),
+    ],
+)
+def test_the_part_that_one_agent_sees_goes_after_three_windows_without_it(windows: str, expected: list[str]) -> None:
+    """x: peers see what the node receives; k: its own agent sees its kernel; b: both do; -: nobody sees anything.
+
+    The evidence of the kernel stays as long as the part.
+    """
+    seen = {
+        "x": [found(NODE, Part.IN)],
+        "k": [found(NODE, Part.STACK, symptoms=[Symptom.HOST_LOSS])],
+        "b": [found(NODE, Part.IN, Part.STACK, symptoms=[Symptom.LOSS, Symptom.HOST_LOSS])],
+        "-": [],
+    }
+    hysteresis = Hysteresis()
+    for number, (window, parts) in enumerate(zip(windows, expected, strict=True), 1):
+        (diagnosis,) = hysteresis.update(number, seen[window], ZONES)
+        assert " ".join(sorted(diagnosis.finding.parts)) == parts
+        symptoms = {each.symptom for each in diagnosis.finding.evidence}
+        assert (Symptom.HOST_LOSS in symptoms) == ("stack" in parts)
+
+
 def test_since_is_the_first_window_of_the_finding() -> None:
     """Not the one in which it opened."""
     hysteresis = Hysteresis()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
-from monlat_ebpf.diagnosis.elements import PairSuspect
+import pytest
+
+from monlat_ebpf.diagnosis.accounts import Fault
+from monlat_ebpf.diagnosis.elements import PairSuspect, ZoneSuspect
 from monlat_ebpf.diagnosis.findings import Symptom
 from monlat_ebpf.diagnosis.localization import faults_of
 from monlat_ebpf.diagnosis.past import TAIL_RATES
 from monlat_ebpf.diagnosis.tables import Table
 
 TRIALS = 15
+ZONES = [range(4), range(4, 8), range(8, 12)]
+BETWEEN = [(0, 4), (1, 5), (2, 6), (3, 7), (0, 5)]
 
 
 def slow(size: int, near: dict[tuple[int, int], int], shown: dict[tuple[int, int], int]) -> Table:
@@ -35,3 +41,32 @@ def test_a_node_needs_two_witnesses_that_see_it() -> None:
     table = slow(6, near, {(0, 1): 15, (1, 0): 15, (0, 3): 5, (3, 0): 3})
     (fault,) = faults_of(table, [range(2), range(2, 4), range(4, 6)])
     assert fault.suspect == PairSuspect(0, 1)
+
+
+def faulty(pairs: Sequence[tuple[int, int]], zones: Sequence[range]) -> list[Fault]:
+    """Return the faults of twelve nodes when all samples of these pairs are slow."""
+    return faults_of(
+        slow(12, {}, {cell: TRIALS for one, other in pairs for cell in ((one, other), (other, one))}), zones
+    )
+
+
+def test_pairs_that_share_two_zones_are_not_named_one_by_one() -> None:
+    """Of 132 cells, 32 are between two of three zones. That 5 of 5 are there by chance has a probability of 0.08 %.
+
+    It is less than 0.1 %, and what is between the zones cannot be named: 11 of its 16 pairs are as fast as ever.
+    """
+    (fault,) = faulty(BETWEEN, ZONES)
+    assert (fault.suspect, fault.candidates) == (None, (ZoneSuspect(ZONES[0], ZONES[1]),))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "zones"),
+    [
+        (BETWEEN[:4], ZONES),  # 4 of 4: 0.3 %
+        ([*BETWEEN, (6, 10)], ZONES),  # 5 of 6: 0.4 %
+        (BETWEEN, [range(12)]),  # all pairs are within the one zone
+    ],
+)
+def test_pairs_that_share_two_zones_by_chance_are_named(pairs: list[tuple[int, int]], zones: list[range]) -> None:
+    """Few pairs, or one elsewhere: each is at fault by itself."""
+    assert {fault.suspect for fault in faulty(pairs, zones)} == {PairSuspect(*pair) for pair in pairs}
