@@ -3,7 +3,8 @@
 To the noise of bench/diagnosis_cluster (tails, bursts, hiccups, day and night) it adds:
 
 - Agents restart: each about once a day, and all of them, one after another, once a day. In the window of the restart an
-  agent does not answer, and a third of its peers' probes come back without its report. Its next row is empty.
+  agent does not answer, and a third of its peers' probes come back without its report. Its next row is empty. None
+  restarts in two windows in a row: it would not answer for 10 s, and a diagnosis that says so would be right.
 - A node leaves about every eight hours and comes back two hours later. Its peers lose up to three probes each before
   they know. When it comes back, the first rows between it and its peers are empty, and its agent is late by a window.
 - The clock of one node is 200 ppm slow, so it sends one probe less in every 1,000th window. RTT and dwell are
@@ -78,7 +79,7 @@ class Life:
         each = math.ceil(self.size / ROLLING_WINDOWS)
         rolling = set(range(here * each, min((here + 1) * each, self.size)))
         found = rolling | {node for node in range(self.size) if self.random.random() < RESTARTS}
-        found -= set(self.away)
+        found -= set(self.away) | self.restarted
         self.counts["restarts"] += len(found)
         return found
 
