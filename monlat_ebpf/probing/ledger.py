@@ -231,7 +231,7 @@ class Totals:
         self.errors: Counter[str] = Counter()  # by ICMP error, errno name, or name of another cause
         self.skipped = 0  # grid points of the schedule without a probe
         self.reply_stamps = ReplyStamps()
-        self.new_send_delays: list[int] = []
+        self.latest_send_delays: list[int] = []
         """Nanoseconds of the last probes. `sum_up` brings them into the histogram."""
         self._send_delays = [0] * layout.BUCKETS
         self._send_delay_sum_ns = 0
@@ -247,13 +247,13 @@ class Totals:
         if outcome.error:
             self.errors[outcome.error] += 1
         if outcome.stamped_by:
-            self.reply_stamps.new.append((outcome.reply_device, outcome.stamped_by))
+            self.reply_stamps.latest.append((outcome.reply_device, outcome.stamped_by))
         if outcome.send_delay_ns is not None:
-            self.new_send_delays.append(outcome.send_delay_ns)
+            self.latest_send_delays.append(outcome.send_delay_ns)
 
     def sum_up(self) -> None:
         """Count what the last probes brought; for many at once this takes a third of the time. Call it once a tick."""
         self.reply_stamps.sum_up()
-        count_into(self._send_delays, EDGES_NS, self.new_send_delays)
-        self._send_delay_sum_ns += sum(self.new_send_delays)
-        self.new_send_delays.clear()
+        count_into(self._send_delays, EDGES_NS, self.latest_send_delays)
+        self._send_delay_sum_ns += sum(self.latest_send_delays)
+        self.latest_send_delays.clear()

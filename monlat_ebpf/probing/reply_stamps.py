@@ -22,9 +22,9 @@ class ReplyStamps:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
-        self.new: list[tuple[int, int]] = []
+        self.latest: list[tuple[int, int]] = []
         """Device's index and stamp of the last replies. `sum_up` counts them: for many at once that takes little."""
-        self._new: Counter[tuple[int, int]] = Counter()  # likewise; not in _counts yet
+        self._by_index: Counter[tuple[int, int]] = Counter()  # of replies that are not in _counts yet
         self._warned: set[str] = set()
 
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -34,18 +34,18 @@ class ReplyStamps:
 
     def sum_up(self) -> None:
         """Count the new replies. Call it once a tick."""
-        self._new.update(self.new)
-        self.new.clear()
+        self._by_index.update(self.latest)
+        self.latest.clear()
 
     def update(self) -> None:
         """Find the names of the devices of the last replies. Call it about once a second: a device may get another."""
         self.sum_up()
-        for (device_index, stamped_by), replies in self._new.items():
+        for (device_index, stamped_by), replies in self._by_index.items():
             if by := STAMPED_BY.get(stamped_by):  # else the source does not say who stamped it
                 device = device_name(device_index)
                 self._counts[device, by] += replies
                 self._warn(device)
-        self._new.clear()
+        self._by_index.clear()
 
     def _warn(self, device: str) -> None:
         driver, stack = self._counts[device, "driver"], self._counts[device, "stack"]

@@ -46,16 +46,16 @@ class Resolver:
         self._held: deque[tuple[int, Target, int]] = deque()  # likewise: lost, and a report may still tell where
 
     def enter(self, sent: Sequence[tuple[Target, int, int]], timeout_ns: int) -> None:
-        """Enter the next probe of each target, which was sent in that slot at that time: these are the rest of a tuple.
+        """Enter the next probe of each target. `sent` has the target, the slot and t0 of each.
 
-        It is counted now if its reply has come, and otherwise at its deadline at the latest.
+        A probe is counted now if its reply has come, and otherwise at its deadline at the latest.
         """
         reply_of, count = self._table.reply, self._count
         for target, slot, sent_ns in sent:
             deadline_ns = sent_ns + timeout_ns
             reply = reply_of(slot, sent_ns, deadline_ns) if self._on_outcome is None else None
             if reply is not None:
-                target.ledger.add_answered(reply[1] - reply[0])
+                target.ledger.add_answered(reply.received_ns - reply.transmitted_ns)
                 count(target, sent_ns, reply)
             else:
                 probe = target.ledger.open(sent_ns, deadline_ns)
@@ -127,9 +127,9 @@ class Resolver:
         if target.unresolved_ns and transmitted_ns > target.transmitted_ns:
             target.transmitted_ns = transmitted_ns
         totals = self.totals
-        totals.new_send_delays.append(transmitted_ns - sent_ns)
+        totals.latest_send_delays.append(transmitted_ns - sent_ns)
         if stamped_by:
-            totals.reply_stamps.new.append((reply_device, stamped_by))
+            totals.reply_stamps.latest.append((reply_device, stamped_by))
 
     def _resolve_any(self, target: Target, probe: InFlight, slot: int, *, expired: bool) -> None:
         completion = self._table.completion(slot)

@@ -70,7 +70,7 @@ class Sender:
                 sent_ns = result
                 if count_source:
                     count_source(packet.to.family)
-                sent.append((target, packet[0], sent_ns))
+                sent.append((target, packet.slot, sent_ns))
             lag_ns = sent_ns - due[target]
             lags.append(lag_ns if lag_ns > 0 else 0)
         self._resolver.enter(sent, self._timeout_ns)

@@ -13,7 +13,7 @@ def test_replies_are_counted_by_device_and_stamp() -> None:
     """7 of a driver, 3 of the stack, 2 of a source that does not say."""
     stamps = ReplyStamps()
     for stamped_by in (DRIVER,) * 7 + (STACK,) * 3 + (0, 0):
-        stamps.new.append((LO, stamped_by))
+        stamps.latest.append((LO, stamped_by))
     assert stamps.counts() == {("lo", "driver"): 7, ("lo", "stack"): 3}
 
 
@@ -26,6 +26,6 @@ def test_device_without_driver_stamps_is_warned_of_once(
     """From 20 replies on, when more than half of them have the stack's stamp."""
     stamps = ReplyStamps()
     for stamped_by in (DRIVER,) * driver + (STACK,) * stack:
-        stamps.new.append((LO, stamped_by))
+        stamps.latest.append((LO, stamped_by))
         stamps.update()
     assert caplog.text.count("lo: ") == warnings
