@@ -87,7 +87,11 @@ class Layout:
         return self._unpack_from(memory, index * self.size + self._start)
 
     def read_whole(self, memory: Memory, index: int = 0) -> Record:
-        """Return the members as two reads in a row found them, because the kernel program may write them meanwhile.
+        """Return the members as `values_whole` reads them."""
+        return self.make(self.values_whole(memory, index))
+
+    def values_whole(self, memory: Memory, index: int = 0) -> tuple[Any, ...]:
+        """Return the values as two reads in a row found them, because the kernel program may write them meanwhile.
 
         A processor with weak memory ordering (arm64) shows the stores of one packet in any order, but within less time
         than a read takes in Python.
@@ -96,7 +100,7 @@ class Layout:
         values, again = None, self._unpack_from(memory, offset)
         while values != again:
             values, again = again, self._unpack_from(memory, offset)
-        return self.make(again)
+        return again
 
     def raw(self, memory: Memory, index: int = 0) -> bytes:
         """Return a copy of the members of the struct at `index` of an array, as they are in memory."""

@@ -30,6 +30,9 @@ Two reports of the peer come in that time after MARGIN_NS, whatever its phase: a
 399 of 400 cases. By the deadline itself, a timeout of one interval leaves a single report: 19 of 20 cases at most.
 """
 
+_new: Final = tuple.__new__
+"""Makes a NamedTuple in half of the time."""
+
 _ALIVE_PROBES: Final = 4
 """A stream of the peer is silent if it sent nothing since our probe that many before."""
 
@@ -113,7 +116,7 @@ class FeedbackChannel:
         if sequence >= _ALIVE_PROBES:
             alive_since_ns = self._table.sent_ns(_slot(target, sequence - _ALIVE_PROBES))
         feedback = self.sessions.feedback(target, self._clock.offset_ns, alive_since_ns, sequence)
-        return Feedback(feedback.report, feedback.known, history.stream)
+        return _new(Feedback, (feedback.report, feedback.known, history.stream))
 
     def read_report(self, target: int, history: TargetHistory) -> None:
         """Enter the peer's last report into `history`."""

@@ -50,7 +50,7 @@ class Exchange(NamedTuple):
 class OneWay:
     """The last exchanges with one peer."""
 
-    __slots__ = ("_base", "_bounds", "_forward", "_return", "last")
+    __slots__ = ("_base", "_bounds", "_forward", "_last_offset", "_next", "_return", "last")
 
     def __init__(self) -> None:
         self.last: Exchange | None = None  # the newest one
@@ -58,20 +58,28 @@ class OneWay:
 
     def _clear(self, base: int) -> None:
         self._base = base  # t4 of the oldest exchange since, to keep the floats below small and so exact
+        self._next = 0  # where the next exchange goes once there are WINDOW: in place of the oldest
+        self._last_offset = 0.0
         self._forward = array("q")  # t2 - t1 of each exchange of the window
         self._return = array("q")  # t4 - t3
         self._bounds = array("d")  # its error at time `_base`, if drift is counted back from its t4
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange. If drift cannot explain its offset, a clock was stepped: the older exchanges are dropped."""
-        if self.last is None or self._is_step(exchange, self.last):
-            self._clear(exchange.t4)
-        elif len(self._bounds) == WINDOW:
-            del self._forward[0], self._return[0], self._bounds[0]
-        t1, t2, t3, t4 = self.last = exchange
-        self._forward.append(t2 - t1)
-        self._return.append(t4 - t3)
-        self._bounds.append(exchange.network_rtt / 2 - DRIFT * (t4 - self._base))
+        t1, t2, t3, t4 = exchange
+        forward, back, offset = t2 - t1, t4 - t3, exchange.offset
+        if self.last is None or self._is_step(exchange, offset, self.last):
+            self._clear(t4)
+        self.last, self._last_offset = exchange, offset
+        bound = exchange.network_rtt / 2 - DRIFT * (t4 - self._base)
+        if len(self._bounds) < WINDOW:
+            self._forward.append(forward)
+            self._return.append(back)
+            self._bounds.append(bound)
+        else:
+            position = self._next
+            self._forward[position], self._return[position], self._bounds[position] = forward, back, bound
+            self._next = (position + 1) % WINDOW
 
     def clock_offset(self) -> ClockOffset | None:
         """Return the offset by the exchange that bounds it best as of the newest, None before there was one.
@@ -89,9 +97,9 @@ class OneWay:
         """Return how much longer than at best each direction of the last exchange took, None before there was one."""
         if self.last is None:
             return None
-        return Queueing(self._forward[-1] - min(self._forward), self._return[-1] - min(self._return))
+        t1, t2, t3, t4 = self.last
+        return Queueing(t2 - t1 - min(self._forward), t4 - t3 - min(self._return))
 
-    @staticmethod
-    def _is_step(exchange: Exchange, last: Exchange) -> bool:
+    def _is_step(self, exchange: Exchange, offset: float, last: Exchange) -> bool:
         allowed = (exchange.network_rtt + last.network_rtt) / 2 + DRIFT * abs(exchange.t1 - last.t1)
-        return abs(exchange.offset - last.offset) > allowed
+        return abs(offset - self._last_offset) > allowed

@@ -13,9 +13,9 @@ from tests.manifest_files import ROOT, agent_of, of_kind
 CLIENT_MIB = 23  # of the Kubernetes client: 57 MiB with it, 34.8 MiB with the same 100 peers from a file
 ADDRESS_MIB = 10 / 1024
 MEASURED = {  # nodes: MiB and per cent of a core, for one address each
-    100: (57, 0.9),
-    1000: (45 + CLIENT_MIB, 5.0),
-    5000: (84 + CLIENT_MIB, 18),
+    100: (57, 0.6),
+    1000: (45 + CLIENT_MIB, 3.0),
+    5000: (84 + CLIENT_MIB, 15),
 }
 LEAST_LIMIT_MIB = 256  # of the compiler
 COMPONENTS: dict[int, list[str]] = {100: [], 1000: ["nodes-1000"], 5000: ["nodes-5000"]}

@@ -145,7 +145,7 @@ def test_tls_openshift_and_size_combine(
     assert not may_use_constraints(agents.api, "default")
     spec = agents.by_node()[nodes[0]]["spec"]
     assert spec["securityContext"]["seLinuxOptions"] == {"type": "spc_t"}
-    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "130m", "memory": "112Mi"}
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "80m", "memory": "112Mi"}
 
 
 def status_in(agents: Agents, node: str, process: str) -> dict[str, str]:

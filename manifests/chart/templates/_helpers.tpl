@@ -27,18 +27,18 @@ app.kubernetes.io/component: collector
 {{- if le (int .Values.nodes) 100 -}}
 maxUnavailable: 1
 resources:
-  requests: {cpu: 30m, memory: 80Mi}
+  requests: {cpu: 20m, memory: 80Mi}
   limits: {memory: 256Mi}
 {{- else if le (int .Values.nodes) 1000 -}}
 maxUnavailable: 10
 resources:
-  requests: {cpu: 130m, memory: 112Mi}
+  requests: {cpu: 80m, memory: 112Mi}
   limits: {memory: 256Mi}
 {{- else -}}
 maxUnavailable: 50
 maxPeers: "5000"
 resources:
-  requests: {cpu: 450m, memory: 208Mi}
+  requests: {cpu: 380m, memory: 208Mi}
   limits: {memory: 416Mi}
 {{- end -}}
 {{- end }}
