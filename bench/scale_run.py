@@ -71,6 +71,7 @@ def _measured_agent(bed: Bed, running: Running, seconds: float, peer_agents: Com
     client = Client(bed.here.namespace, PORT)
 
     def counters() -> Counters:
+        client.close()  # the server ends a connection that was idle for as long as a measurement may take
         return Counters.of(client.scrape(CLASSIC).content)
 
     try:
