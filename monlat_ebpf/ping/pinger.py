@@ -122,7 +122,7 @@ class Pinger:
             if event is not None:
                 yield event
         # only now: a probe that the kernel resolves before user space has the reply would lack the user space RTT
-        for sequence in self._answered:
+        for sequence in sorted(self._answered):
             self._prober.resolve(self._target(), sequence)
         yield from self._ended()
 

@@ -43,7 +43,7 @@ class FakeReader:
 
 def test_each_probe_ends_once_with_the_times_of_both_views() -> None:
     """31 probes: the kernel's RTT is 50 us, user space has the reply 90 us after t0; they end in order."""
-    reader, plan = FakeReader(), Plan(31, 0.002, 0.1)
+    reader, plan = FakeReader(), Plan(31, 0.002, 1.0)
     source = FakeSource(plan.table_size().targets)
 
     def answer(probe: Sent) -> None:
@@ -54,6 +54,23 @@ def test_each_probe_ends_once_with_the_times_of_both_views() -> None:
     pinger = Pinger(source, reader, PEER, plan)
     assert list(pinger.run()) == [Ended(number, Result.REPLY, 50_000, 1_000, USER_RTT_NS) for number in range(31)]
     assert (pinger.sent, pinger.in_flight) == (31, 0)
+
+
+def test_probes_that_are_answered_together_end_in_order() -> None:
+    """User space gets the answers to probes 15 and 16 at once, as on a busy host; 15 ends first."""
+    reader, plan = FakeReader(), Plan(17, 0.002, 1.0)
+    source = FakeSource(plan.table_size().targets)
+
+    def answer(probe: Sent) -> None:
+        source.answer(probe)
+        if probe.sequence == 16:
+            for each in source.sent[15:]:
+                reader.push(each)
+        elif probe.sequence < 15:
+            reader.push(probe)
+
+    source.behaviour = answer
+    assert [event.sequence for event in Pinger(source, reader, PEER, plan).run()] == list(range(17))
 
 
 def test_a_reply_that_only_the_kernel_saw_ends_its_probe_at_the_deadline() -> None:
