@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -122,12 +123,13 @@ class FakeAgents:
 def honest(document: dict[str, Any]) -> Behaviour:
     """Answer with `document` as JSON; with the pairs to one peer alone when asked about one."""
 
-    def answer(connection: socket.socket, target: str) -> None:
+    @cache
+    def answer_to(target: str) -> Behaviour:
         wanted = parse_qs(urlsplit(target).query).get("peer")
         pairs = [pair for pair in document["pairs"] if not wanted or pair["to"] in wanted]
-        compressed(json.dumps({**document, "pairs": pairs}).encode())(connection, target)
+        return compressed(json.dumps({**document, "pairs": pairs}).encode())
 
-    return answer
+    return lambda connection, target: answer_to(target)(connection, target)
 
 
 def sending(body: bytes, *, headers: bytes = b"", status: bytes = b"200 OK") -> Behaviour:

@@ -126,7 +126,7 @@ FULL = [number for bucket in range(186) for number in (bucket, 4_294_967_295)]
 HOSTILE = {
     "falls": {"rtt": [61, 1], "network_rtt": [61, 1], "dwell": []},
     "bomb": {"rtt": FULL, "network_rtt": FULL, "dwell": FULL},
-    "too-many": {"rtt": [61, 1] * 1_000_000, "network_rtt": [], "dwell": []},
+    "too-many": {"rtt": [61, 1] * 100_000, "network_rtt": [], "dwell": []},
     "text": {"rtt": "61", "network_rtt": None, "dwell": None},
 }
 
