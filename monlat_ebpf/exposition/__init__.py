@@ -5,6 +5,7 @@ scrape.py        one pass over the pairs; pair_families.py and agent_families.py
 encoding.py      what a format must be able to write; a new format is a class of this kind, listed in formats.py
 text.py          Prometheus text 0.0.4 and OpenMetrics 1.0
 protobuf.py      Prometheus protobuf; native_histogram.py  its histograms; wire.py  messages in general
+                 binary_time.py  its times
 self_metrics.py  the agent's metrics about itself; self_protobuf.py  in the protobuf format
 sections.py      gzip of a body whose families are written by turns
 api.py           JSON of /api/v1/peers

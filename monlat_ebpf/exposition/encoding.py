@@ -34,6 +34,12 @@ HistogramRow = tuple[Template, bytes, Filled, int]
 class Encoder(Protocol):
     """Writes one scrape."""
 
+    def seconds(self, nanoseconds: float) -> float:
+        """Return a time of a pair in seconds, within half a nanosecond."""
+
+    def milliseconds(self, nanoseconds: float) -> float:
+        """Return a time of a pair in milliseconds, within half a nanosecond."""
+
     def name(self, peer: str) -> bytes:
         """Return the label `to` as rows need it. It may be kept between scrapes."""
 

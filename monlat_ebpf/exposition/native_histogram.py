@@ -14,7 +14,8 @@ from operator import sub
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND, OCTAVE_EDGES, Filled, classic_buckets
+from monlat_ebpf.abi.histogram import OCTAVE_EDGES, Filled, classic_buckets
+from monlat_ebpf.exposition.binary_time import seconds
 from monlat_ebpf.exposition.wire import (
     bytes_field,
     bytes_tag,
@@ -58,7 +59,7 @@ def native_histogram(histogram: Filled) -> bytes:
         first, counts = 1, counts[1:]
     spans, present = _spans(first + INDEX_OF_BUCKET_0, counts)
     total_bytes = _COUNT_TAG + varint(total)
-    sum_bytes = double(sum_ns / NANOSECONDS_PER_SECOND)
+    sum_bytes = double(seconds(sum_ns))
     if not present:
         return b"".join((total_bytes, _SUM_TAG, sum_bytes, _FORM, zero))
     deltas = _deltas(present)

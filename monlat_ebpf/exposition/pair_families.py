@@ -8,7 +8,6 @@ from itertools import compress
 from typing import Final
 
 from monlat_ebpf.abi import layout
-from monlat_ebpf.abi.histogram import NANOSECONDS_PER_SECOND
 from monlat_ebpf.exposition import families
 from monlat_ebpf.exposition.encoding import NEVER, Encoder, Template
 from monlat_ebpf.exposition.families import MetricFamily
@@ -23,7 +22,6 @@ HISTOGRAMS: Final = {
 
 _RESULTS: Final = tuple(Result)
 _LATE_AND_DUPLICATES: Final = layout.TARGET.part("late", "duplicates")
-_NANOSECONDS_PER_MILLISECOND: Final = 1e6
 
 Samples = tuple[MetricFamily, bytes]
 _Named = Sequence[tuple[PairReading, bytes]]
@@ -118,7 +116,7 @@ class PairFamilies:
     def _latency(self, named: _Named) -> Iterator[Samples]:
         answering = [each for each in named if each[0].last_rtt_ns is not None]
         values = [
-            (name, (pair.last_rtt_ns or 0) / _NANOSECONDS_PER_MILLISECOND)
+            (name, self._encoder.milliseconds(pair.last_rtt_ns or 0))
             for pair, name in self._first_of_peer(answering, "latency")
         ]
         family = families.LATENCY_BETWEEN_NODES
@@ -142,13 +140,13 @@ class PairFamilies:
         known = [each for each in named if each[0].clock_offset is not None]
         offsets = [(name, pair.clock_offset) for pair, name in self._first_of_peer(known, "offset")]
         for family, attribute in ((families.CLOCK_OFFSET, "offset_ns"), (families.CLOCK_OFFSET_ERROR, "error_ns")):
-            values = [(name, getattr(offset, attribute) / NANOSECONDS_PER_SECOND) for name, offset in offsets]
+            values = [(name, self._encoder.seconds(getattr(offset, attribute))) for name, offset in offsets]
             yield self._gauge(family, self._template(family), values)
         known = [each for each in named if each[0].queueing is not None]
         queues = [(name, pair.queueing) for pair, name in self._first_of_peer(known, "queueing")]
         family = families.QUEUEING
         for direction, attribute in (("forward", "forward_ns"), ("return", "return_ns")):
-            values = [(name, getattr(queue, attribute) / NANOSECONDS_PER_SECOND) for name, queue in queues]
+            values = [(name, self._encoder.seconds(getattr(queue, attribute))) for name, queue in queues]
             yield self._gauge(family, self._template(family, "", "direction", direction), values)
 
     def _counters(self, named: _Named) -> Iterator[Samples]:

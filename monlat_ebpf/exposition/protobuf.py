@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from monlat_ebpf.abi.histogram import Filled
+from monlat_ebpf.exposition import binary_time
 from monlat_ebpf.exposition.encoding import NEVER, HistogramRow, Labels, Row
 from monlat_ebpf.exposition.families import MetricFamily
 from monlat_ebpf.exposition.native_histogram import classic_buckets_of, native_histogram
@@ -90,6 +91,14 @@ class ProtobufEncoder:
         self._histogram_created = _Created(_CREATED_OF_HISTOGRAM)
         self._metric_tags = _Tags(METRIC)
         self._histogram_tags = _Tags(VALUE_FIELDS["histogram"])
+
+    def seconds(self, nanoseconds: float) -> float:
+        """Return a multiple of 2^-30 s: its bytes can be compressed."""
+        return binary_time.seconds(nanoseconds)
+
+    def milliseconds(self, nanoseconds: float) -> float:
+        """Return a multiple of 2^-20 ms."""
+        return binary_time.milliseconds(nanoseconds)
 
     def name(self, peer: str) -> bytes:
         """Return the label `to`."""

@@ -24,6 +24,7 @@ OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _NAME: Final = b"\xff"  # where a peer's name goes in a histogram; UTF-8 has no such byte
+_NANOSECONDS_PER_MILLISECOND: Final = 1e6
 _EDGES: Final = (*(repr(edge) for edge in OCTAVE_EDGES), "+Inf")
 
 
@@ -45,6 +46,14 @@ class TextEncoder:
 
     def __init__(self, *, is_openmetrics: bool) -> None:
         self._is_openmetrics = is_openmetrics
+
+    def seconds(self, nanoseconds: float) -> float:
+        """Return the decimal fraction: its text is short."""
+        return nanoseconds / NANOSECONDS_PER_SECOND
+
+    def milliseconds(self, nanoseconds: float) -> float:
+        """Return the decimal fraction."""
+        return nanoseconds / _NANOSECONDS_PER_MILLISECOND
 
     def name(self, peer: str) -> bytes:
         """Return the escaped name."""
