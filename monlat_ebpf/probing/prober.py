@@ -39,8 +39,8 @@ TARGETS_A_TICK: Final = 112
 MOST_AT_ONCE: Final = 160
 """Probes that are sent before others may have the lock: two or three milliseconds. Few ticks have so many targets."""
 
-FEWEST_TICKS: Final = 4  # in an interval
-LONGEST_TICK_NS: Final = 250_000_000
+FEWEST_TICKS: Final = 2  # in an interval
+LONGEST_TICK_NS: Final = 500_000_000
 
 
 def tick_ns(interval_ns: int, targets: int) -> int:
