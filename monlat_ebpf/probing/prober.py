@@ -35,9 +35,9 @@ _Read = TypeVar("_Read")
 IDLE_TURN_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Without peers the loop still turns this often, so that /healthz can tell an idle loop from a dead one."""
 
-TARGETS_A_TICK: Final = 112
-MOST_AT_ONCE: Final = 160
-"""Probes that are sent before others may have the lock: two or three milliseconds. Few ticks have so many targets."""
+TARGETS_A_TICK: Final = 144
+MOST_AT_ONCE: Final = 200
+"""Probes that are sent before others may have the lock: 3 or 4 ms. Few ticks have so many targets."""
 
 FEWEST_TICKS: Final = 2  # in an interval
 LONGEST_TICK_NS: Final = 500_000_000

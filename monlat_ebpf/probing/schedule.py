@@ -25,8 +25,9 @@ class Schedule(Generic[Item]):
     """Items that are due once in each interval. All times are nanoseconds of one clock.
 
     After its first time, the n-th time of an item is its first grid point plus n intervals, plus jitter that the
-    next time does not inherit, rounded down to a tick. Ticks have jitter, too. Grid points that passed without a call
-    of `due` are skipped and counted: no burst catches up.
+    next time does not inherit, rounded down to a tick. Ticks have jitter, too. An item has none of its own if ticks are
+    longer than it: near the end of a tick, it would make the item come a whole tick too soon or too late. Grid points
+    that passed without a call of `due` are skipped and counted: no burst catches up.
     """
 
     def __init__(self, interval_ns: int, random: Random, jitter: float = JITTER, tick_ns: int = 1) -> None:
@@ -68,6 +69,7 @@ class Schedule(Generic[Item]):
         """Yield each item that is due, when it was, and how many grid points it skips; schedule its next time."""
         interval_ns, jitter_ns, tick_ns = self._interval_ns, self._jitter_ns, self._tick_ns
         random, of_tick, tick_of = self._random, self._due, self._tick_of
+        spread_ns = 2 * jitter_ns if tick_ns <= jitter_ns else 0  # of an item
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
             entries = of_tick[self._ticks[0][1]]
             while entries:
@@ -77,7 +79,7 @@ class Schedule(Generic[Item]):
                 if skipped < 0:
                     skipped = 0
                 grid_ns += (skipped + 1) * interval_ns
-                tick = (grid_ns + int((2 * random() - 1) * jitter_ns)) // tick_ns
+                tick = (grid_ns + int((random() - 0.5) * spread_ns) if spread_ns else grid_ns) // tick_ns
                 if tick not in of_tick:
                     self._add_tick(tick)
                 of_tick[tick].append((grid_ns, item))

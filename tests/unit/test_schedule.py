@@ -133,6 +133,18 @@ def test_nothing_is_due_in_an_empty_schedule() -> None:
     assert schedule.next_due_ns() is None
 
 
+def test_item_of_a_long_tick_comes_at_an_even_pace() -> None:
+    """Two ticks a second; wherever in a tick an item's grid is, 980 to 1,020 ms are between its times."""
+    schedule: Schedule[str] = Schedule(SECOND, Random(11), tick_ns=SECOND // 2)
+    for number in range(100):
+        schedule.add(f"item{number}", 0, number / 100)
+    list(schedule.due(SECOND // 2))  # the first round
+    for times in times_of_all(schedule, 100 * SECOND).values():
+        assert len(times) >= 98
+        for earlier, later in pairwise(times):
+            assert abs(later - earlier - SECOND) <= SPREAD
+
+
 def test_items_of_one_tick_come_together() -> None:
     """1,000 items in ticks of 10 ms: each comes once a second, up to a tick early or a jitter late, in 100 turns."""
     schedule: Schedule[str] = Schedule(SECOND, Random(10), tick_ns=SECOND // 100)
