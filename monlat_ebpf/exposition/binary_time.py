@@ -1,8 +1,8 @@
 """Times in steps of 2^-30 s, 0.93 ns: a double then has zeros where a decimal fraction fills all of its 52 bits. Pure.
 
-A time is known to a nanosecond. Divided by 10^9, it is a number that neither gzip nor Prometheus' storage can shorten:
-that keeps of each sample the bits in which it differs from the one before (bench/storage). A step is finer than the
-nanosecond, so two times that differ stay apart, and a sum that grows never falls.
+A time is known to a nanosecond. As a decimal fraction of a second it is a number whose bits neither gzip nor the
+storage of Prometheus can shorten (bench/storage). A step is finer than the nanosecond, so two times that differ stay
+apart, and a sum that grows never falls.
 """
 
 from __future__ import annotations

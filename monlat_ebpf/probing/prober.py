@@ -47,10 +47,11 @@ def tick_ns(interval_ns: int, targets: int) -> int:
     """Return the tick of the schedule in nanoseconds. Pure.
 
     A wake-up costs as much as 10 to 30 probes do, most of it for caches that hold nothing of this process any more. So
-    all targets are due in few ticks, with TARGETS_A_TICK in each of them on average.
+    all targets are due in few ticks, with TARGETS_A_TICK in each of them on average. The interval is a whole number of
+    ticks: with a remainder, a target would come now one tick sooner, now one later.
     """
-    ticks = max(FEWEST_TICKS, -(-targets // TARGETS_A_TICK))
-    return max(min(interval_ns // ticks, LONGEST_TICK_NS), 1)
+    ticks = max(FEWEST_TICKS, -(-targets // TARGETS_A_TICK), -(-interval_ns // LONGEST_TICK_NS))
+    return max(interval_ns // ticks, 1)
 
 
 class Prober:

@@ -231,11 +231,12 @@ def test_one_target_may_use_the_slots_of_all() -> None:
         (1_000_000_000, 289, 333_333_333),
         (1_000_000_000, 1_440, 100_000_000),
         (1_000_000_000, 7_200, 20_000_000),
+        (1_200_000_000, 3, 400_000_000),  # 500 ms would leave 200 ms
         (3_600_000_000_000, 3, 500_000_000),
         (5, 3, 2),
         (1, 3, 1),
     ],
 )
 def test_tick_of_the_schedule(interval_ns: int, targets: int, tick: int) -> None:
-    """Up to 144 targets a tick; half of the interval at most, and never over 500 ms."""
+    """Up to 144 targets a tick; half of the interval at most, and never over 500 ms; no remainder."""
     assert tick_ns(interval_ns, targets) == tick
