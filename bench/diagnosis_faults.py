@@ -75,8 +75,10 @@ def broken(kind: str, mode: Mode, severity: float, ground: Ground, random: Rando
             _break_pair(first, random.choice(ground.peers[first]), kind == "pair both", mode, severity, ground, result)
         case "node and pair":
             _break_node(first, "both", mode, severity, ground, result)
+            _make_uneven(result, random)
             apart = [(a, b) for a in range(len(ground.names)) if a != first for b in ground.peers[a] if b != first]
             _break_pair(*random.choice(apart), True, mode, severity, ground, result)
+            return result
         case "zone pair":
             _break_zones(mode, severity, ground, random, result)
         case "starved agent":

@@ -66,6 +66,14 @@ class Accounts:
         A small rise is seen only by cells that are usually fast: half a millisecond doubles the RTT within a zone and
         is little between continents. So a fault is tried with a rise that only cells up to some `sight` can see.
         """
+        best = self._best(suspect, without, self.table.least_rate)
+        return best if best is not None and best.score > 0 else None
+
+    def alternative(self, suspect: Suspect) -> Account | None:
+        """Return how well `suspect` explains its cells, even if chance does better, or its rate is not reported."""
+        return self._best(suspect, None, 0.0)
+
+    def _best(self, suspect: Suspect, without: Suspect | None, least_rate: float) -> Account | None:
         counted = self._counted(suspect)
         if without is not None:
             counted = counted - self.table.counted(_shared(suspect, without, self.table))
@@ -74,12 +82,11 @@ class Accounts:
         found = []
         for sight in sights:
             cells = self.table.cells(counted, sight)
-            best = fit(cells, self.table.least_rate) if _is_enough(sum(cells.values()), sight, sights) else None
+            best = fit(cells, least_rate) if _is_enough(sum(cells.values()), sight, sights) else None
             if best is not None:
                 found.append(self._account_of(best, cells, cost + log(len(sights)), suspect))
         broad = [each for each in found if each.is_broad]
-        best_account = max(broad or found, default=None)
-        return best_account if best_account is not None and best_account.score > 0 else None
+        return max(broad or found, default=None)
 
     def _account_of(self, best: Fit, cells: dict[Cell, int], cost: float, suspect: Suspect) -> Account:
         score = best.score - cost

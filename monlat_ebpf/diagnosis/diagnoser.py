@@ -27,7 +27,7 @@ from monlat_ebpf.diagnosis.window import Window
 from monlat_ebpf.diagnosis.witnesses import finding
 
 RECENT: Final = 3
-"""Windows that show whether a fault with few losses goes on."""
+"""Windows that show whether a fault with few losses goes on; twice as many where these cannot tell, and so on."""
 UNFIT: Final = 6
 """Windows, from the one in which an agent was short of CPU, in which it is no witness: it is seldom short in each."""
 ENDED: Final = 0.01
@@ -109,24 +109,35 @@ class Diagnoser:
 def _lost(window: Window, zones: list[range], table: Table, history: LossHistory) -> Iterator[Finding]:
     """Find what loses packets in this window, then what does so in several; take its cells out of `table`."""
     history.add(window, table)
-    several = history.table(table) if history.has_losses else None
-    for fault in faults_of(table, zones):
+    latest = table.copy()
+    explained = faults_of(table, zones)
+    for fault in explained:
         yield finding(fault, table.symptom, 1, window, losses=partial(history.losses, windows=1))
-        if several is not None:
+    for span in history.spans():
+        several = history.table(latest, span)
+        for fault in explained:
             take_out(fault, several)
-    if several is not None and several.windows > 1:
-        for fault in faults_of(several, zones):
-            if _goes_on(fault, table, history):
-                of_all = partial(history.losses, windows=several.windows)
-                yield finding(fault, table.symptom, several.windows, window, losses=of_all)
+        found = faults_of(several, zones)
+        explained += found
+        for fault in found:
+            if _goes_on(fault, latest, history, span):
+                yield finding(fault, table.symptom, span, window, losses=partial(history.losses, windows=span))
                 take_out(fault, table)
 
 
-def _goes_on(fault: Fault, latest: Table, history: LossHistory) -> bool:
-    """Return whether the last windows still have the losses that several windows have shown."""
-    lost = sum(history.losses(sender, peer, RECENT).lost for sender, _, peer, _ in fault.cells)
+def _goes_on(fault: Fault, latest: Table, history: LossHistory, windows: int) -> bool:
+    """Return whether the last windows still have the losses that `windows` have shown.
+
+    They are compared with the rate of the fault, and with as many windows before them: what was lost at once, and has
+    ended, is a low rate only when it is spread over many windows.
+    """
+    lost = history.lost((sender, peer) for sender, _, peer, _ in fault.cells)
     trials = sum(latest.trials[sender][position] for sender, position in fault.cells.positions())
-    return at_most(lost, RECENT * trials, fault.rate) > ENDED
+    for recent in range(RECENT, windows):
+        now, before = sum(lost[:recent]), sum(lost[recent : 2 * recent])
+        if at_most(now, recent * trials, fault.rate) <= ENDED or at_most(now, now + before, 0.5) <= ENDED:
+            return False
+    return True
 
 
 def _rises(judged: Mapping[int, Judged], sender: int, position: int) -> tuple[float, float]:

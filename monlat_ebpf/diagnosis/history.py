@@ -1,7 +1,8 @@
 """The losses of the last windows: for rates that are too low for one window. Pure.
 
 Only cells that lost something are kept, in arrays: 8 bytes for such a cell and window. So 8 windows of 1,000 nodes that
-all lose packets to each other need 64 MB, and a healthy cluster next to nothing.
+all lose packets to each other need 64 MB, and a healthy cluster next to nothing. More than 8 windows are remembered
+only while few cells lose something: low rates need a long look where the cells are few.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final, NamedTuple
 
 from monlat_ebpf.diagnosis.tables import Table
 from monlat_ebpf.diagnosis.window import Counts, Window
 from monlat_ebpf.model import Result
 
-REMEMBERED: Final = 8
+SPANS: Final = (8, 32)
 """Windows that are summed up for low loss rates: of five probes in a window, 5 % are one in every fourth window."""
+MOST_REMEMBERED: Final = 250_000
+"""With more cells with losses than this, in all windows together, only the shortest span of windows is remembered."""
 MOST_COUNTED: Final = 65_535
 """A cell with more losses in a window counts as this many."""
 
@@ -48,7 +52,7 @@ class LossHistory:
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
-        self._windows: deque[dict[int, RowLosses]] = deque(maxlen=REMEMBERED)
+        self._windows: deque[dict[int, RowLosses]] = deque(maxlen=SPANS[-1])
 
     def add(self, window: Window, table: Table) -> None:
         """Add the losses of a window, before anything is taken out of its table."""
@@ -62,6 +66,9 @@ class LossHistory:
                 of_row = (shown, row.results.get(Result.LOST_FORWARD), row.results.get(Result.LOST_RETURN))
                 losses[sender] = RowLosses(peers, *(_at(positions, counts) for counts in of_row))
         self._windows.append(losses)
+        cells = [sum(len(row.peers) for row in rows.values()) for rows in self._windows]
+        while len(self._windows) > SPANS[0] and sum(cells[-len(self._windows) :]) > MOST_REMEMBERED:
+            self._windows.popleft()
 
     def _follow(self, names: tuple[str, ...]) -> None:
         if names == self._names:
@@ -74,24 +81,25 @@ class LossHistory:
             }
         self._names = names
 
-    @property
-    def has_losses(self) -> bool:
-        """Whether any remembered window has a loss."""
-        return any(self._windows)
+    def spans(self) -> list[int]:
+        """Return the numbers of last windows to sum up, ascending, of which some have a loss; at least 2 windows."""
+        known = len(self._windows)
+        spans = sorted({min(span, known) for span in SPANS})
+        return [span for span in spans if span > 1 and any(self._last(span))]
 
-    def table(self, latest: Table) -> Table:
-        """Return the losses of all remembered windows, but for each cell those of its worst window.
+    def table(self, latest: Table, windows: int) -> Table:
+        """Return the losses of the last `windows`, but for each cell those of its worst one.
 
         So one burst is no evidence for a low rate. Trials are as many in each window as in the latest one; where that
         had fewer probes than the others, no more losses are counted than trials. `latest` is the table added last.
         """
-        counted = len(self._windows) - 1
         shown = [array("I", bytes(peers.itemsize * len(peers))) for peers in latest.peers]
-        trials = [array("I", (number * counted for number in row)) for row in latest.trials]
-        for sender in range(len(latest.peers)):
+        trials = [array("I", (number * (windows - 1) for number in row)) for row in latest.trials]
+        rows_of_windows = self._last(windows)
+        for sender in set().union(*rows_of_windows):
             total: dict[int, int] = {}
             worst: dict[int, int] = {}
-            for rows in self._windows:
+            for rows in rows_of_windows:
                 if sender in rows:
                     for peer, lost in zip(rows[sender].peers, rows[sender].lost, strict=True):
                         total[peer] = total.get(peer, 0) + lost
@@ -100,13 +108,31 @@ class LossHistory:
                 position = latest.position(sender, peer)
                 if position is not None:
                     shown[sender][position] = min(lost - worst[peer], trials[sender][position])
-        return replace(latest, shown=shown, trials=trials, windows=len(self._windows))
+        return replace(latest, shown=shown, trials=trials, windows=windows)
+
+    def _last(self, windows: int) -> list[dict[int, RowLosses]]:
+        return list(islice(reversed(self._windows), windows))
+
+    def lost(self, cells: Iterable[tuple[int, int]]) -> list[int]:
+        """Return the losses of cells (sender, peer) together, in each remembered window, the latest first."""
+        peers: dict[int, set[int]] = {}
+        for sender, peer in cells:
+            peers.setdefault(sender, set()).add(peer)
+        return [
+            sum(
+                lost
+                for sender in rows.keys() & peers.keys()
+                for peer, lost in zip(rows[sender].peers, rows[sender].lost, strict=True)
+                if peer in peers[sender]
+            )
+            for rows in reversed(self._windows)
+        ]
 
     def losses(self, sender: int, peer: int, windows: int) -> Losses:
         """Return the losses of a cell in the last windows. Nodes are indices of the window added last."""
         lost = forward = back = 0
-        for number in range(max(len(self._windows) - windows, 0), len(self._windows)):
-            row = self._windows[number].get(sender)
+        for rows in islice(reversed(self._windows), windows):
+            row = rows.get(sender)
             if row is not None:
                 position = bisect_left(row.peers, peer)
                 if position < len(row.peers) and row.peers[position] == peer:

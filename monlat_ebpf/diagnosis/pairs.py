@@ -116,11 +116,11 @@ def _fault(pair: PairSuspect, score: float, accounts: Accounts, known: dict[Susp
     witnessed = [end for end in ends if has_witnesses(end, accounts.table, but=pair)]
     for end in witnessed:
         if end not in known:
-            known[end] = accounts.account(end)
+            known[end] = accounts.alternative(end)
     gains = [
         each.gain
         for end in witnessed
-        if (each := known[end]) is not None and each.is_broad and is_seen_by_several(end, each.rate, accounts.table)
+        if (each := known[end]) is not None and is_seen_by_several(end, each.rate, accounts.table)
     ]
     cells = accounts.members(pair)
     gains += [_beyond(end, pair, cells.rate, accounts) for end in witnessed]

@@ -93,6 +93,16 @@ def test_a_fault_does_something_to_the_cells_of_its_elements_only(kind: str) -> 
         assert faults.effects or faults.dwell_delay or faults.skipped
 
 
+def test_a_pair_that_is_broken_beside_a_node_is_broken_in_every_trial() -> None:
+    """A node's fault reaches most of its pairs; one of a single pair reaches that, or it were none."""
+    ground = Cluster("test", 12, 11).ground
+    for seed in range(30):
+        faults = broken("node and pair", Mode.LOSS, 0.5, ground, Random(seed))
+        (pair,) = (element for element in faults.truth if element.kind is Kind.PAIR)
+        one, other = map(ground.names.index, pair.names)
+        assert (faults.effects[one, other].forward, faults.effects[one, other].back) == (0.5, 0.5)
+
+
 def test_simulated_windows_have_the_loss_that_is_asked_for() -> None:
     """A node that loses 30 % of what it sends, give or take: 22 cells, five probes each, twelve windows."""
     cluster = Cluster("test", 12, 11)

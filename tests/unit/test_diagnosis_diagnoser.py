@@ -241,6 +241,38 @@ def test_a_low_rate_is_found_in_several_windows() -> None:
     assert opened[-1] == []
 
 
+def test_a_very_low_rate_is_found_in_many_windows() -> None:
+    """A pair that loses a packet in every third window, of 30 probes: 3 losses in 8 windows are still chance.
+
+    It is named within 32 windows, and two windows without a loss are no end of it. At a loss in three windows, 14
+    without one come by chance once in a hundred times (e^-4.67): then it has ended, and three windows later it is gone.
+    """
+    of = nodes(NAMES, ZONES)
+    quiet, lossy = window(of), window(of, {("n1", "n2"): {FORWARD: 1}})
+    diagnoser = Diagnoser()
+    opened = []
+    for seen in [quiet] * LEARNED + [lossy, quiet, quiet] * 20 + [quiet] * 15:
+        report = diagnoser.decide(seen)
+        opened.append([each.finding.element for each in report.diagnoses if each.state is not State.SUSPECTED])
+    during, after = opened[LEARNED : LEARNED + 60], opened[LEARNED + 60 :]
+    assert during[:8] == [[]] * 8
+    assert during[32:] == [[pair("n1", "n2")]] * 28
+    assert after[-1] == []
+
+
+def test_losses_of_two_bad_windows_are_no_low_rate() -> None:
+    """A pair that lost all probes in two windows is gone five windows later: it is none that loses 3 %."""
+    of = nodes(NAMES, ZONES)
+    cut = window(of, {("n1", "n2"): {NETWORK: 15}, ("n2", "n1"): {NETWORK: 15}})
+    diagnoser = Diagnoser()
+    opened = []
+    for seen in [window(of)] * LEARNED + [cut] * 2 + [window(of)] * 32:
+        report = diagnoser.decide(seen)
+        opened.append([each.finding.element for each in report.diagnoses if each.state is not State.SUSPECTED])
+    assert opened[LEARNED + 1] == [pair("n1", "n2")]
+    assert opened[LEARNED + 2 + 4 :] == [[]] * 28
+
+
 def test_a_low_rate_in_a_host_is_found_in_several_windows() -> None:
     """A host that loses one probe in 15 to two of its eight peers, other two in each window: 1.7 % of all.
 

@@ -32,6 +32,13 @@ def test_faults_are_named_and_nothing_else() -> None:
     assert score.windows <= 5
 
 
+def test_few_losses_of_one_direction_of_one_pair_are_named() -> None:
+    """A pair loses 5 % of its ten probes in a window: one in every second window. It is named within 40 of them."""
+    setting = Setting("pair one way", Mode.LOSS, 0.05, 100, 16)
+    score = Score.of(trial(setting, f"tune-{seed}", ())[OURS] for seed in range(6))
+    assert (score.right, score.false) == (6, 0)
+
+
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_in_a_small_cluster_little_is_named_wrongly(size: int) -> None:
     """Many faults cannot be told apart there; they are undetermined, not named wrongly."""
