@@ -17,6 +17,7 @@ from monlat_ebpf.diagnosis.hysteresis import State
 
 WARM_UP_WINDOWS = 12
 FAULT_WINDOWS = 40
+WINDOWS_AFTER = 60
 OURS = "monlat"
 
 Rivals = Sequence[tuple[type[Rival], Settings]]
@@ -106,6 +107,34 @@ def trial(setting: Setting, seed: str, rivals: Rivals, windows: int = FAULT_WIND
             for element in of_other:
                 outcomes[name].opened.setdefault(element, number)
     return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What was named after the end of a fault: for how many windows it was itself; None: it was not when it ended.
+
+    `false` counts the other elements that were named, in the fault or after it.
+    """
+
+    windows: int | None
+    false: int
+
+
+def after_end(setting: Setting, seed: str) -> After:
+    """Return how long a fault of `FAULT_WINDOWS` is named after its end."""
+    cluster = Cluster(f"{seed} {setting}", setting.size, setting.degree, setting.zones)
+    diagnoser = Diagnoser()
+    faults = broken(setting.kind, setting.mode, setting.severity, cluster.ground, cluster.random)
+    others: set[Element] = set()
+    is_named, windows = False, 0
+    for number in range(1 - WARM_UP_WINDOWS, FAULT_WINDOWS + WINDOWS_AFTER + 1):
+        elements, _ = named(diagnoser.decide(cluster.window(faults if 0 < number <= FAULT_WINDOWS else Broken())))
+        others |= elements.keys() - faults.truth.keys()
+        if number <= FAULT_WINDOWS:
+            is_named = bool(elements.keys() & faults.truth.keys())
+        elif elements.keys() & faults.truth.keys():
+            windows = number - FAULT_WINDOWS
+    return After(windows if is_named else None, len(others))
 
 
 def label(kind: type[Rival], settings: Settings) -> str:
