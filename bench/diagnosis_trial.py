@@ -13,6 +13,7 @@ from bench.diagnosis_life import Life
 from bench.diagnosis_rivals import Observer, Rival, Settings
 from monlat_ebpf.diagnosis.diagnoser import Diagnoser, Report
 from monlat_ebpf.diagnosis.findings import Element, Kind, Part
+from monlat_ebpf.diagnosis.history import SPANS
 from monlat_ebpf.diagnosis.hysteresis import State
 
 WARM_UP_WINDOWS = 12
@@ -181,8 +182,8 @@ def cost_of_windows(size: int, degree: int, setting: Setting | None = None) -> t
     if setting is not None:
         faults = broken(setting.kind, setting.mode, setting.severity, cluster.ground, cluster.random)
     seconds = []
-    for number in range(WARM_UP_WINDOWS):
-        window = cluster.window(faults if number >= WARM_UP_WINDOWS - 3 else Broken())
+    for number in range(SPANS[-1] + 3):  # so many windows are looked at
+        window = cluster.window(faults if number >= SPANS[-1] else Broken())
         begin = process_time()
         diagnoser.decide(window)
         seconds.append(process_time() - begin)

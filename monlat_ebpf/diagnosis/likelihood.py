@@ -38,6 +38,8 @@ SPREAD: Final = 4.0
 """The shape of the distribution of rates within an element's fault: their relative standard deviation is a half."""
 LEAST_WEIGHT: Final = 8.0
 """The least sum of the two parameters of that distribution; for high rates, it allows cells to differ."""
+NEGLIGIBLE: Final = 1e-15
+"""A term that is this part of a sum, or less, does not count."""
 OWN_RATE: Final = (0.7, 1.5)
 """The parameters for a cell that is at fault by itself: any rate, the lower ones likelier."""
 
@@ -123,12 +125,27 @@ def separate(cells: Cells, cost: float) -> float:
 
 def at_most(shown: int, trials: int, rate: float) -> float:
     """Return the probability that `shown` or fewer of `trials` have a symptom of probability `rate`."""
+    if shown >= trials or rate <= 0:
+        return 1.0
     if rate >= 1:
-        return float(shown >= trials)
-    total = 0.0
-    for k in range(min(shown, trials) + 1):
-        ways = lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
-        total += exp(ways + (k * log(rate) if k else 0.0) + (trials - k) * log1p(-rate))
+        return 0.0
+    if shown > trials * rate:
+        return 1 - _tail(shown + 1, trials, rate, 1)
+    return _tail(shown, trials, rate, -1)
+
+
+def _tail(shown: int, trials: int, rate: float, step: int) -> float:
+    """Return the probability of `shown` and all numbers beyond it, away from the mean.
+
+    The terms fall; what they can no longer change ends the sum, so that millions of trials take a thousand of them.
+    """
+    ways = lgamma(trials + 1) - lgamma(shown + 1) - lgamma(trials - shown + 1)
+    term = total = exp(ways + shown * log(rate) + (trials - shown) * log1p(-rate))
+    odds = rate / (1 - rate)
+    while term > total * NEGLIGIBLE and 0 <= shown + step <= trials:
+        term *= (trials - shown) / (shown + 1) * odds if step > 0 else shown / (trials - shown + 1) / odds
+        shown += step
+        total += term
     return min(total, 1.0)
 
 

@@ -36,6 +36,16 @@ def test_tails_of_the_binomial_distribution(of: tuple[int, int], rate: Fraction)
     assert at_most(shown, trials, float(rate)) == pytest.approx(float(sum(exact[: shown + 1])))
 
 
+def test_tails_of_millions_of_trials() -> None:
+    """The half below the mean; and 5 standard deviations, which a normal distribution has a probability of 2.87e-7."""
+    trials, deviation = 4_000_000, 1000
+    assert at_most(trials // 2, trials, 0.5) == pytest.approx(0.5, rel=1e-3)
+    assert at_most(trials // 2 - 5 * deviation, trials, 0.5) == pytest.approx(2.87e-7, rel=0.01)
+    assert at_least(trials // 2 + 5 * deviation, trials, 0.5) == pytest.approx(2.87e-7, rel=0.01)
+    assert at_most(0, trials, 0.5) == 0
+    assert at_most(trials - 1, trials, 0.5) == 1
+
+
 @given(counts)
 def test_likelihood_ratio_of_any_rate(of: tuple[int, int]) -> None:
     """With all rates equally likely, the likelihood is k! (n - k)! / (n + 1)!, whatever the number of orders."""
