@@ -111,31 +111,30 @@ def trial(setting: Setting, seed: str, rivals: Rivals, windows: int = FAULT_WIND
 
 
 @dataclass(frozen=True, slots=True)
-class After:
-    """What was named after the end of a fault: for how many windows it was itself; None: it was not when it ended.
+class Course:
+    """In which window of a fault it was first named, and for how many after its end; None: it was not, or not then.
 
     `false` counts the other elements that were named, in the fault or after it.
     """
 
-    windows: int | None
+    named: int | None
+    after: int | None
     false: int
 
 
-def after_end(setting: Setting, seed: str) -> After:
-    """Return how long a fault of `FAULT_WINDOWS` is named after its end."""
+def course(setting: Setting, seed: str) -> Course:
+    """Return when a fault of `FAULT_WINDOWS` is named, and how long after its end."""
     cluster = Cluster(f"{seed} {setting}", setting.size, setting.degree, setting.zones)
     diagnoser = Diagnoser()
     faults = broken(setting.kind, setting.mode, setting.severity, cluster.ground, cluster.random)
     others: set[Element] = set()
-    is_named, windows = False, 0
+    windows: list[int] = []
     for number in range(1 - WARM_UP_WINDOWS, FAULT_WINDOWS + WINDOWS_AFTER + 1):
         elements, _ = named(diagnoser.decide(cluster.window(faults if 0 < number <= FAULT_WINDOWS else Broken())))
         others |= elements.keys() - faults.truth.keys()
-        if number <= FAULT_WINDOWS:
-            is_named = bool(elements.keys() & faults.truth.keys())
-        elif elements.keys() & faults.truth.keys():
-            windows = number - FAULT_WINDOWS
-    return After(windows if is_named else None, len(others))
+        windows += [number] * bool(elements.keys() & faults.truth.keys())
+    after = windows[-1] - FAULT_WINDOWS if FAULT_WINDOWS in windows else None
+    return Course(windows[0] if windows else None, after, len(others))
 
 
 def label(kind: type[Rival], settings: Settings) -> str:

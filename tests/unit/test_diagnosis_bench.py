@@ -11,7 +11,7 @@ from bench.diagnosis_document import markdown, replaced
 from bench.diagnosis_faults import KINDS, Broken, Effect, Ground, Mode, broken, is_undecidable
 from bench.diagnosis_rivals import Observation, Observed, ObviousRule, Rival, SetCover, Settings, Voting
 from bench.diagnosis_score import Score
-from bench.diagnosis_trial import After, Outcome, Setting, after_end
+from bench.diagnosis_trial import Course, Outcome, Setting, course
 from monlat_ebpf.diagnosis.findings import Element, Kind, Part
 from monlat_ebpf.model import Result
 from tests.unit.diagnosis_windows import nodes, window
@@ -196,9 +196,9 @@ def test_losses_in_a_host_are_in_the_noise() -> None:
     assert 10 < lost < 100
 
 
-def test_ended_fault_is_named_until_it_closes() -> None:
-    """A node that lost all that it sent: it closes in the third window without losses, so two windows have its name."""
-    assert after_end(Setting("node out", Mode.LOSS, 1.0, 12, 11), "tune-1") == After(windows=2, false=0)
+def test_fault_is_named_from_the_second_window_until_it_closes() -> None:
+    """A node that loses all that it sends: it closes in the third window without losses, so two have its name."""
+    assert course(Setting("node out", Mode.LOSS, 1.0, 12, 11), "tune-1") == Course(named=2, after=2, false=0)
 
 
 def test_scores_by_hand() -> None:
