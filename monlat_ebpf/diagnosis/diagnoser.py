@@ -27,7 +27,7 @@ from monlat_ebpf.diagnosis.window import Window
 from monlat_ebpf.diagnosis.witnesses import finding
 
 RECENT: Final = 3
-"""Windows that show whether a fault with few losses goes on; twice as many where these cannot tell, and so on."""
+"""The fewest windows that can show that a fault with few losses has ended; longer times are looked at, too."""
 UNFIT: Final = 6
 """Windows, from the one in which an agent was short of CPU, in which it is no witness: it is seldom short in each."""
 ENDED: Final = 0.01

@@ -20,7 +20,8 @@ from monlat_ebpf.diagnosis.window import Counts, Window
 from monlat_ebpf.model import Result
 
 SPANS: Final = (8, 32)
-"""Windows that are summed up for low loss rates: of five probes in a window, 5 % are one in every fourth window."""
+"""Windows that are summed up for low loss rates: of five probes in a window, 5 % are one in every fourth window. A pair
+that loses them in one direction needs the longer span."""
 MOST_REMEMBERED: Final = 250_000
 """With more cells with losses than this, in all windows together, only the shortest span of windows is remembered."""
 MOST_COUNTED: Final = 65_535
